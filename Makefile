@@ -1,0 +1,41 @@
+# `make demo` and `make test` set up everything they need in .venv; nothing else has to be installed by hand.
+PYTHON ?= python3
+FAISS  ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+BIN    := .venv/bin
+READY  := .venv/.ready-$(FAISS)
+
+.PHONY: demo test test-slow test-gpu lint format bench clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip uninstall -q -y faiss-cpu faiss-gpu 2>/dev/null
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(FAISS),slurm,dev]'
+	@rm -f .venv/.ready-*; touch $@
+
+demo: $(READY)
+	$(BIN)/tvts-bench retrieval --out runs/demo
+
+test: lint
+	$(BIN)/pytest -n 2 --dist loadscope -m "not gpu and not slow"
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow
+
+test-gpu: $(READY)
+	$(BIN)/pytest -m gpu
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,1 @@
+"""Pretraining of video backbones by sorting the transcripts of narrated video (TVTS, CVPR 2023)."""

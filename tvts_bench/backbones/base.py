@@ -1,0 +1,77 @@
+"""What every backbone is: a module from normalised clips to one vector each, and what is known of its weights."""
+
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from tvts_bench.errors import UserError
+from tvts_bench.models.checkpoint import LoadReport
+from tvts_bench.video.spec import ClipSpec
+
+
+class BackboneError(UserError):
+    """A backbone that cannot be built or fed as asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightSource:
+    """Which weights a backbone holds: the digest is part of every feature key and every result."""
+
+    name: str  # a file's name, "random init (seed 0)", or "no weights"
+    sha256: str  # of the file, or a digest of what made the weights
+    report: LoadReport | None = None  # which tensors of a file were used; None where there is no file
+
+
+class Backbone(nn.Module):
+    """The contract of all backbones.
+
+    `forward` takes clips [B, 3, T, H, W], already normalised with `clip_spec.mean` and `clip_spec.std`, in the dtype of
+    the autocast that is on, and returns one embedding a clip, [B, embed_dim]: the vector its authors evaluate frozen.
+    """
+
+    family: str  # the plug-in's name
+    variant: str  # its size or flavour: "base"
+    embed_dim: int
+    clip_spec: ClipSpec  # the input its authors evaluate with
+    weights: WeightSource
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Embeddings [B, embed_dim] of clips [B, 3, T, H, W]."""
+        raise NotImplementedError
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens [B, N, embed_dim] for attentive probes; a backbone without any refuses."""
+        raise BackboneError(f"backbone {self.family} has no patch tokens")
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name` for layer-wise learning-rate decay: 0 for the stem, then 1 a block."""
+        raise BackboneError(f"backbone {self.family} has no layers to decay")
+
+
+class BackbonePlugin(Protocol):
+    """What a module in `backbones/` provides."""
+
+    VARIANTS: tuple[str, ...]  # names a user may ask for, the default first
+
+    def recognises(self, keys: frozenset[str]) -> bool:
+        """Whether a checkpoint with these tensor names (prefixes stripped) is of this family."""
+        ...
+
+    def load(self, checkpoint: object, variant: str | None, seed: int) -> Backbone:
+        """The backbone with the checkpoint's weights (strictly), or randomly initialised from `seed` without one."""
+        ...
+
+
+def as_embedding(output: object, backbone: Backbone, batch: int) -> Tensor:
+    """`output` if it is the promised [B, embed_dim] tensor; a user's own module may return anything.
+
+    Raises:
+        BackboneError: another type or shape, with what it was.
+    """
+    expected = (batch, backbone.embed_dim)
+    if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
+        got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise BackboneError(f"backbone {backbone.family} returned {got}, expected a tensor of shape {expected}")
+    return cast(Tensor, output)

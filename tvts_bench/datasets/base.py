@@ -1,0 +1,122 @@
+"""The types every data set shares: a record, a data set, what is known of the official one."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tvts_bench.errors import UserError
+
+
+class DatasetError(UserError):
+    """A data set that cannot be read as asked: missing root, unknown split, empty list."""
+
+
+class AnnotationError(DatasetError):
+    """A line of an annotation file that cannot be read. The message names the file and the line."""
+
+    def __init__(self, path: Path, line: int, problem: str) -> None:
+        super().__init__(f"{path}, line {line}: {problem}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoRecord:
+    """One video of a split."""
+
+    id: str  # unique in its data set, the same on every machine: the name in the official list, not a local path
+    path: Path
+    label: int  # index into the data set's class_names
+    group: str | None = None  # videos cut from one source share it (UCF-101's gNN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """What a plug-in says of its data set without reading anything: shown by `tvts-bench datasets`."""
+
+    title: str
+    splits: tuple[str, ...]
+    default_split: str  # the one that is evaluated
+    num_classes: int | None  # None: whatever the folder holds
+    official_sizes: Mapping[str, tuple[int, ...]]  # videos a split, every size in circulation, the official one first
+    url: str  # where to get it
+    license: str
+    layout: str  # what `--root` must hold, in a line or two
+    variants: tuple[str, ...] = ()  # `name:variant` on the command line
+    notes: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """What a user may say beside the root; a data set refuses, by name, an option that has no meaning for it."""
+
+    annotations: Path | None = None  # a list or folder of lists in place of the one found under the root
+    fold: int = 1  # the official split number of UCF-101 and HMDB-51, 1 to 3
+    variant: str | None = None  # the part of `name:variant` after the colon
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """How much of a split is there."""
+
+    listed: int  # videos in the list that was read
+    present: int  # of those, files that exist
+    official: tuple[int, ...]  # known official sizes; empty for a user's own data
+
+    @property
+    def complete(self) -> bool:
+        """Whether every listed file exists and the list has an official size (if there is one)."""
+        return self.present == self.listed and (not self.official or self.listed in self.official)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set found on disk. Lists are read when a split is first asked for."""
+
+    name: str  # with fold and variant where they select other records: "ucf101-fold2"
+    root: Path
+    class_names: tuple[str, ...]
+    info: DatasetInfo
+    readers: Mapping[str, Callable[[], Sequence[VideoRecord]]]  # one for each split that is there
+    _cache: dict[str, tuple[VideoRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits whose lists are there."""
+        return tuple(self.readers)
+
+    def records(self, split: str) -> tuple[VideoRecord, ...]:
+        """The split's videos in the order of the official list.
+
+        Raises:
+            DatasetError: no such split, an empty list, or duplicate ids.
+            AnnotationError: a malformed line, with file and line number.
+        """
+        if split not in self.readers:
+            raise DatasetError(
+                f"{self.name} under {self.root} has no split {split!r}; it has: {', '.join(self.splits)}"
+            )
+        if split not in self._cache:
+            records = tuple(self.readers[split]())
+            if not records:
+                raise DatasetError(f"the {split} split of {self.name} under {self.root} lists no video")
+            seen: set[str] = set()
+            duplicates = [r.id for r in records if r.id in seen or seen.add(r.id)]  # type: ignore[func-returns-value]
+            if duplicates:
+                raise DatasetError(f"the {split} split of {self.name} lists {duplicates[0]!r} more than once")
+            self._cache[split] = records
+        return self._cache[split]
+
+    def fingerprint(self, split: str) -> str:
+        """sha256 (hex) over the split's name, class names, and ids and labels in order; paths do not count."""
+        state = hashlib.sha256()
+        state.update("\n".join((split, *self.class_names)).encode())
+        for record in self.records(split):
+            state.update(f"\0{record.id}\t{record.label}".encode())
+        return state.hexdigest()
+
+    def coverage(self, split: str) -> Coverage:
+        """How many of the split's files exist (one `stat` each)."""
+        records = self.records(split)
+        present = sum(record.path.is_file() for record in records)
+        return Coverage(listed=len(records), present=present, official=self.info.official_sizes.get(split, ()))

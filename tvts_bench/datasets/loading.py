@@ -1,0 +1,32 @@
+"""Load a data set by its name on the command line."""
+
+from pathlib import Path
+from typing import cast
+
+from tvts_bench import registry
+from tvts_bench.datasets.base import Dataset, DatasetError, DatasetInfo, LoadOptions
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """What the plug-in says of the data set `name` (any `:variant` is ignored)."""
+    return cast(DatasetInfo, registry.load("datasets", name.partition(":")[0]).INFO)
+
+
+def load_dataset(name: str, root: Path | None = None, *, annotations: Path | None = None, fold: int = 1) -> Dataset:
+    """The data set `name` (or `name:variant`) whose official distribution lies under `root`.
+
+    Raises:
+        UnknownNameError: no such data set; the nearest names are listed.
+        DatasetError: the root is missing or empty, or holds no list that can be read.
+    """
+    base, _, variant = name.partition(":")
+    plugin = registry.load("datasets", base)
+    if root is None and not getattr(plugin, "EMBEDDED", False):
+        raise DatasetError(f"{base} needs --root DIR, the folder that holds it: {plugin.INFO.layout}")
+    if root is not None and not root.is_dir():
+        raise DatasetError(f"data root {root} {'is not a folder' if root.exists() else 'does not exist'}")
+    if variant and variant not in plugin.INFO.variants:
+        there = ", ".join(plugin.INFO.variants) or "none"
+        raise DatasetError(f"{base} has no variant {variant!r}; it has: {there}")
+    options = LoadOptions(annotations=annotations, fold=fold, variant=variant or None)
+    return cast(Dataset, plugin.load(root, options))

@@ -1,0 +1,1 @@
+"""Features: extraction by worker processes, and the store that keeps them."""

@@ -1,0 +1,1 @@
+"""Metrics: arrays in, plain numbers out. Neither torch nor files."""

@@ -1,0 +1,54 @@
+"""Where and how fast things run: device, workers, cache folder, progress, rank. Never part of a key."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from tvts_bench.errors import UserError
+
+CACHE_VARIABLE = "TVTS_BENCH_CACHE"
+
+
+class Progress(Protocol):
+    """Shows one long loop. The command line draws a bar with rate and time left; libraries only report to it."""
+
+    def __call__(self, total: int, unit: str, description: str) -> AbstractContextManager[Callable[[int], None]]:
+        """`with progress(total, "clips", "extracting") as advance:` then `advance(n)` after every n units."""
+        ...
+
+
+@contextmanager
+def silent(total: int, unit: str, description: str) -> Iterator[Callable[[int], None]]:
+    """The default `Progress`: shows nothing."""
+    yield lambda advanced: None
+
+
+def default_cache() -> Path:
+    """`$TVTS_BENCH_CACHE`, or the user's cache folder of the operating system."""
+    import platformdirs
+
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("tvts-bench"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What may change how long a run takes but not what it measures."""
+
+    device: str = "cpu"  # a torch device: "cpu", "cuda", "cuda:1"
+    workers: int = 2  # decoding processes; 0 decodes in this process
+    batch_size: int = 16  # clips a forward pass
+    clip_timeout: float = 120.0  # seconds a worker may spend on one file before it is killed
+    cache: Path = field(default_factory=default_cache)
+    progress: Progress = silent
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 0), ("batch_size", 1), ("world_size", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.clip_timeout <= 0:
+            raise UserError(f"clip_timeout must be positive, got {self.clip_timeout}")

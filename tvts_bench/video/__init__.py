@@ -1,0 +1,1 @@
+"""From files to clips: decoders, frame sampling, transforms."""

@@ -1,0 +1,67 @@
+"""Every decision that selects a clip's pixels, in one frozen, hashable place. Needs neither torch nor a decoder."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from tvts_bench.errors import UserError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Sampling = Literal["segments", "dense"]
+Position = Literal["center", "random"]
+FrameOrder = Literal["forward", "reversed", "shuffled", "single"]
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+class ClipSpecError(UserError):
+    """A field of a clip specification has a value that makes no sense."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSpec:
+    """What is cut out of a video: which frames, which pixels, how normalised.
+
+    The defaults are TVTS's input (paper, section 4): 16 frames, one from each of 16 equal segments, 224 x 224.
+    """
+
+    num_frames: int = 16  # T, frames a clip
+    sampling: Sampling = "segments"  # T equal segments of the video, or `dense`: every stride-th frame of a window
+    position: Position = "center"  # the frame of a segment (or place of a dense window): middle, or random from `seed`
+    stride: int = 4  # frames between frames of a dense clip; unused by segments
+    seed: int = 0  # of every random choice; each video derives its own generator from it and the video's id
+    frame_order: FrameOrder = "forward"  # temporal controls: reversed, shuffled, or one frame repeated
+    short_side: int = 224  # pixels; the frame's shorter side is resized to this, aspect ratio kept
+    crop: int = 224  # pixels; square, centred unless there are several spatial views
+    interpolation: Interpolation = "bilinear"  # always antialiased
+    temporal_views: int = 1  # clips a video along time
+    spatial_views: Literal[1, 3] = 1  # crops along the longer side: centre, or three evenly spread
+    mean: tuple[float, float, float] = IMAGENET_MEAN  # of RGB in 0..1, subtracted on the device
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        choices = {
+            "sampling": Sampling,
+            "position": Position,
+            "frame_order": FrameOrder,
+            "interpolation": Interpolation,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in get_args(allowed):
+                raise ClipSpecError(
+                    f"{name} must be one of {', '.join(get_args(allowed))}, got {getattr(self, name)!r}"
+                )
+        for name in ("num_frames", "stride", "short_side", "crop", "temporal_views"):
+            if getattr(self, name) <= 0:
+                raise ClipSpecError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.spatial_views not in (1, 3):
+            raise ClipSpecError(f"spatial_views must be 1 or 3, got {self.spatial_views}")
+        if self.crop > self.short_side:
+            raise ClipSpecError(f"crop {self.crop} does not fit into short_side {self.short_side}")
+        if min(self.std) <= 0:
+            raise ClipSpecError(f"std must be positive, got {self.std}")
+
+    @property
+    def num_views(self) -> int:
+        """Clips a video: temporal x spatial views."""
+        return self.temporal_views * self.spatial_views
