@@ -5,6 +5,7 @@ from typing import cast
 
 from tvts_bench import registry
 from tvts_bench.datasets.base import Dataset, DatasetError, DatasetInfo, LoadOptions
+from tvts_bench.runtime import Progress, silent
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -12,8 +13,17 @@ def dataset_info(name: str) -> DatasetInfo:
     return cast(DatasetInfo, registry.load("datasets", name.partition(":")[0]).INFO)
 
 
-def load_dataset(name: str, root: Path | None = None, *, annotations: Path | None = None, fold: int = 1) -> Dataset:
+def load_dataset(
+    name: str,
+    root: Path | None = None,
+    *,
+    annotations: Path | None = None,
+    fold: int = 1,
+    progress: Progress = silent,
+) -> Dataset:
     """The data set `name` (or `name:variant`) whose official distribution lies under `root`.
+
+    `progress` shows what takes long on the way: writing the embedded world on first use, walking a large folder.
 
     Raises:
         UnknownNameError: no such data set; the nearest names are listed.
@@ -29,4 +39,4 @@ def load_dataset(name: str, root: Path | None = None, *, annotations: Path | Non
         there = ", ".join(plugin.INFO.variants) or "none"
         raise DatasetError(f"{base} has no variant {variant!r}; it has: {there}")
     options = LoadOptions(annotations=annotations, fold=fold, variant=variant or None)
-    return cast(Dataset, plugin.load(root, options))
+    return cast(Dataset, plugin.load(root, options, progress))
