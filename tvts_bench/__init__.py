@@ -6,7 +6,9 @@ The public API is loaded on first use, so that `import tvts_bench` costs nothing
 from importlib import import_module
 from typing import Any
 
-from tvts_bench.version import VERSION as __version__
+from tvts_bench.version import VERSION
+
+__version__ = VERSION
 
 _PUBLIC = {
     "load_backbone": "tvts_bench.backbones.loading",

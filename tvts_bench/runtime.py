@@ -43,6 +43,7 @@ class Runtime:
     clip_timeout: float = 120.0  # seconds a worker may spend on one file before it is killed
     cache: Path = field(default_factory=default_cache)
     progress: Progress = silent
+    strict: bool = False  # an unreadable clip is an error instead of a counted exclusion
     rank: int = 0
     world_size: int = 1
 

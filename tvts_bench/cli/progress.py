@@ -24,7 +24,7 @@ class RateColumn(progress.ProgressColumn):
 
 @contextmanager
 def progress_bar(total: int, unit: str, description: str) -> Iterator[Callable[[int], None]]:
-    """A `tvts_bench.runtime.Progress` on standard error with rate and time left; one closing line where it is no terminal."""
+    """A `tvts_bench.runtime.Progress` on standard error: a bar with rate and time left, then one line that stays."""
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),

@@ -1,0 +1,39 @@
+"""What an evaluator is: a frozen dataclass whose fields are the protocol, run over a backbone and a data set."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tvts_bench.backbones.base import Backbone
+from tvts_bench.datasets.base import Dataset
+from tvts_bench.errors import UserError
+from tvts_bench.metrics.measured import Metric, SplitCoverage
+from tvts_bench.runtime import Runtime
+
+
+class EvaluationError(UserError):
+    """A protocol that cannot be run on this data: too few clips, unreadable clips under `--strict`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What an evaluator hands back: plain numbers, what they speak of, and tables for files."""
+
+    metrics: tuple[Metric, ...]
+    coverage: tuple[SplitCoverage, ...]
+    decoders: Mapping[str, int]  # decoder with version -> clips it read
+    tables: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)  # name -> column -> values
+    notes: tuple[str, ...] = ()
+
+
+class Evaluator(Protocol):
+    """A protocol. Varying it is `dataclasses.replace`."""
+
+    @property
+    def name(self) -> str:
+        """The plug-in's name."""
+        ...
+
+    def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
+        """Measure `backbone` on `dataset`."""
+        ...

@@ -1,0 +1,34 @@
+"""A measured number, and which part of a data set it speaks of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One measured number, in percent, with its 95 % interval over queries or clips."""
+
+    name: str  # "R@1"
+    condition: str = "forward"  # what was done to the clips: a temporal control's name, or "forward"
+    value: float
+    low: float | None = None
+    high: float | None = None
+    chance: float | None = None  # what a random ranking would get
+    per_seed: tuple[float, ...] = ()  # one value a sampling seed, when there are several
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitCoverage:
+    """Which part of a split a number speaks of."""
+
+    split: str
+    fingerprint: str  # ids, labels and split name
+    listed: int  # videos in the list
+    used: int  # videos that were read and measured
+    failed: Mapping[str, str]  # id -> reason; neither replaced nor counted in any metric
+    official: tuple[int, ...] = ()  # known official sizes
+
+    @property
+    def complete(self) -> bool:
+        """Every listed video was measured, and the list is an official one (where there is one)."""
+        return not self.failed and self.used == self.listed and (not self.official or self.listed in self.official)

@@ -1,0 +1,187 @@
+"""Runs and their results: one JSON file a run, with everything that made its numbers, never overwritten silently."""
+
+import json
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tvts_bench.errors import UserError
+from tvts_bench.metrics.measured import Metric, SplitCoverage
+from tvts_bench.provenance import digest
+
+SCHEMA = 1  # of the JSON file; raised when a field changes its meaning
+
+log = logging.getLogger(__name__)
+
+
+class ResultError(UserError):
+    """A result file that cannot be read or written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What was asked for: everything that can change a number, and nothing else. Its digest is its key."""
+
+    evaluator: Mapping[str, Any]  # canonical form of the evaluator, its type name included
+    backbone: Mapping[str, Any]  # family, variant, name and sha256 of the weights
+    dataset: Mapping[str, Any]  # name and fingerprints of the splits
+    clip: Mapping[str, Any]  # canonical ClipSpec
+    decoder: str
+    dtype: str
+
+    @property
+    def key(self) -> str:
+        """sha256 (hex) of the run."""
+        return digest(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A run and what it measured."""
+
+    run: Run
+    metrics: tuple[Metric, ...]
+    coverage: tuple[SplitCoverage, ...]
+    provenance: Mapping[str, Any]  # versions, device, load report, decoders that read the clips, command, time
+    notes: tuple[str, ...] = ()  # what a reader must know beside the numbers
+
+    @property
+    def stem(self) -> str:
+        """A readable file name that is unique to the run: data set, split, backbone, key."""
+        parts = (
+            self.run.dataset["name"],
+            "-vs-".join(item.split for item in self.coverage),
+            self.run.backbone["family"],
+            self.run.backbone["variant"],
+            self.run.key[:12],
+        )
+        return "-".join(re.sub(r"[^\w.]+", "-", str(part)).strip("-") for part in parts if part)
+
+    def metric(self, name: str, condition: str = "forward") -> Metric:
+        """The metric of that name under that condition.
+
+        Raises:
+            KeyError: it was not measured.
+        """
+        for metric in self.metrics:
+            if (metric.name, metric.condition) == (name, condition):
+                return metric
+        raise KeyError(f"{name} ({condition})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """Where `save` put a result."""
+
+    json: Path
+    superseded: Path | None = None  # the earlier file of this run, kept because it said otherwise
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """The JSON form of a result; `from_json` is its inverse."""
+    return {"schema": SCHEMA, "key": result.run.key, **asdict(result)}
+
+
+def from_json(document: Mapping[str, Any], source: Path | None = None) -> Result:
+    """A result from its JSON form.
+
+    Raises:
+        ResultError: another schema, missing fields, or a key that does not match the run it stands beside.
+    """
+    try:
+        if document["schema"] != SCHEMA:
+            raise ResultError(f"{source}: result schema {document['schema']}, this version reads {SCHEMA}")
+        result = Result(
+            run=Run(**document["run"]),
+            metrics=tuple(Metric(**{**item, "per_seed": tuple(item["per_seed"])}) for item in document["metrics"]),
+            coverage=tuple(
+                SplitCoverage(**{**item, "official": tuple(item["official"])}) for item in document["coverage"]
+            ),
+            provenance=document["provenance"],
+            notes=tuple(document["notes"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ResultError(f"{source}: not a result file of tvts-bench ({error})") from error
+    if result.run.key != document.get("key"):
+        raise ResultError(f"{source}: the run does not match its key; the file was edited or damaged")
+    return result
+
+
+def save(result: Result, folder: Path) -> Saved:
+    """Write `result` to its file in `folder`, atomically.
+
+    A file of the same run with other numbers is kept, renamed with the next free number, and a warning is logged.
+
+    Raises:
+        ResultError: the folder cannot be made or written to.
+    """
+    path = folder / f"{result.stem}.json"
+    document = as_json(result)
+    superseded = _set_aside(path, document) if path.exists() else None
+    write_atomically(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return Saved(json=path, superseded=superseded)
+
+
+def load(path: Path) -> Result:
+    """Read a result file.
+
+    Raises:
+        ResultError: it is missing, not JSON, or not a result.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultError(f"cannot read the result file {path}: {error}") from error
+    if not isinstance(document, dict):
+        raise ResultError(f"{path}: not a result file of tvts-bench")
+    return from_json(document, path)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        ResultError: no permission, disk full, or any other reason the system gives.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise ResultError(f"cannot write {path}: {error.strerror or error}; choose another folder with --out") from error
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _set_aside(path: Path, document: Mapping[str, Any]) -> Path | None:
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        old = None
+    new = json.loads(json.dumps(document))
+    if isinstance(old, dict) and all(old.get(part) == new[part] for part in ("metrics", "coverage")):
+        return None
+    number = 1
+    while (aside := path.with_suffix(f".{number}.json")).exists():
+        number += 1
+    path.rename(aside)
+    log.warning("%s held other numbers for the same run; kept as %s", path.name, aside.name)
+    return aside
