@@ -1,12 +1,12 @@
 """Retrieval metrics: Recall@K as the paper defines it, mAP@R, and what a random ranking would reach.
 
-Neighbours are positions in the gallery, best first, [Q, K], -1 where a query has fewer; labels are class indices [Q] and
-[N]. What may not be found (the query itself, its group) is not in the neighbours, and `candidates` counts the rest.
+Neighbours are positions in the gallery, best first, [Q, K], -1 where a query has fewer; labels are class indices [Q]
+and [N]. What may not be found (the query itself, its group) is not in the neighbours; `num_candidates` and
+`num_relevant` count the rest.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,48 +25,44 @@ class MetricError(UserError):
     """A metric that is not defined for what it was given."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Candidates:
-    """What each query may find, once the query itself and (on request) its group are taken out of the gallery."""
-
-    total: IntArray  # [Q] gallery items left
-    relevant: IntArray  # [Q] of those, items of the query's class: the R of mAP@R
-
-
-def candidates(
+def num_relevant(
     query_labels: ArrayLike,
     gallery_labels: ArrayLike,
     *,
     same_set: bool | BoolArray,
     query_groups: Groups | None = None,
     gallery_groups: Groups | None = None,
-) -> Candidates:
-    """Count what is left of the gallery for each query.
+) -> IntArray:
+    """R: how many gallery items of its own class each query may find, [Q].
 
     Args:
         query_labels: class of each query, [Q].
         gallery_labels: class of each gallery item, [N].
         same_set: whether a query is itself in the gallery, and so removed from it: one answer for all, or [Q].
-        query_groups: with `gallery_groups`, when items of the query's own group are excluded; None is no group.
+        query_groups: given with `gallery_groups` where items of the query's own group are excluded; None is no group.
         gallery_groups: the gallery's groups, [N].
     """
     queries, gallery = _labels(query_labels), _labels(gallery_labels)
-    itself = np.broadcast_to(np.asarray(same_set, dtype=np.int64), queries.shape)
     class_sizes = Counter(gallery.tolist())
-    relevant = np.array([class_sizes[label] for label in queries.tolist()], dtype=np.int64)
-    total = np.full(len(queries), len(gallery), dtype=np.int64)
+    everything = np.array([class_sizes[label] for label in queries.tolist()], dtype=np.int64)
     if query_groups is None or gallery_groups is None:
-        assert query_groups is gallery_groups, "groups of only one side"
-        return Candidates(total=total - itself, relevant=relevant - itself)
-    group_sizes = Counter(gallery_groups)
-    shared = Counter(zip(gallery.tolist(), gallery_groups, strict=True))
-    grouped = np.array([group is not None for group in query_groups], dtype=np.bool_)
-    in_group = np.array([group_sizes[group] for group in query_groups], dtype=np.int64)
-    same_both = [shared[pair] for pair in zip(queries.tolist(), query_groups, strict=True)]
-    return Candidates(
-        total=total - np.where(grouped, in_group, itself),  # a query is in its own group: counted once
-        relevant=relevant - np.where(grouped, np.array(same_both, dtype=np.int64), itself),
-    )
+        return everything - _excluded(same_set, None, np.zeros_like(queries))
+    sizes = Counter(zip(gallery.tolist(), gallery_groups, strict=True))
+    in_group = [sizes[pair] for pair in zip(queries.tolist(), query_groups, strict=True)]
+    return everything - _excluded(same_set, query_groups, np.array(in_group, dtype=np.int64))
+
+
+def num_candidates(
+    query_labels: ArrayLike,
+    gallery_labels: ArrayLike,
+    *,
+    same_set: bool | BoolArray,
+    query_groups: Groups | None = None,
+    gallery_groups: Groups | None = None,
+) -> IntArray:
+    """How many gallery items of any class each query may find, [Q]. The arguments are those of `num_relevant`."""
+    one_class = np.zeros_like(_labels(query_labels)), np.zeros_like(_labels(gallery_labels))
+    return num_relevant(*one_class, same_set=same_set, query_groups=query_groups, gallery_groups=gallery_groups)
 
 
 def any_hits(
@@ -83,7 +79,7 @@ def any_hits(
     for k in ks:
         if not 1 <= k <= hits.shape[1]:
             raise MetricError(f"Recall@{k} needs K from 1 to {hits.shape[1]}, the number of neighbours searched")
-    return {k: hits[:, :k].any(axis=1) for k in ks}
+    return {k: np.any(hits[:, :k], axis=1) for k in ks}
 
 
 def recall_at_k(
@@ -112,7 +108,8 @@ def average_precision_at_r(
     hits = hits[:, :most] & (ranks <= relevant[:, None])
     precision = np.cumsum(hits, axis=1) / ranks
     total = np.einsum("qr,qr->q", precision, hits)
-    return np.divide(total, relevant, out=np.full(len(hits), np.nan), where=relevant > 0)
+    values: FloatArray = np.divide(total, relevant, out=np.full(len(hits), np.nan), where=relevant > 0)
+    return values
 
 
 def map_at_r(neighbors: ArrayLike, query_labels: ArrayLike, gallery_labels: ArrayLike, relevant: IntArray) -> float:
@@ -134,21 +131,34 @@ def chance_recall(
     """Expected Recall@K, in percent, of a ranking drawn at random for each query; exact, not simulated.
 
     K items drawn from n without replacement miss all R relevant ones with probability C(n-R, K) / C(n, K).
-    The arguments are those of `candidates`.
+    The arguments are those of `num_relevant`.
     """
-    pool = candidates(
+    relevant = num_relevant(
         query_labels, gallery_labels, same_set=same_set, query_groups=query_groups, gallery_groups=gallery_groups
     )
-    return {k: 100 * float((1 - _miss_probability(pool, k)).mean()) for k in ks}
+    total = num_candidates(
+        query_labels, gallery_labels, same_set=same_set, query_groups=query_groups, gallery_groups=gallery_groups
+    )
+    return {k: 100 * float((1 - _miss_probability(relevant, total, k)).mean()) for k in ks}
 
 
-def _miss_probability(pool: Candidates, k: int) -> FloatArray:
-    """Chance that none of `k` random candidates is relevant, [Q]: the product over draws of the irrelevant share left."""
-    missed = np.ones(len(pool.total))
+def _miss_probability(relevant: IntArray, total: IntArray, k: int) -> FloatArray:
+    """Chance that `k` draws from each query's `total` candidates hit none of the `relevant` ones, [Q]."""
+    missed = np.ones(len(total))
     for drawn in range(k):
-        left = np.maximum(pool.total - drawn, 1)
-        missed *= np.clip(pool.total - pool.relevant - drawn, 0, None) / left
+        # A query with fewer than k candidates finds all of them, so draws beyond the last change nothing.
+        left = np.maximum(total - drawn, 1)
+        missed *= np.where(drawn < total, np.maximum(total - relevant - drawn, 0) / left, 1)
     return missed
+
+
+def _excluded(same_set: bool | BoolArray, query_groups: Groups | None, in_group: IntArray) -> IntArray:
+    """Items taken away from each query: the query itself, or its group, to which it belongs. [Q]."""
+    itself = np.broadcast_to(np.asarray(same_set, dtype=np.int64), in_group.shape)
+    if query_groups is None:
+        return itself
+    grouped = np.array([group is not None for group in query_groups], dtype=np.bool_)
+    return np.where(grouped, in_group, itself)
 
 
 def _matches(neighbors: ArrayLike, query_labels: ArrayLike, gallery_labels: ArrayLike) -> BoolArray:
@@ -158,7 +168,8 @@ def _matches(neighbors: ArrayLike, query_labels: ArrayLike, gallery_labels: Arra
     assert len(found) == len(queries), f"{len(found)} rows of neighbours for {len(queries)} queries"
     if not len(queries):
         raise MetricError("there is no query to measure retrieval with")
-    return (gallery[found] == queries[:, None]) & (found >= 0)
+    matches: BoolArray = (gallery[found] == queries[:, None]) & (found >= 0)
+    return matches
 
 
 def _labels(labels: ArrayLike) -> IntArray:
