@@ -5,8 +5,8 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,10 @@ class ResultError(UserError):
 class Run:
     """What was asked for: everything that can change a number, and nothing else. Its digest is its key."""
 
-    evaluator: Mapping[str, Any]  # canonical form of the evaluator, its type name included
+    evaluator: Mapping[str, Any]  # canonical form of the evaluator: its name, its clip, decoder, dtype, seeds, ...
     backbone: Mapping[str, Any]  # family, variant, name and sha256 of the weights
     dataset: Mapping[str, Any]  # name and fingerprints of the splits
-    clip: Mapping[str, Any]  # canonical ClipSpec
-    decoder: str
-    dtype: str
+    decoder: str  # with versions
 
     @property
     def key(self) -> str:
@@ -49,6 +47,8 @@ class Result:
     coverage: tuple[SplitCoverage, ...]
     provenance: Mapping[str, Any]  # versions, device, load report, decoders that read the clips, command, time
     notes: tuple[str, ...] = ()  # what a reader must know beside the numbers
+    tables: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict, repr=False, compare=False)
+    # name -> column -> values: neighbours and the like, for files of their own; not part of the JSON
 
     @property
     def stem(self) -> str:
@@ -84,7 +84,9 @@ class Saved:
 
 def as_json(result: Result) -> dict[str, Any]:
     """The JSON form of a result; `from_json` is its inverse."""
-    return {"schema": SCHEMA, "key": result.run.key, **asdict(result)}
+    document = asdict(replace(result, tables={}))
+    del document["tables"]
+    return {"schema": SCHEMA, "key": result.run.key, **document}
 
 
 def from_json(document: Mapping[str, Any], source: Path | None = None) -> Result:
@@ -162,7 +164,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise ResultError(f"cannot write {path}: {error.strerror or error}; choose another folder with --out") from error
+        raise ResultError(
+            f"cannot write {path}: {error.strerror or error}; choose another folder with --out"
+        ) from error
 
 
 def _umask() -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import Dataset
@@ -29,9 +29,15 @@ class Outcome:
 class Evaluator(Protocol):
     """A protocol. Varying it is `dataclasses.replace`."""
 
+    name: ClassVar[str]  # the plug-in's name
+
     @property
-    def name(self) -> str:
-        """The plug-in's name."""
+    def decoder(self) -> str:
+        """The decoder it reads clips with."""
+        ...
+
+    def resolve(self, backbone: Backbone, dataset: Dataset) -> Self:
+        """The same protocol with what was left to the backbone or the data set filled in."""
         ...
 
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:

@@ -6,7 +6,7 @@ UCF-101 and HMDB-51 papers do: the clips of one split query those of another (te
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,10 @@ class ZeroShotRetrieval:
                 f"queries and gallery are both {self.split!r}; leave out --gallery-split to search a split in itself"
             )
 
+    def resolve(self, backbone: Backbone, dataset: Dataset) -> Self:
+        """With the data set's usual split and the backbone's own clip where none was given."""
+        return replace(self, split=self.split or dataset.info.default_split, clip=self.clip or backbone.clip_spec)
+
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
         """Features, neighbours, metrics.
 
@@ -63,8 +67,7 @@ class ZeroShotRetrieval:
             EvaluationError: no class has two clips, or a clip cannot be read and `runtime.strict` is set.
             NeighborError: K is larger than the gallery.
         """
-        protocol = replace(self, split=self.split or dataset.info.default_split, clip=self.clip or backbone.clip_spec)
-        search = _Search(protocol, backbone, dataset, runtime)
+        search = _Search(self.resolve(backbone, dataset), backbone, dataset, runtime)
         search.refuse_impossible()
         conditions: tuple[FrameOrder, ...] = (FORWARD, *self.controls)
         measured = {condition: search.measure(condition) for condition in conditions}
@@ -127,12 +130,14 @@ class _Search:
         if found.failed and self.runtime.strict:
             first, reason = next(iter(found.failed.items()))
             raise EvaluationError(
-                f"{len(found.failed)} of {len(records)} clips of {split} cannot be read, the first is {first}: {reason};"
-                " without --strict they are left out and counted"
+                f"{len(found.failed)} of {len(records)} clips of {split} cannot be read, the first is {first}:"
+                f" {reason}; without --strict they are left out and counted"
             )
         if not found.ids:
             first, reason = next(iter(found.failed.items()))
-            raise EvaluationError(f"none of the {len(records)} clips of {split} can be read, the first is {first}: {reason}")
+            raise EvaluationError(
+                f"none of the {len(records)} clips of {split} can be read, the first is {first}: {reason}"
+            )
         self.coverage[split] = SplitCoverage(
             split=split,
             fingerprint=fingerprint,

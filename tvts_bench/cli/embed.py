@@ -1,0 +1,51 @@
+"""`tvts-bench embed`: features of anyone's own videos."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvts_bench.cli import options
+from tvts_bench.cli.console import stderr
+
+
+def embed(
+    files: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.", show_default=False)],
+    ckpt: options.Checkpoint = None,
+    backbone: options.BackboneName = None,
+    init_seed: options.InitSeed = 0,
+    out: Annotated[
+        Path, typer.Option("--out", help="File to write: .parquet, .npz or .csv.", rich_help_panel=options.OUTPUT)
+    ] = Path("features.parquet"),
+    strict: options.Strict = False,
+    decoder: options.Decoder = "decord",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    workers: options.Workers = None,
+    batch_size: options.BatchSize = 16,
+    clip_timeout: options.ClipTimeout = 120.0,
+    cache: options.Cache = None,
+    debug: options.Debug = False,
+) -> None:
+    """Write the features of videos to a file: one row a video, with its path and its embedding.
+
+    tvts-bench embed a.mp4 b.webm more_videos/ --ckpt x.pth --out features.parquet
+    """
+    from tvts_bench.cli import setup
+    from tvts_bench.devices import resolve_dtype
+    from tvts_bench.own_videos import embed_files, write_features
+
+    runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    model = setup.make_backbone(backbone, ckpt, init_seed)
+    embedded = embed_files(files, model, decoder=decoder, dtype=resolve_dtype(dtype, runtime.device), runtime=runtime)
+    for clip, reason in embedded.features.failed.items():
+        stderr.print(f"  {clip}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    write_features(embedded, out)
+    count, failed = len(embedded.features.ids), len(embedded.features.failed)
+    stderr.print(
+        f"{count} videos embedded in {model.embed_dim} dimensions by {model.family}:{model.variant},"
+        f" weights {model.weights.name}; {failed} failed; written: {out}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,53 @@
+"""How a command ends: a user's error is one sentence and exit code 2, Ctrl-C says how to go on, a bug shows itself."""
+
+import errno
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from tvts_bench.cli.console import stderr
+from tvts_bench.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+USER_ERROR, INTERRUPTED = 2, 130
+SYSTEM_SAYS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """`command` with its errors shown as people expect; its signature stays what typer reads."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        debug = "--debug" in sys.argv
+        logging.basicConfig(
+            level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
+        )
+        for chatty in ("filelock", "asyncio", "matplotlib", "urllib3", "fsspec", "numcodecs"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            return _end(error, str(error), debug)
+        except OSError as error:
+            if error.errno not in SYSTEM_SAYS:
+                raise
+            return _end(error, f"{error.filename or 'a file'}: {error.strerror}", debug)
+        except KeyboardInterrupt:
+            stderr.print("stopped; what was computed is kept, the same command takes it up again", highlight=False)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def _end(error: BaseException, message: str, debug: bool) -> R:  # type: ignore[type-var]
+    if debug:
+        stderr.print_exception()
+    stderr.print("error: ", end="", style="bold red")
+    stderr.print(message, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(USER_ERROR) from error

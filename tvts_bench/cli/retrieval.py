@@ -1,0 +1,144 @@
+"""`tvts-bench retrieval`: zero-shot video-to-video retrieval."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvts_bench.cli import options
+from tvts_bench.cli.console import stderr, stdout
+
+Ks = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--k", help="Recall at this rank; repeat it. 1, 5 and 10 by default.", rich_help_panel=options.PROTOCOL
+    ),
+]
+GallerySplit = Annotated[
+    str | None,
+    typer.Option(
+        "--gallery-split",
+        help="Split to search in. Left out, every clip of --split queries all others (leave-one-out, the paper's).",
+        rich_help_panel=options.PROTOCOL,
+        show_default=False,
+    ),
+]
+Sampling = Annotated[
+    str,
+    typer.Option(
+        "--sampling",
+        help="Frames: center (of equal segments; repeatable), random (in each segment, the paper's), dense (--stride).",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="First seed of random frames.", rich_help_panel=options.PROTOCOL)]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds", min=1, help="Number of seeds: mean and spread over them.", rich_help_panel=options.PROTOCOL
+    ),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option("--frames", help="Frames a clip; the backbone's own by default.", rich_help_panel=options.PROTOCOL),
+]
+Stride = Annotated[
+    int | None, typer.Option("--stride", help="Frames between dense frames.", rich_help_panel=options.PROTOCOL)
+]
+Views = Annotated[
+    str,
+    typer.Option("--views", help="Temporal x spatial views a video, averaged.", rich_help_panel=options.PROTOCOL),
+]
+ExcludeSameGroup = Annotated[
+    bool,
+    typer.Option(
+        "--exclude-same-group",
+        help="Neighbours cut from the query's own source (UCF-101's gNN) do not count.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+Controls = Annotated[
+    bool,
+    typer.Option(
+        "--controls",
+        help="Also measure shuffled, reversed and single-frame clips: how much of the number needs time.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+
+
+def retrieval(
+    ckpt: options.Checkpoint = None,
+    backbone: options.BackboneName = None,
+    init_seed: options.InitSeed = 0,
+    dataset: options.DatasetName = None,
+    root: options.Root = None,
+    annotations: options.Annotations = None,
+    fold: options.Fold = 1,
+    split: options.Split = None,
+    strict: options.Strict = False,
+    gallery_split: GallerySplit = None,
+    k: Ks = None,
+    sampling: Sampling = "center",
+    seed: Seed = 0,
+    seeds: Seeds = 1,
+    frames: Frames = None,
+    stride: Stride = None,
+    views: Views = "1x1",
+    exclude_same_group: ExcludeSameGroup = False,
+    controls: Controls = False,
+    decoder: options.Decoder = "decord",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    workers: options.Workers = None,
+    batch_size: options.BatchSize = 16,
+    clip_timeout: options.ClipTimeout = 120.0,
+    cache: options.Cache = None,
+    out: options.Out = Path("results"),
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Zero-shot video-to-video retrieval: Recall@K of frozen features, by exact cosine search.
+
+    Without options it measures a small backbone on the embedded world. Features are kept: a run that was stopped goes
+    on where it was, a second run decodes nothing.
+
+    tvts-bench retrieval --ckpt TVTS_yt_pt.pth --dataset ssv2 --root DIR
+
+    tvts-bench retrieval --ckpt x.pth --dataset ucf101 --root DIR --split test --gallery-split train
+
+    tvts-bench retrieval --backbone pixels --dataset folder --root my_videos --controls
+    """
+    import json
+
+    from tvts_bench.cli import setup
+    from tvts_bench.cli.tables import failures, result_table
+    from tvts_bench.devices import resolve_dtype
+    from tvts_bench.evaluate import evaluate
+    from tvts_bench.evaluators.zero_shot_retrieval import CONTROLS, ZeroShotRetrieval
+    from tvts_bench.result_files import write_files
+    from tvts_bench.results import as_json as as_document
+
+    runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    changes = setup.clip_changes(sampling, frames, stride, views, seed)
+    model = setup.make_backbone(backbone, ckpt, init_seed)
+    data = setup.make_dataset(dataset, root, annotations, fold)
+    protocol = ZeroShotRetrieval(
+        split=split,
+        gallery_split=gallery_split,
+        ks=tuple(k) if k else None,
+        exclude_same_group=exclude_same_group,
+        clip=setup.changed_clip(model.clip_spec, changes),
+        seeds=tuple(range(seed, seed + seeds)),
+        controls=CONTROLS if controls else (),
+        decoder=decoder,
+        dtype=resolve_dtype(dtype, runtime.device),
+    )
+    result = evaluate(model, data, protocol, runtime)
+    written = write_files(result, out)
+    if as_json:
+        typer.echo(json.dumps(as_document(result), indent=2, ensure_ascii=False))
+    else:
+        stdout.print(result_table(result, f"Zero-shot retrieval on {data.name}"))
+    stderr.print(failures(result), end="")
+    stderr.print(f"written: {written.saved.json} (and .csv, .md, .neighbors.parquet)", highlight=False, soft_wrap=True)

@@ -1,0 +1,169 @@
+"""Features and search for anyone's own videos: no data set, no labels."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tvts_bench.backbones.base import Backbone
+from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.datasets.folder import VIDEO_SUFFIXES
+from tvts_bench.errors import UserError
+from tvts_bench.features.base import Dtype, Features
+from tvts_bench.features.extraction import extract
+from tvts_bench.neighbors import Embedded, nearest
+from tvts_bench.provenance import canonical, digest, versions
+from tvts_bench.results import write_atomically
+from tvts_bench.runtime import Runtime
+
+SUFFIXES = (".parquet", ".npz", ".csv")
+
+
+class OwnVideosError(UserError):
+    """Files that cannot be embedded or searched as asked."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EmbeddedFiles:
+    """Features of files, with what made them."""
+
+    features: Features
+    provenance: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A video that was found."""
+
+    path: str
+    similarity: float  # cosine, -1 to 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The answer of a search."""
+
+    hits: tuple[Hit, ...]
+    searched: int  # videos in the gallery
+    failed: Mapping[str, str]  # path -> reason
+
+
+def video_files(paths: Iterable[Path]) -> list[Path]:
+    """The files named, and the videos in the folders named (by suffix, subfolders included), each once.
+
+    Raises:
+        OwnVideosError: a path does not exist, or a folder holds no video.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir() and path.suffix.lower() not in VIDEO_SUFFIXES:
+            inside = sorted(item for item in path.rglob("*") if item.suffix.lower() in VIDEO_SUFFIXES)
+            if not inside:
+                raise OwnVideosError(
+                    f"no video in {path} or its subfolders; known suffixes: {', '.join(VIDEO_SUFFIXES)}"
+                )
+            found.update(dict.fromkeys(inside))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise OwnVideosError(f"{path} does not exist")
+    return list(found)
+
+
+def embed_files(
+    paths: Sequence[Path], backbone: Backbone, *, decoder: str, dtype: Dtype, runtime: Runtime
+) -> EmbeddedFiles:
+    """Features of files and of the videos in folders. Unreadable ones are listed, never replaced.
+
+    Raises:
+        OwnVideosError: nothing can be read, or something cannot and `runtime.strict` is set.
+    """
+    records = [VideoRecord(id=str(path), path=path, label=0) for path in video_files(paths)]
+    features = _extract(records, backbone, decoder, dtype, runtime)
+    if features.failed and (runtime.strict or not features.ids):
+        first, reason = next(iter(features.failed.items()))
+        raise OwnVideosError(
+            f"{len(features.failed)} of {len(records)} videos cannot be read, the first is {first}: {reason}"
+        )
+    provenance = {
+        "backbone": f"{backbone.family}:{backbone.variant}",
+        "weights": backbone.weights.name,
+        "weights_sha256": backbone.weights.sha256,
+        "clip": canonical(backbone.clip_spec),
+        "dtype": dtype,
+        "decoders": dict(features.decoders),
+        "versions": versions(),
+    }
+    return EmbeddedFiles(features=features, provenance=provenance)
+
+
+def most_similar(
+    query: Path, folder: Path, k: int, backbone: Backbone, *, decoder: str, dtype: Dtype, runtime: Runtime
+) -> Found:
+    """The `k` videos under `folder` nearest to `query` by cosine; the query itself is left out if it lies there.
+
+    Raises:
+        OwnVideosError: the query cannot be read, or the folder holds no readable video.
+        NeighborError: `k` is larger than the gallery.
+    """
+    if not folder.is_dir():
+        raise OwnVideosError(f"{folder} is not a folder")
+    if query.is_dir() and query.suffix.lower() not in VIDEO_SUFFIXES:
+        raise OwnVideosError(f"the query {query} is a folder; give one video")
+    gallery = embed_files([folder], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
+    asked = embed_files([query], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
+    resolved = [str(Path(item).resolve()) for item in gallery.ids]
+    found = nearest(
+        Embedded(ids=[str(query.resolve())], values=asked.values),
+        Embedded(ids=resolved, values=gallery.values),
+        k,
+        device=runtime.device,
+    )
+    pairs = zip(found.indices[0], found.similarities[0], strict=True)
+    hits = tuple(Hit(path=gallery.ids[index], similarity=float(value)) for index, value in pairs if index >= 0)
+    return Found(hits=hits, searched=len(gallery.ids), failed=dict(gallery.failed))
+
+
+def write_features(embedded: EmbeddedFiles, path: Path) -> None:
+    """Write features by the suffix of `path`: Parquet (id, embedding), NumPy (ids, values) or CSV (id, f0, f1, ...).
+
+    Parquet carries the provenance in its metadata, npz as a JSON string; CSV cannot.
+
+    Raises:
+        OwnVideosError: another suffix.
+        ResultError: the file cannot be written.
+    """
+    import json
+
+    features, provenance = embedded.features, json.dumps(canonical(embedded.provenance))
+    if path.suffix == ".npz":
+        buffer = io.BytesIO()
+        np.savez(buffer, ids=np.array(features.ids), values=features.values, provenance=np.array(provenance))
+        write_atomically(path, buffer.getvalue())
+    elif path.suffix == ".csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["id", *(f"f{column}" for column in range(features.values.shape[1]))])
+        writer.writerows([name, *row] for name, row in zip(features.ids, features.values.tolist(), strict=True))
+        write_atomically(path, text.getvalue())
+    elif path.suffix == ".parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        table = pa.table({"id": pa.array(features.ids), "embedding": pa.array(list(features.values))})
+        buffer = io.BytesIO()
+        parquet.write_table(table.replace_schema_metadata({"tvts_bench": provenance}), buffer)
+        write_atomically(path, buffer.getvalue())
+    else:
+        raise OwnVideosError(f"cannot write features to {path}: the suffix must be one of {', '.join(SUFFIXES)}")
+
+
+def _extract(
+    records: Sequence[VideoRecord], backbone: Backbone, decoder: str, dtype: Dtype, runtime: Runtime
+) -> Features:
+    fingerprint = digest([record.id for record in records])
+    clip = backbone.clip_spec
+    return extract(backbone, records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)

@@ -1,0 +1,116 @@
+"""The files of a result: JSON with everything, CSV and Markdown made from it, Parquet for its tables."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from tvts_bench.results import Result, ResultError, Saved, save, write_atomically
+
+COLUMNS = (
+    "dataset",
+    "backbone",
+    "weights",
+    "condition",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "chance",
+    "used",
+    "listed",
+    "key",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Every file of one result."""
+
+    saved: Saved
+    csv: Path
+    markdown: Path
+    tables: tuple[Path, ...]
+
+
+def write_files(result: Result, folder: Path) -> Written:
+    """Write all files of `result` into `folder`, each atomically, the JSON last: where it is, the others are.
+
+    Raises:
+        ResultError: the folder cannot be made or written to.
+    """
+    stem = folder / result.stem
+    tables = tuple(_write_parquet(result, name, Path(f"{stem}.{name}.parquet")) for name in result.tables)
+    csv_path, markdown_path = Path(f"{stem}.csv"), Path(f"{stem}.md")
+    write_atomically(csv_path, as_csv(result))
+    write_atomically(markdown_path, as_markdown(result))
+    return Written(saved=save(result, folder), csv=csv_path, markdown=markdown_path, tables=tables)
+
+
+def as_csv(result: Result) -> str:
+    """Tidy CSV: one row a metric and condition; values in percent, unrounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    queries = result.coverage[0]
+    for metric in result.metrics:
+        backbone = f"{result.run.backbone['family']}:{result.run.backbone['variant']}"
+        row = (result.run.dataset["name"], backbone, result.run.backbone["weights"], metric.condition, metric.name)
+        numbers = (metric.value, metric.low, metric.high, metric.chance)
+        writer.writerow((*row, *numbers, queries.used, queries.listed, result.run.key))
+    return text.getvalue()
+
+
+def as_markdown(result: Result) -> str:
+    """A table of the metrics with what they speak of below it."""
+    names = list(dict.fromkeys(metric.name for metric in result.metrics))
+    conditions = list(dict.fromkeys(metric.condition for metric in result.metrics))
+    measured = {(metric.condition, metric.name): metric for metric in result.metrics}
+    lines = [f"| clips | {' | '.join(names)} |", "| --- |" + " ---: |" * len(names)]
+    for condition in conditions:
+        cells = []
+        for name in names:
+            metric = measured.get((condition, name))
+            interval = "" if metric is None or metric.low is None else f" [{metric.low:.1f}, {metric.high:.1f}]"
+            cells.append("" if metric is None else f"{metric.value:.2f}{interval}")
+        lines.append(f"| {condition} | {' | '.join(cells)} |")
+    chances = [measured[conditions[0], name].chance for name in names if (conditions[0], name) in measured]
+    lines.append("| chance | " + " | ".join("" if value is None else f"{value:.2f}" for value in chances) + " |")
+    return "\n".join((*lines, "", *(f"- {line}" for line in facts(result)))) + "\n"
+
+
+def facts(result: Result) -> list[str]:
+    """What made the numbers, one short line each: for people; the JSON has all of it."""
+    run, clip = result.run, result.run.evaluator["clip"]
+    views = clip["temporal_views"] * clip["spatial_views"]
+    lines = [
+        f"percent, with 95 % bootstrap intervals over queries; run {run.key[:12]}",
+        f"backbone {run.backbone['family']}:{run.backbone['variant']}, weights {run.backbone['weights']}"
+        f" (sha256 {run.backbone['sha256'][:12]})",
+        *(
+            f"data {run.dataset['name']} {item.split}: {item.used:,} of {item.listed:,} clips used,"
+            f" {len(item.failed):,} failed (fingerprint {item.fingerprint[:12]})"
+            for item in result.coverage
+        ),
+        f"clips of {clip['num_frames']} frames, {clip['sampling']}/{clip['position']}, {clip['crop']} x {clip['crop']},"
+        f" {views} view{'s' if views > 1 else ''}, seeds {', '.join(map(str, run.evaluator['seeds']))},"
+        f" {run.evaluator['dtype']}",
+        "read by " + ", ".join(f"{name} ({count:,})" for name, count in result.provenance["decoders"].items()),
+    ]
+    return [*lines, *(f"note: {note}" for note in result.notes)]
+
+
+def _write_parquet(result: Result, name: str, path: Path) -> Path:
+    """One table as Parquet; the run's key is in the file's metadata."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({column: pa.array(values) for column, values in result.tables[name].items()})
+    table = table.replace_schema_metadata({"tvts_bench_run": result.run.key})
+    buffer = io.BytesIO()
+    try:
+        parquet.write_table(table, buffer, compression="zstd")
+    except pa.ArrowException as error:
+        raise ResultError(f"cannot write {path}: {error}") from error
+    write_atomically(path, buffer.getvalue())
+    return path
