@@ -1,0 +1,53 @@
+"""The one batch type of pretraining: what the data package makes and the model eats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NarratedBatch:
+    """B clips with the words said during them, in true temporal order.
+
+    A narrated clip has K transcript segments. A caption has one: row 0 holds its tokens, and rows 1..K-1 are padding
+    whose mask is all zero. `segments` tells them apart, and only samples with `segments == K` can be sorted.
+
+    Attributes:
+        clips: uint8 `[B, 3, T, H, W]`, RGB in 0..255; normalised on the device.
+        input_ids: int64 `[B, K, L]`, tokens of the segments.
+        attention_mask: int64 `[B, K, L]`, 1 on tokens and 0 on padding.
+        segments: int64 `[B]`, the number of real segments of each sample, 1..K.
+        ids: Name of each sample, for logs.
+    """
+
+    clips: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    segments: Tensor
+    ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        size = len(self.ids)
+        assert self.clips.ndim == 5 and self.clips.shape[:2] == (size, 3), tuple(self.clips.shape)
+        assert self.clips.dtype == torch.uint8, self.clips.dtype
+        assert self.input_ids.ndim == 3 and self.input_ids.shape == self.attention_mask.shape
+        assert self.input_ids.shape[0] == size and self.segments.shape == (size,)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _map(self, function: Any) -> NarratedBatch:
+        tensors = {f.name: function(getattr(self, f.name)) for f in fields(self) if f.name != "ids"}
+        return NarratedBatch(ids=self.ids, **tensors)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> NarratedBatch:
+        """The same batch with every tensor on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> NarratedBatch:
+        """The same batch in page-locked memory; the DataLoader calls this when asked to pin."""
+        return self._map(lambda tensor: tensor.pin_memory())
