@@ -31,11 +31,14 @@ class NarratedBatch:
     ids: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        size = len(self.ids)
-        assert self.clips.ndim == 5 and self.clips.shape[:2] == (size, 3), tuple(self.clips.shape)
+        size, shape = len(self.ids), tuple(self.clips.shape)
+        assert len(shape) == 5, shape
+        assert shape[:2] == (size, 3), shape
         assert self.clips.dtype == torch.uint8, self.clips.dtype
-        assert self.input_ids.ndim == 3 and self.input_ids.shape == self.attention_mask.shape
-        assert self.input_ids.shape[0] == size and self.segments.shape == (size,)
+        assert self.input_ids.ndim == 3, tuple(self.input_ids.shape)
+        assert self.input_ids.shape == self.attention_mask.shape
+        assert self.input_ids.shape[0] == size
+        assert self.segments.shape == (size,)
 
     def __len__(self) -> int:
         return len(self.ids)
