@@ -1,0 +1,197 @@
+"""Weights from files: read safely (nothing in a file runs), loaded completely or not at all."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tvts_bench.models.unpickling import LEGACY_MAGIC, ZIP_MAGIC, load_pickled
+from tvts_bench.models.unpickling import CheckpointError as CheckpointError
+from tvts_bench.provenance import file_sha256
+
+logger = logging.getLogger(__name__)
+
+CONTAINER_KEYS = ("state_dict", "model_state", "module", "model")
+"""Where training code keeps the weights among the other things it saves; the first that is there is taken."""
+OWN_METADATA = "tvts_bench.architecture"
+"""The safetensors metadata entry (JSON) that marks a file as ours."""
+LISTED = 8  # names shown in an error before "and n more"
+
+
+class CheckpointMismatchError(CheckpointError):
+    """Weights that do not fit the network they were meant for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """Which tensors of a file went where. Loading is strict: whatever is not listed here was refused."""
+
+    format: str  # "official TVTS training checkpoint", "tvts-bench safetensors", "state dict", ...
+    used: int  # tensors loaded: all that the network has
+    missing: tuple[str, ...] = ()  # names the network has and the file has not; always empty when loading is strict
+    unexpected: tuple[str, ...] = ()  # names the file has beside the network: known other parts, left unused
+
+    def unused_parts(self) -> dict[str, int]:
+        """Tensors left unused, counted by the part they belong to: {"text_model": 100, "optimizer": 2}."""
+        counts: dict[str, int] = {}
+        for name in self.unexpected:
+            part = name.split(".", 1)[0]
+            counts[part] = counts.get(part, 0) + 1
+        return counts
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """What a file holds. Tensors are on the CPU, under the file's own names, and may be mapped from the file."""
+
+    path: Path
+    sha256: str  # of the whole file
+    format: str  # "training checkpoint", "state dict", "safetensors", "tvts-bench safetensors"
+    tensors: dict[str, Tensor]
+    metadata: dict[str, Any] = field(default_factory=dict)  # plain values beside the tensors: arch, epoch, ...
+    stubbed: tuple[str, ...] = ()  # what the file names that torch does not know: replaced by inert stand-ins
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a file of weights without running anything in it.
+
+    Knows `torch.save` files (a state dict, or one inside a training checkpoint; also the layout before torch 1.6) and
+    safetensors.
+
+    Raises:
+        CheckpointError: missing, not a file of weights, damaged, or hostile; the message says which.
+    """
+    kind = _kind_of(path)
+    sha256 = file_sha256(path)
+    if kind == "safetensors":
+        tensors, metadata = _read_safetensors(path)
+        format_ = "tvts-bench safetensors" if OWN_METADATA in metadata else "safetensors"
+        return Checkpoint(path=path, sha256=sha256, format=format_, tensors=tensors, metadata=metadata)
+    loaded, stubbed = load_pickled(path)
+    if not isinstance(loaded, Mapping):
+        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dictionary of tensors")
+    container = next((key for key in CONTAINER_KEYS if isinstance(loaded.get(key), Mapping)), None)
+    tensors = _named_tensors(path, loaded if container is None else loaded[container])
+    metadata = {str(key): value for key, value in loaded.items() if isinstance(value, str | int | float)}
+    format_ = "state dict" if container is None else "training checkpoint"
+    if stubbed:
+        logger.info("%s: replaced by inert stand-ins: %s", path, ", ".join(stubbed))
+    return Checkpoint(path=path, sha256=sha256, format=format_, tensors=tensors, metadata=metadata, stubbed=stubbed)
+
+
+def load_strictly(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: Path | str,
+    *,
+    format: str = "state dict",
+    unused: Sequence[str] = (),
+) -> LoadReport:
+    """Copy `tensors` into `module`, all of them or none; half-precision tensors are cast to the module's dtype.
+
+    Args:
+        module: what is to hold the weights; unchanged when this raises.
+        tensors: by the module's own names.
+        source: the file, for messages.
+        format: what kind of file it was, for the report.
+        unused: names of the file that are known and wanted nowhere; reported as `unexpected`.
+
+    Raises:
+        CheckpointMismatchError: names are missing or unknown, a shape differs, or a value is not a finite number.
+    """
+    expected = module.state_dict()
+    missing = [name for name in expected if name not in tensors]
+    unknown = [name for name in tensors if name not in expected]
+    problems = []
+    if missing:
+        problems.append(f"{len(missing)} of {len(expected)} tensors are missing ({listed(missing)})")
+    if unknown:
+        problems.append(f"{len(unknown)} are unknown ({listed(unknown)})")
+    wrong = [
+        f"{name} is {list(tensors[name].shape)}, expected {list(wanted.shape)}"
+        for name, wanted in expected.items()
+        if name in tensors and tensors[name].shape != wanted.shape
+    ]
+    if wrong:
+        problems.append(f"{len(wrong)} have another shape ({listed(wrong)})")
+    if problems:
+        raise CheckpointMismatchError(f"{source} does not fit the network: {'; '.join(problems)}")
+    odd = [name for name in expected if not _is_plain_and_finite(tensors[name])]
+    if odd:
+        raise CheckpointMismatchError(f"{source} has weights that are not finite numbers: {listed(odd)}")
+    module.load_state_dict(dict(tensors), strict=True)
+    return LoadReport(format=format, used=len(expected), unexpected=tuple(unused))
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def without_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
+    """`tensors` with each of `prefixes` taken off again and again, as long as every name has it."""
+    stripped = dict(tensors)
+    while prefix := next((p for p in prefixes if stripped and all(name.startswith(p) for name in stripped)), None):
+        stripped = {name.removeprefix(prefix): tensor for name, tensor in stripped.items()}
+    return stripped
+
+
+def _kind_of(path: Path) -> str:
+    """Which reader the file's first bytes ask for, "pickled" or "safetensors"; or the refusal that fits them."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}, not a checkpoint")
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint {path}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})") from None
+    if head.startswith((ZIP_MAGIC, LEGACY_MAGIC[:2])):
+        return "pickled"
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
+        return "safetensors"
+    if not head:
+        what = "is empty"
+    elif head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        what = "is a web page: the download failed, or asked for a confirmation"
+    elif head.startswith(b"version https://git-lfs"):
+        what = "is a Git LFS pointer: fetch the file itself with git lfs pull"
+    else:
+        what = f"is not a checkpoint (it starts with {head[:16]!r})"
+    raise CheckpointError(f"{path} {what}; known are torch.save files and safetensors")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and metadata of a safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is a damaged safetensors file ({error})") from error
+
+
+def _named_tensors(path: Path, found: Mapping[object, object]) -> dict[str, Tensor]:
+    """The tensors of a dictionary, which must have names; other values are left out."""
+    tensors = {key: value.detach() for key, value in found.items() if isinstance(value, Tensor)}
+    nameless = [key for key in tensors if not isinstance(key, str)]
+    if nameless:
+        raise CheckpointError(f"{path} is not a state dict: it has a tensor under {nameless[0]!r}, which is no name")
+    if not tensors:
+        names = listed([str(key) for key in found]) or "nothing"
+        raise CheckpointError(f"{path} holds no tensors where weights are expected; it has: {names}")
+    return {str(key): value for key, value in tensors.items()}
+
+
+def _is_plain_and_finite(tensor: Tensor) -> bool:
+    """Whether `tensor` is dense, floating-point, and free of NaN and infinity."""
+    plain = tensor.layout == torch.strided and tensor.is_floating_point() and not tensor.is_meta
+    return plain and bool(torch.isfinite(tensor).all())

@@ -1,0 +1,69 @@
+"""Our own weight files: safetensors with the network's shape beside the tensors, written whole or not at all."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tvts_bench.models.checkpoint import OWN_METADATA, Checkpoint, CheckpointError
+from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig, VideoTransformerError
+
+
+def save_backbone(path: Path, model: VideoTransformer, metadata: Mapping[str, str] | None = None) -> None:
+    """Write `model` as a file that `load_backbone` knows: tensors by their official names, and the shape as JSON.
+
+    An existing file is replaced only when the new one is complete on disk.
+
+    Args:
+        path: the file; its folder must exist.
+        model: any size; its training settings (drop path) are saved, too.
+        metadata: more to keep with the weights (the digest of a run, say): short strings by name.
+
+    Raises:
+        CheckpointError: the file cannot be written, with the system's reason.
+    """
+    from safetensors.torch import save
+
+    architecture = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    content = save(tensors, metadata={**(metadata or {}), OWN_METADATA: architecture})
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
+
+
+def saved_config(checkpoint: Checkpoint) -> VideoTransformerConfig | None:
+    """The shape that `save_backbone` wrote beside the tensors; None for a file from elsewhere.
+
+    Raises:
+        CheckpointError: the entry is there but is not such a shape (a newer version's, say).
+    """
+    text = checkpoint.metadata.get(OWN_METADATA)
+    if text is None:
+        return None
+    try:
+        return VideoTransformerConfig(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        problem = error if isinstance(error, VideoTransformerError) else type(error).__name__
+        raise CheckpointError(
+            f"{checkpoint.path} describes its network as {text!r}, not as known here ({problem})"
+        ) from error
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,228 @@
+"""Reads `torch.save` files without running anything in them.
+
+A pickle can name any Python callable and have it called. torch's restricted reader refuses every name it does not know,
+so the objects that training code leaves beside its weights (a configuration, an `argparse.Namespace`) stop the load.
+Here such names are found beforehand, by reading the pickle as data, and answered with inert stand-ins: nothing a file
+names is ever imported, let alone called. Names that only an attack needs are refused outright.
+"""
+
+import builtins
+import pickletools
+import re
+import tarfile
+import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from tvts_bench.errors import UserError
+
+ZIP_MAGIC = b"PK\x03\x04"
+LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled number that starts every file of torch < 1.6
+LEGACY_HEADER_PICKLES = 3  # magic number, protocol version, system information; then comes the object
+
+# What torch's restricted reader knows by itself; everything else gets a stand-in.
+TORCHS_OWN = re.compile(
+    r"torch\.\w+|torch\.(_utils|_tensor|storage|serialization)\.\w+|torch\.nn\.parameter\.Parameter"
+    r"|collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|bytearray|complex)"
+)
+# Stand-ins would make these harmless too, but a file that asks for them is an attack, and its user should know.
+ATTACKS = frozenset(
+    ("os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "importlib", "imp", "pty", "ctypes")
+    + ("_ctypes", "code", "codeop", "webbrowser", "io", "_io", "pickle", "_pickle", "dill", "cloudpickle", "marshal")
+    + ("asyncio", "pip", "urllib", "http", "requests", "posixpath", "ntpath")
+)
+
+
+class CheckpointError(UserError):
+    """A file that cannot be read as weights, or must not be."""
+
+
+class Inert:
+    """Stands in for any class or function that a file names: takes everything, does nothing, keeps nothing."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> Any:
+        return object.__new__(cls)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+class InertMapping(Inert):
+    """For classes that the file fills with items: torch's reader fills nothing but true dictionaries."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> Any:
+        return OrderedDict()
+
+
+class InertList(Inert):
+    """For classes that the file appends to: torch's reader appends to nothing but true lists."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> Any:
+        return []
+
+
+def load_pickled(path: Path) -> tuple[object, tuple[str, ...]]:
+    """The object in a `torch.save` file, old layout or new, and the names in it that were answered with stand-ins.
+
+    Tensors of the new layout stay mapped from the file, so an optimizer state that nobody asks for is not read.
+
+    Raises:
+        CheckpointError: not such a file, damaged, or one that asks for what no weights need.
+    """
+    with path.open("rb") as file:
+        is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    try:
+        names = _names_in_zip(path) if is_zip else _names_in_legacy(path)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{path} is damaged or was not written by torch.save ({_brief(error)})") from error
+    attacks = sorted(name for name in names if _is_attack(name))
+    if attacks:
+        raise CheckpointError(
+            f"{path} asks to run {', '.join(attacks)} while it is read, which no weights need: nothing of it was run; "
+            "do not open this file with anything else, and get the weights from their authors"
+        )
+    foreign = {name: uses for name, uses in names.items() if not TORCHS_OWN.fullmatch(name)}
+    stand_ins = [(_stand_in(uses), name) for name, uses in foreign.items()]
+    try:
+        with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]  # older stubs know no pairs
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is damaged, or holds objects that cannot be read safely ({_brief(error)}): "
+            "have its authors save the tensors alone, as a state dict or safetensors"
+        ) from error
+    return loaded, tuple(sorted(foreign))
+
+
+def _names_in_zip(path: Path) -> dict[str, set[str]]:
+    """`named_globals` of the new layout, a zip archive with the object in `<name>/data.pkl`."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        files = {Path(entry.filename).name for entry in entries}
+        if "constants.pkl" in files:
+            raise CheckpointError(
+                f"{path} is a TorchScript archive, which is a program, not weights alone: "
+                "save the state_dict() of its module instead"
+            )
+        if "data.pkl" not in files:
+            raise CheckpointError(f"{path} is a zip archive, but not one written by torch.save: unpack it first")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise CheckpointError(f"{path} is a compressed archive, which torch.save never writes: save it anew")
+        names: dict[str, set[str]] = defaultdict(set)
+        for entry in entries:
+            if Path(entry.filename).name == "data.pkl":
+                for name, uses in named_globals(BytesIO(archive.read(entry))).items():
+                    names[name] |= uses
+    return names
+
+
+def _names_in_legacy(path: Path) -> dict[str, set[str]]:
+    """`named_globals` of the layout before torch 1.6: pickles one after the other, then the tensors' bytes."""
+    with path.open("rb") as file:
+        if file.read(len(LEGACY_MAGIC)) != LEGACY_MAGIC:
+            raise CheckpointError(
+                f"{path} is a pickle, but not one written by torch.save: no weights can be read from it"
+            )
+        if tarfile.is_tarfile(path):
+            raise CheckpointError(f"{path} is a tar archive: unpack it first")
+        file.seek(0)
+        names: dict[str, set[str]] = defaultdict(set)
+        for _ in range(LEGACY_HEADER_PICKLES + 1):
+            for name, uses in named_globals(file).items():
+                names[name] |= uses
+    return names
+
+
+def named_globals(file: IO[bytes]) -> dict[str, set[str]]:
+    """What the next pickle in `file` names (`module.name`), each with the opcodes that then act on it.
+
+    Follows the pickle's stack without building anything; the file is left after the pickle's end.
+    """
+    uses: dict[str, set[str]] = {}
+    stack: list[object] = []
+    memo: dict[object, object] = {}
+    for opcode, arg, _ in pickletools.genops(file):
+        if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
+            named = str(arg).split(" ", 1) if opcode.name != "STACK_GLOBAL" else [str(item) for item in stack[-2:]]
+            name = _python3_name(*named)
+            uses.setdefault(name, set())
+            _pop(stack, opcode)
+            stack.append(_Named(name))
+        elif opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if arg is None else arg] = stack[-1]
+        elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[arg])
+        elif opcode.name == "DUP":
+            stack.append(stack[-1])
+        else:
+            popped = _pop(stack, opcode)
+            result: object = arg
+            if opcode.name in _ACTING and isinstance(popped[0], _Named):
+                result = popped[0]  # what is called, filled or given a state leaves itself or its instance
+                uses[popped[0]].add(opcode.name)
+            stack.extend([pickletools.markobject if opcode.name == "MARK" else result] * len(opcode.stack_after))
+    return uses
+
+
+class _Named(str):
+    """On the followed stack: an object of, or made by, this name."""
+
+    __slots__ = ()
+
+
+_ACTING = frozenset(("REDUCE", "NEWOBJ", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS"))
+
+
+def _pop(stack: list[object], opcode: pickletools.OpcodeInfo) -> Sequence[object]:
+    """Take what `opcode` consumes from the stack, lowest first; a mark takes all above it."""
+    before = opcode.stack_before
+    count = len(before)
+    if pickletools.markobject in before:
+        mark = len(stack) - 1 - stack[::-1].index(pickletools.markobject)
+        count = len(stack) - mark + before.index(pickletools.markobject)
+    if count > len(stack):
+        raise ValueError(f"the pickle's {opcode.name} finds nothing to act on")
+    popped = stack[len(stack) - count :]
+    del stack[len(stack) - count :]
+    return popped
+
+
+def _python3_name(module: str, name: str) -> str:
+    """`module.name` as Python 3 calls it: pickles of protocol 2 and below use the names of Python 2."""
+    if (module, name) in NAME_MAPPING:
+        return ".".join(NAME_MAPPING[module, name])
+    return f"{IMPORT_MAPPING.get(module, module)}.{name}"
+
+
+def _is_attack(name: str) -> bool:
+    """Whether no honest file names this: what runs commands, opens files or connections, or reaches other code."""
+    module, _, rest = name.partition(".")
+    if module == "builtins":
+        return not isinstance(getattr(builtins, rest, None), type)
+    return module in ATTACKS
+
+
+def _stand_in(uses: Iterable[str]) -> type[Inert]:
+    """The stand-in for a name on which these opcodes act."""
+    if {"SETITEM", "SETITEMS"} & set(uses):
+        return InertMapping
+    return InertList if {"APPEND", "APPENDS"} & set(uses) else Inert
+
+
+def _brief(error: Exception) -> str:
+    """One line on `error`, without torch's advice to load the file unsafely."""
+    text = str(error).strip()
+    if not text or text.startswith("Weights only load failed"):
+        return type(error).__name__
+    return f"{type(error).__name__}: {text.splitlines()[0]}"
