@@ -176,7 +176,7 @@ class _Search:
         )
         hits = any_hits(found.indices, queries.labels, gallery.labels, ks)
         scores = {f"R@{k}": hits[k].astype(np.float64) for k in ks}
-        if depth >= relevant.max():
+        if 0 < relevant.max() <= depth:
             scores["mAP@R"] = average_precision_at_r(found.indices, queries.labels, gallery.labels, relevant)
         chance = chance_recall(
             queries.labels,

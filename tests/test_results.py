@@ -1,0 +1,117 @@
+"""A result survives its file, a damaged file is refused, and nothing that was measured is lost."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tvts_bench.metrics.measured import Metric, SplitCoverage
+from tvts_bench.result_files import as_csv, as_markdown, write_files
+from tvts_bench.results import Result, ResultError, Run, as_json, from_json, load, save
+
+
+def make_result(value: float = 12.5) -> Result:
+    clip = {"num_frames": 16, "sampling": "segments", "position": "center", "crop": 32}
+    clip |= {"temporal_views": 1, "spatial_views": 1}
+    return Result(
+        run=Run(
+            evaluator={"name": "zero_shot_retrieval", "clip": clip, "seeds": [0], "dtype": "fp32"},
+            backbone={"family": "tvts", "variant": "tiny", "weights": "a.safetensors", "sha256": "ab" * 32},
+            dataset={"name": "folder", "splits": {"all": "cd" * 32}},
+            decoder="decord 0.6.0",
+        ),
+        metrics=(
+            Metric(name="R@1", value=value, low=10.0, high=15.0, chance=5.0),
+            Metric(name="R@1", condition="reversed", value=6.0, low=5.0, high=7.0, chance=5.0),
+        ),
+        coverage=(SplitCoverage(split="all", fingerprint="cd" * 32, listed=9, used=8, failed={"x.mp4": "0 bytes"}),),
+        provenance={"decoders": {"decord 0.6.0": 8}, "versions": {"torch": "2.13.0"}},
+        notes=("one note",),
+    )
+
+
+def test_a_result_is_the_same_after_its_file(tmp_path: Path) -> None:
+    result = make_result()
+    assert load(save(result, tmp_path).json) == result
+
+
+def test_the_key_speaks_of_the_run_and_not_of_what_it_measured() -> None:
+    result = make_result()
+    assert replace(result, metrics=()).run.key == result.run.key
+    other = replace(result, run=replace(result.run, decoder="PyAV 18.1.0"))
+    assert other.run.key != result.run.key
+
+
+def test_saving_the_same_numbers_again_keeps_one_file(tmp_path: Path) -> None:
+    save(make_result(), tmp_path)
+    assert save(make_result(), tmp_path).superseded is None
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_other_numbers_of_the_same_run_are_set_aside_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(make_result(12.5), tmp_path)
+    saved = save(make_result(13.0), tmp_path)
+    assert saved.superseded is not None
+    assert load(saved.superseded).metric("R@1").value == 12.5
+    assert load(saved.json).metric("R@1").value == 13.0
+    assert saved.superseded.name in caplog.text
+
+
+def test_an_edited_run_no_longer_fits_its_key(tmp_path: Path) -> None:
+    path = save(make_result(), tmp_path).json
+    document = json.loads(path.read_text())
+    document["run"]["backbone"]["weights"] = "better.pth"
+    path.write_text(json.dumps(document))
+    with pytest.raises(ResultError, match="does not match its key"):
+        load(path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": 99}', '{"schema": 1, "run": {}}'])
+def test_a_file_that_is_no_result_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text(content)
+    with pytest.raises(ResultError, match=r"broken\.json"):
+        load(path)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResultError, match="--out"):
+        save(make_result(), tmp_path / "file" / "results")
+
+
+def test_numbers_that_are_not_finite_are_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        save(make_result(float("nan")), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_csv_has_a_row_a_metric_and_condition(tmp_path: Path) -> None:
+    path = tmp_path / "result.csv"
+    path.write_text(as_csv(make_result()))
+    frame = pd.read_csv(path)
+    assert frame[["condition", "metric", "value"]].to_numpy().tolist() == [
+        ["forward", "R@1", 12.5],
+        ["reversed", "R@1", 6.0],
+    ]
+    assert (frame["used"] == 8).all()
+    assert (frame["listed"] == 9).all()
+
+
+def test_markdown_shows_intervals_chance_and_what_is_missing() -> None:
+    text = as_markdown(make_result())
+    assert "| forward | 12.50 [10.0, 15.0] |" in text
+    assert "| chance | 5.00 |" in text
+    assert "8 of 9 clips used, 1 failed" in text
+
+
+def test_tables_become_parquet_that_knows_its_run(tmp_path: Path) -> None:
+    result = replace(make_result(), tables={"neighbors": {"query": ["a", "b"], "rank": [1, 1]}})
+    written = write_files(result, tmp_path)
+    assert pd.read_parquet(written.tables[0]).to_dict("list") == {"query": ["a", "b"], "rank": [1, 1]}
+    assert "tables" not in as_json(result)
+    assert from_json(as_json(result)) == result
