@@ -13,6 +13,10 @@ class DatasetError(UserError):
     """A data set that cannot be read as asked: missing root, unknown split, empty list."""
 
 
+class SplitUnavailableError(DatasetError):
+    """A split whose list is there but which cannot be used: it has no labels, or none of its files is there."""
+
+
 class AnnotationError(DatasetError):
     """A line of an annotation file that cannot be read. The message names the file and the line."""
 
@@ -53,6 +57,12 @@ class LoadOptions:
     annotations: Path | None = None  # a list or folder of lists in place of the one found under the root
     fold: int = 1  # the official split number of UCF-101 and HMDB-51, 1 to 3
     variant: str | None = None  # the part of `name:variant` after the colon
+
+    def refuse(self, dataset: str, *meaningless: str) -> None:
+        """Raise a DatasetError if one of the fields named is set, because `dataset` cannot make use of it."""
+        for option in meaningless:
+            if getattr(self, option) != LoadOptions.__dataclass_fields__[option].default:
+                raise DatasetError(f"{dataset} has no use for --{option} {getattr(self, option)}; leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

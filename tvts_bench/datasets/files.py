@@ -1,0 +1,197 @@
+"""Where the videos and lists of a data set lie: folders are read once, not searched once a video."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from tvts_bench.datasets.base import DatasetError, LoadOptions, SplitUnavailableError, VideoRecord
+from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
+
+
+# Plain string operations: pathlib costs seconds on lists of 200,000 names.
+def is_video_name(name: str) -> bool:
+    """Whether a file's name ends like a video's, in either case."""
+    _, dot, extension = name.rpartition(".")
+    return dot + extension.lower() in VIDEO_EXTENSIONS
+
+
+def stem(name: str) -> str:
+    """Last part of a listed path without its video extension; other dots stay: `a/v1.2.mp4` and `v1.2` give `v1.2`."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return last.rpartition(".")[0] if is_video_name(last) else last
+
+
+def is_hidden(name: str) -> bool:
+    """Whether an entry of a folder is none of the user's: dot files, and what archivers leave behind."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def walk_videos(root: Path) -> list[str]:
+    """Paths relative to `root`, `/` between parts, of everything named like a video, sorted; hidden entries left out.
+
+    A folder named `x.mp4` is such an entry too: it is for the decoder to refuse, not for us to lose. Links to folders
+    are followed, each folder once.
+    """
+    seen: set[tuple[int, int]] = set()
+    pending = [""]
+    found: list[str] = []
+    while pending:
+        folder = pending.pop()
+        status = (root / folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in scan(root / folder):
+            relative = f"{folder}/{entry.name}" if folder else entry.name
+            if is_video_name(entry.name):
+                found.append(relative)
+            elif entry.is_dir():
+                pending.append(relative)
+    return sorted(found)
+
+
+def scan(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of `folder` that are not hidden, sorted by name.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"cannot read folder {folder}: {error.strerror or error}") from error
+
+
+def as_named(name: str) -> tuple[str, ...]:
+    """The keys of a file that is only ever looked for by its own name."""
+    return (name,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoTree:
+    """The videos below `root`, walked when the first is asked for and found by name whatever their folder or extension.
+
+    For sets whose file names are unique: a YouTube id is the same video in any folder, re-encoded or not.
+    """
+
+    root: Path
+    keys: Callable[[str], tuple[str, ...]] = as_named  # stem -> what a file is found by; a query uses the first
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        by_stem: dict[str, list[str]] = {}
+        for relative in walk_videos(self.root):
+            for key in self.keys(stem(relative)):
+                by_stem.setdefault(key, []).append(relative)
+        return by_stem
+
+    def find(self, name: str, prefer: Sequence[str] = ()) -> Path | None:
+        """The file called `name` (extension and folder free); of several, the one sharing most of `name`'s path,
+        then the one under a folder named in `prefer`, the earlier the better, then the first by name."""
+        candidates = self._by_stem.get(self.keys(stem(name))[0])
+        if not candidates:
+            return None
+        if len(candidates) == 1:
+            return self.root / candidates[0]
+        wanted = PurePosixPath(name).parts[::-1]
+
+        def rank(relative: str) -> tuple[int, int, str]:
+            parts = PurePosixPath(relative).parts
+            pairs = enumerate(zip(wanted, parts[::-1], strict=False))
+            shared = next((i for i, (ours, theirs) in pairs if ours != theirs), min(len(wanted), len(parts)))
+            place = next((i for i, folder in enumerate(prefer) if folder in parts[:-1]), len(prefer))
+            return -shared, place, relative
+
+        return self.root / min(candidates, key=rank)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One line of a list, before its file is looked for."""
+
+    id: str
+    names: tuple[str, ...]  # the file may be called any of these; the first is where it is expected
+    label: int
+    group: str | None = None
+
+
+def place(
+    entries: Sequence[Entry], tree: VideoTree, *, listed_in: Path, prefer: Sequence[str] = ()
+) -> list[VideoRecord]:
+    """A record for each entry. One whose file is absent keeps its expected path: it will be listed as failed.
+
+    Raises:
+        SplitUnavailableError: not one of the files is there.
+    """
+    records, present = [], 0
+    for entry in entries:
+        found = next((path for name in entry.names if (path := tree.find(name, prefer))), None)
+        present += found is not None
+        expected = found or tree.root / entry.names[0]
+        records.append(VideoRecord(id=entry.id, path=expected, label=entry.label, group=entry.group))
+    if records and not present:
+        raise SplitUnavailableError(
+            f"none of the {len(records):,} videos listed in {listed_in} is under {tree.root} "
+            f"(looked at every video file below it, for example for {entries[0].names[0]})"
+        )
+    return records
+
+
+def video_folder(root: Path, folders: Sequence[str]) -> Path:
+    """The first of `folders` that is under `root`, else `root` itself."""
+    return next((root / folder for folder in folders if (root / folder).is_dir()), root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListFolders:
+    """Where the lists of a data set may lie: the folder the user names, or the root and its usual sub-folders."""
+
+    given: Path | None  # one list, named by the user; the others may still lie beside it
+    folders: tuple[Path, ...]
+
+    def find(self, names: Sequence[str]) -> Path | None:
+        """The first existing file of these names, the earlier name first."""
+        return next((f / name for name in names for f in self.folders if (f / name).is_file()), None)
+
+    @property
+    def described(self) -> str:
+        """The folders for a message."""
+        return " or ".join(str(folder) for folder in self.folders)
+
+
+def list_folders(root: Path, options: LoadOptions, subfolders: Sequence[str]) -> ListFolders:
+    """Where to look for lists: `--annotations` if given, else `root` and its `subfolders`.
+
+    Raises:
+        DatasetError: what `--annotations` names does not exist.
+    """
+    default = (root, *(root / sub for sub in subfolders if (root / sub).is_dir()))
+    if options.annotations is None:
+        return ListFolders(given=None, folders=default)
+    if options.annotations.is_dir():
+        return ListFolders(given=None, folders=(options.annotations,))
+    if options.annotations.is_file():
+        return ListFolders(given=options.annotations, folders=(options.annotations.parent, *default))
+    raise DatasetError(f"annotations {options.annotations} do not exist; give a list or a folder of lists")
+
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validate": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Words in the names of lists and folders, and the split each means."""
+
+
+def split_in_name(name: str) -> str | None:
+    """The split a list's name tells: `sthv2_val_list_videos.txt` is `val`; None if it tells none."""
+    words = "".join(c.lower() if c.isalnum() else " " for c in name).split()
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)

@@ -1,0 +1,81 @@
+"""Anyone's own videos, a folder a class: the name of the folder is the label."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from tvts_bench.datasets import files
+from tvts_bench.datasets.base import Dataset, DatasetError, DatasetInfo, LoadOptions, VideoRecord
+from tvts_bench.runtime import Progress
+
+INFO = DatasetInfo(
+    title="A folder a class",
+    splits=("all", "train", "val", "test"),
+    default_split="all",
+    num_classes=None,
+    official_sizes={},
+    url="your own",
+    license="your own",
+    layout="CLASS/*.mp4 (deeper folders count to their class), or train/CLASS/*.mp4, val/CLASS/*.mp4, test/CLASS/*.mp4",
+    notes="Everything named like a video is one, readable or not. Hidden entries and folders without a video are "
+    "left out.",
+)
+
+PREFERRED = ("val", "test", "train", "all")  # the default split is the first of these that is there
+
+
+def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
+    """Read `root`/CLASS/...; ids are paths below the split's folder with `/` between parts, in sorted order.
+
+    Where every folder under the root is named train, val (or valid, validation) or test and holds folders itself, those
+    are the splits; else there is one, `all`.
+
+    Raises:
+        DatasetError: no class folder with a video, or a video beside the class folders.
+    """
+    options.refuse("folder", "annotations", "fold", "variant")
+    folders = _split_folders(root)
+    found = {split: _classes(folder) for split, folder in folders.items()}
+    names = tuple(sorted({name for classes in found.values() for name in classes}))
+    if not names:
+        raise DatasetError(
+            f"{root} holds no folder with videos; expected CLASS/VIDEO with endings such as .mp4 or .avi"
+        )
+    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {
+        split: partial(_read, folders[split], classes, names) for split, classes in found.items()
+    }
+    default = next(split for split in PREFERRED if split in readers)
+    info = replace(INFO, splits=tuple(readers), default_split=default, num_classes=len(names))
+    return Dataset(name="folder", root=root, class_names=names, info=info, readers=readers)
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folder of each split: train, val and test where exactly such folders are there, else the root as `all`."""
+    folders = [Path(entry.path) for entry in files.scan(root) if entry.is_dir()]
+    splits = {files.SPLIT_WORDS.get(folder.name.lower(), ""): folder for folder in folders}
+    holds_classes = all(any(entry.is_dir() for entry in files.scan(folder)) for folder in folders)
+    if not folders or "" in splits or len(splits) < len(folders) or not holds_classes:
+        return {"all": root}
+    return {split: splits[split] for split in ("train", "val", "test") if split in splits}
+
+
+def _classes(folder: Path) -> dict[str, list[str]]:
+    """Videos of each class folder in `folder`, relative to it; class folders without any are left out."""
+    classes = {}
+    for entry in files.scan(folder):
+        if entry.is_dir():
+            videos = files.walk_videos(Path(entry.path))
+            if videos:
+                classes[entry.name] = [f"{entry.name}/{video}" for video in videos]
+        elif files.is_video_name(entry.name):
+            raise DatasetError(f"{entry.path} lies beside the class folders, so it has no class; move it into one")
+    return classes
+
+
+def _read(folder: Path, classes: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[VideoRecord]:
+    return [
+        VideoRecord(id=video, path=folder / video, label=label)
+        for label, name in enumerate(names)
+        for video in classes.get(name, ())
+    ]

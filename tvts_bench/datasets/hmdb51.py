@@ -1,0 +1,90 @@
+"""HMDB-51: 6,766 clips from films and YouTube; three official splits of 70 training and 30 test clips a class."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from tvts_bench.datasets import files, lines
+from tvts_bench.datasets.base import (
+    AnnotationError,
+    Dataset,
+    DatasetError,
+    DatasetInfo,
+    LoadOptions,
+    VideoRecord,
+)
+from tvts_bench.runtime import Progress
+
+INFO = DatasetInfo(
+    title="HMDB-51",
+    splits=("train", "test"),
+    default_split="test",
+    num_classes=51,
+    official_sizes={"train": (3_570,), "test": (1_530,)},  # the same in all three folds
+    url="https://serre.lab.brown.edu/hmdb51.html",
+    license="CC BY 4.0 (annotations); clips from films and YouTube",
+    layout="hmdb51_org/CLASS/*.avi (or CLASS/*.avi) and testTrainMulti_7030_splits/*_test_split1.txt ...",
+    notes="A group is a class and its source, the file name up to the class (smile_YouTube_smiles!): no such group "
+    "is on both sides of an official split, so it is what the authors kept apart.",
+)
+
+FOLDS = (1, 2, 3)
+VIDEO_FOLDERS = ("hmdb51_org", "hmdb51", "videos")
+LIST_FOLDERS = ("testTrainMulti_7030_splits", "test_train_splits", "splits", "annotations")
+SPLIT_OF_FLAG = {"0": None, "1": "train", "2": "test"}  # 0: left out, so that every class has 70 and 30
+_LIST = re.compile(r"(?P<name>.+)_test_split(?P<fold>[123])\.txt")
+_ATTRIBUTES = re.compile(r"_[fhlu]_(?:cm|nm)_np\d+_[a-z]{2}_[a-z]{3}_\d+$")
+
+
+def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
+    """Read fold `options.fold` from one list a class; ids are `CLASS/FILE`, classes are in alphabetical order.
+
+    Raises:
+        DatasetError: the fold is not 1, 2 or 3, or its lists are not found.
+    """
+    options.refuse("hmdb51", "variant")
+    if options.fold not in FOLDS:
+        raise DatasetError(f"hmdb51 has the folds 1, 2 and 3, not {options.fold}")
+    folders = files.list_folders(root, options, LIST_FOLDERS)
+    if folders.given:
+        raise DatasetError(f"hmdb51 needs the folder with its split files, {folders.given} is one file")
+    lists = next((found for folder in folders.folders if (found := _lists(folder, options.fold))), {})
+    if not lists:
+        raise DatasetError(f"no *_test_split{options.fold}.txt of hmdb51 in {folders.described}; unpack the splits")
+    names = tuple(sorted(lists))
+    # Class folders lie under the video folder; lists in `root` itself do not matter to it.
+    tree = files.VideoTree(root=files.video_folder(root, VIDEO_FOLDERS))
+    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {
+        split: partial(_read, split, names, lists, tree) for split in INFO.splits
+    }
+    return Dataset(name=f"hmdb51-fold{options.fold}", root=root, class_names=names, info=replace(INFO), readers=readers)
+
+
+def _lists(folder: Path, fold: int) -> dict[str, Path]:
+    """The list of each class in `folder`, found with one look into it."""
+    matches = ((_LIST.fullmatch(entry.name), Path(entry.path)) for entry in files.scan(folder))
+    return {match["name"]: path for match, path in matches if match and int(match["fold"]) == fold}
+
+
+def _read(split: str, names: Sequence[str], lists: Mapping[str, Path], tree: files.VideoTree) -> list[VideoRecord]:
+    entries = []
+    for label, name in enumerate(names):
+        for line, text in lines.read_lines(lists[name]):
+            file, _, flag = text.rpartition(" ")
+            if not file or flag not in SPLIT_OF_FLAG:
+                raise AnnotationError(lists[name], line, f"expected `FILE flag` with flag 0, 1 or 2, got {text!r}")
+            if SPLIT_OF_FLAG[flag] == split:
+                listed = f"{name}/{file.strip()}"
+                entries.append(files.Entry(id=listed, names=(listed,), label=label, group=_source(file, name)))
+    return files.place(entries, tree, listed_in=lists[names[0]].parent)
+
+
+def _source(file: str, name: str) -> str | None:
+    """`CLASS_SOURCE` from `SOURCE_CLASS_f_cm_np1_fr_med_0.avi`; None where a file is not named like that."""
+    stem = files.stem(file.strip())
+    source = _ATTRIBUTES.sub("", stem)
+    if source == stem or not source.endswith(f"_{name}"):
+        return None
+    return f"{name}_{source.removesuffix(f'_{name}')}"

@@ -1,0 +1,172 @@
+"""Kinetics-400: ten-second clips of human actions from YouTube, of which every copy lacks some."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from tvts_bench.datasets import files, lines
+from tvts_bench.datasets.base import (
+    AnnotationError,
+    Dataset,
+    DatasetError,
+    DatasetInfo,
+    LoadOptions,
+    SplitUnavailableError,
+    VideoRecord,
+)
+from tvts_bench.runtime import Progress
+
+INFO = DatasetInfo(
+    title="Kinetics-400",
+    splits=("train", "val", "test"),
+    default_split="val",
+    num_classes=400,
+    # Rows of CVDF's lists; then files of CVDF's archives, and the copies of OpenMMLab (VideoMAE's lists), GluonCV
+    # and the non-local networks (PySlowFast), which others trained on.
+    official_sizes={
+        "train": (246_534, 241_258, 240_436, 240_618, 234_643),
+        "val": (19_906, 19_881, 19_796, 19_404, 19_761),
+        "test": (39_805, 38_685),
+    },
+    url="https://github.com/cvdfoundation/kinetics-dataset",
+    license="annotations CC BY 4.0; each video under its uploader's terms on YouTube",
+    layout="train/, val/, test/ with the videos (class folders or not), and train.csv, val.csv, test.csv "
+    "beside them or in annotations/",
+    notes="Videos vanish from YouTube, so copies differ: state the coverage with every number. "
+    "CVDF's replacements of corrupted files are preferred where replacement_for_corrupted_k400/ is there.",
+)
+
+LIST_FOLDERS = ("annotations", "k400/annotations", "labels")
+NAME_FILES = ("kinetics_label_map_k400.txt", "label_map.txt", "classes.txt")
+_SPLIT_NAMES = {"train": ("train",), "val": ("val", "validate", "validation"), "test": ("test",)}
+LISTS = {
+    split: tuple(
+        pattern.format(name)
+        for pattern in (
+            "{}.csv",
+            "kinetics_{}.csv",
+            "kinetics400_{}.csv",
+            "k400_{}.csv",
+            "{}_clean.csv",
+            "kinetics400_{}_list_videos.txt",
+            "{}.txt",
+        )
+        for name in names
+    )
+    for split, names in _SPLIT_NAMES.items()
+}
+REPLACEMENTS = ("replacement_for_corrupted_k400", "replacement")
+_TIMES = re.compile(r"_\d{6}_\d{6}$")
+
+
+def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
+    """Read CVDF's csv or `path label` lists; ids are file names without extension ("0wR5jVB-WPk_000417_000427").
+
+    Classes come from a label map if there is one, else from the names in all csv lists found, in alphabetical order.
+
+    Raises:
+        DatasetError: no list is found.
+        AnnotationError: a line that cannot be read.
+    """
+    options.refuse("k400", "fold", "variant")
+    folders = files.list_folders(root, options, LIST_FOLDERS)
+    found = _lists(folders)
+    if not found:
+        raise DatasetError(
+            f"no list of k400 in {folders.described}; expected val.csv (CVDF's, or `path label` lines), "
+            "or say --annotations FILE; for class folders without a list there is --dataset folder"
+        )
+    names = _class_names(folders, found)
+    tree = files.VideoTree(root=root, keys=_keys)
+    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {
+        split: partial(_read, path, split, names, tree) for split, path in found.items()
+    }
+    default = INFO.default_split if INFO.default_split in found else next(iter(found))
+    return Dataset(
+        name="k400", root=root, class_names=names, info=replace(INFO, default_split=default), readers=readers
+    )
+
+
+def _keys(stem: str) -> tuple[str, ...]:
+    """A file with times in its name is also found by `id_*`, for lists that leave the times out."""
+    bare = _TIMES.sub("", stem)
+    return (stem,) if bare == stem else (stem, f"{bare}_*")
+
+
+def _lists(folders: files.ListFolders) -> dict[str, Path]:
+    """The list of each split."""
+    if folders.given:
+        return {files.split_in_name(folders.given.name) or INFO.default_split: folders.given}
+    found = {split: folders.find(names) for split, names in LISTS.items()}
+    return {split: path for split, path in found.items() if path}
+
+
+def _class_names(folders: files.ListFolders, found: Mapping[str, Path]) -> tuple[str, ...]:
+    name_file = folders.find(NAME_FILES)
+    if name_file:
+        return lines.read_names(name_file)
+    named = {row["label"] for path in found.values() if _is_cvdf(path) for _, row in _rows(path) if row.get("label")}
+    return tuple(sorted(named)) or tuple(str(index) for index in range(INFO.num_classes or 0))
+
+
+def _is_cvdf(path: Path) -> bool:
+    """Whether a list is CVDF's table; VideoMAE's `path label` lists carry the same file names."""
+    first = lines.read_lines(path)[:1]
+    return bool(first) and "youtube_id" in first[0][1]
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    return list(lines.read_table(path, ("youtube_id",)))
+
+
+def _read(path: Path, split: str, names: Sequence[str], tree: files.VideoTree) -> list[VideoRecord]:
+    classes = {name: index for index, name in enumerate(names)}
+    entries = (_read_cvdf if _is_cvdf(path) else _read_paths)(path, split, classes)
+    return files.place(entries, tree, listed_in=path, prefer=(*REPLACEMENTS, *_SPLIT_NAMES[split]))
+
+
+def _read_cvdf(path: Path, split: str, classes: Mapping[str, int]) -> list[files.Entry]:
+    """Entries of a CVDF table: label, youtube_id, time_start, time_end, split and columns nobody needs."""
+    entries = []
+    for number, row in _rows(path):
+        if not row.get("label"):
+            raise SplitUnavailableError(f"{path}, line {number}: no label; the {split} split cannot be evaluated")
+        if row.get("split") and files.split_in_name(row["split"]) != split:
+            raise AnnotationError(path, number, f"split {row['split']!r} in a list read as {split}")
+        clip = _clip_name(path, number, row)
+        label = lines.index_of_class(row["label"], classes, path, number)
+        place = f"{split}/{clip}.mp4"
+        entries.append(files.Entry(id=clip, names=(place, row["youtube_id"]), label=label))
+    return entries
+
+
+def _clip_name(path: Path, number: int, row: Mapping[str, str]) -> str:
+    """`id_start_end` with the times in seconds as six digits, as CVDF names its files."""
+    if not row["youtube_id"]:
+        raise AnnotationError(path, number, "no youtube_id")
+    times = [row.get("time_start", ""), row.get("time_end", "")]
+    if not any(times):
+        return row["youtube_id"]
+    try:
+        start, end = (int(float(time)) for time in times)
+    except (ValueError, OverflowError):
+        raise AnnotationError(path, number, f"times {times} are not numbers of seconds") from None
+    return f"{row['youtube_id']}_{start:06d}_{end:06d}"
+
+
+def _read_paths(path: Path, split: str, classes: Mapping[str, int]) -> list[files.Entry]:
+    """Entries of a `path label` list; either the list or the files may leave the times out of a name."""
+    entries = []
+    for number, name, label in lines.read_path_labels(path):
+        index = (
+            lines.checked_index(label, len(classes), path, number)
+            if lines.is_index(label)
+            else lines.index_of_class(label, classes, path, number)
+        )
+        stem = files.stem(name)
+        bare = _TIMES.sub("", stem)
+        other = f"{bare}_*" if bare == stem else bare
+        entries.append(files.Entry(id=stem, names=(name, other), label=index))
+    return entries
