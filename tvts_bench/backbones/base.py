@@ -1,13 +1,13 @@
 """What every backbone is: a module from normalised clips to one vector each, and what is known of its weights."""
 
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from tvts_bench.errors import UserError
-from tvts_bench.models.checkpoint import LoadReport
+from tvts_bench.models.checkpoint import Checkpoint, LoadReport
 from tvts_bench.video.spec import ClipSpec
 
 
@@ -56,10 +56,10 @@ class BackbonePlugin(Protocol):
     VARIANTS: tuple[str, ...]  # names a user may ask for, the default first
 
     def recognises(self, keys: frozenset[str]) -> bool:
-        """Whether a checkpoint with these tensor names (prefixes stripped) is of this family."""
+        """Whether a checkpoint with these tensor names (without `module.` and the like) is of this family."""
         ...
 
-    def load(self, checkpoint: object, variant: str | None, seed: int) -> Backbone:
+    def load(self, checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
         """The backbone with the checkpoint's weights (strictly), or randomly initialised from `seed` without one."""
         ...
 
@@ -74,4 +74,4 @@ def as_embedding(output: object, backbone: Backbone, batch: int) -> Tensor:
     if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
         got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise BackboneError(f"backbone {backbone.family} returned {got}, expected a tensor of shape {expected}")
-    return cast(Tensor, output)
+    return output

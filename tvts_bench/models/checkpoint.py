@@ -19,6 +19,8 @@ CONTAINER_KEYS = ("state_dict", "model_state", "module", "model")
 """Where training code keeps the weights among the other things it saves; the first that is there is taken."""
 OWN_METADATA = "tvts_bench.architecture"
 """The safetensors metadata entry (JSON) that marks a file as ours."""
+WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that DistributedDataParallel and torch.compile put before every name."""
 LISTED = 8  # names shown in an error before "and n more"
 
 
@@ -133,7 +135,7 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:LISTED]) + more
 
 
-def without_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
+def without_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str] = WRAPPERS) -> dict[str, Tensor]:
     """`tensors` with each of `prefixes` taken off again and again, as long as every name has it."""
     stripped = dict(tensors)
     while prefix := next((p for p in prefixes if stripped and all(name.startswith(p) for name in stripped)), None):

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,18 +28,15 @@ def save_backbone(path: Path, model: VideoTransformer, metadata: Mapping[str, st
     architecture = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = save(tensors, metadata={**(metadata or {}), OWN_METADATA: architecture})
-    temporary: Path | None = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -60,10 +56,3 @@ def saved_config(checkpoint: Checkpoint) -> VideoTransformerConfig | None:
         raise CheckpointError(
             f"{checkpoint.path} describes its network as {text!r}, not as known here ({problem})"
         ) from error
-
-
-def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -32,10 +32,9 @@ TORCHS_OWN = re.compile(
     r"|collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|bytearray|complex)"
 )
 # Stand-ins would make these harmless too, but a file that asks for them is an attack, and its user should know.
-ATTACKS = frozenset(
-    ("os", "posix", "nt", "sys", "subprocess", "shutil", "socket", "runpy", "importlib", "imp", "pty", "ctypes")
-    + ("_ctypes", "code", "codeop", "webbrowser", "io", "_io", "pickle", "_pickle", "dill", "cloudpickle", "marshal")
-    + ("asyncio", "pip", "urllib", "http", "requests", "posixpath", "ntpath")
+ATTACKS = re.compile(
+    r"(os|posix|nt|sys|subprocess|shutil|socket|runpy|importlib|imp|pty|_?ctypes|code|codeop|webbrowser|_?io|_?pickle"
+    r"|dill|cloudpickle|marshal|asyncio|pip|urllib|http|requests|posixpath|ntpath)\..*"
 )
 
 
@@ -210,7 +209,7 @@ def _is_attack(name: str) -> bool:
     module, _, rest = name.partition(".")
     if module == "builtins":
         return not isinstance(getattr(builtins, rest, None), type)
-    return module in ATTACKS
+    return ATTACKS.fullmatch(name) is not None
 
 
 def _stand_in(uses: Iterable[str]) -> type[Inert]:

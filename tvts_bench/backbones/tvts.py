@@ -1,0 +1,148 @@
+"""TVTS's video encoder: [CLS] after the final norm, not projected, as the paper evaluates it everywhere.
+
+Sizes: `base` is the paper's; `small` and `tiny` (32 x 32 pixels, for the embedded world) are ours. Weights: official
+training checkpoints, our own files, plain state dicts. Without a file: random initialisation, a control.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from tvts_bench.backbones.base import Backbone, WeightSource
+from tvts_bench.backbones.recognition import description
+from tvts_bench.models.checkpoint import (
+    Checkpoint,
+    CheckpointMismatchError,
+    LoadReport,
+    load_strictly,
+    without_prefixes,
+)
+from tvts_bench.models.saving import saved_config
+from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
+from tvts_bench.provenance import digest
+from tvts_bench.video.spec import ClipSpec
+
+SIZES = {
+    "base": VideoTransformerConfig(),
+    "small": VideoTransformerConfig(embed_dim=384, num_heads=6),
+    "tiny": VideoTransformerConfig(embed_dim=128, depth=4, num_heads=4, image_size=32, patch_size=8),
+}
+VARIANTS = tuple(SIZES)
+ENCODER = "video_model."  # prefix of the encoder in a file that holds all of TVTS
+OTHER_PARTS = ("text_model.", "txt_proj.", "vid_proj.", "pred_model.")  # the rest of TVTS, not used for features
+HEAD = ("head.",)  # the classifier of a fine-tuned file
+
+
+class TVTS(Backbone):
+    """The encoder with its input specification and the record of its weights."""
+
+    family = "tvts"
+
+    def __init__(self, encoder: VideoTransformer, variant: str, weights: WeightSource) -> None:
+        super().__init__()
+        config = encoder.config
+        self.encoder = encoder
+        self.variant = variant
+        self.embed_dim = config.embed_dim
+        self.clip_spec = ClipSpec(num_frames=config.num_frames, short_side=config.image_size, crop=config.image_size)
+        self.weights = weights
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """[CLS] after the final norm, [B, D], of clips [B, 3, T, H, W]."""
+        return self.encoder(clips)[:, 0]  # type: ignore[no-any-return]
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens after the final norm, [B, N, D], time-major."""
+        return self.encoder(clips)[:, 1:]  # type: ignore[no-any-return]
+
+    def layer_of(self, name: str) -> int:
+        """0 for tokens, positions and patches, i + 1 for block i, depth + 1 for the final norm."""
+        return self.encoder.layer_of(name.removeprefix("encoder."))
+
+
+def recognises(keys: frozenset[str]) -> bool:
+    """Whether these are TVTS's tensors: factorised positions and joint (not divided) attention."""
+    names = {key.removeprefix(ENCODER) for key in keys}
+    return "temporal_embed" in names and not any(".timeattn." in name for name in names)
+
+
+def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> TVTS:
+    """The encoder with a file's weights, or randomly initialised from `seed` (`base` unless another size is named).
+
+    Raises:
+        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
+    """
+    if checkpoint is None:
+        return _random(variant or VARIANTS[0], seed)
+    tensors, unused, official = _encoder_tensors(checkpoint)
+    names = _names(SIZES["base"])
+    fitting = sum(name in names for name in tensors)
+    if 2 * fitting < len(tensors):
+        count = f"only {fitting}" if fitting else "none"
+        raise CheckpointMismatchError(
+            f"{checkpoint.path} is not a TVTS checkpoint: {count} of its {len(tensors)} tensors "
+            f"{'are' if fitting > 1 else 'is'} named as in one; {description(tensors)}"
+        )
+    found, config = _size(checkpoint, tensors)
+    if variant not in (None, found):
+        raise CheckpointMismatchError(f"{checkpoint.path} holds tvts:{found}, not the tvts:{variant} asked for")
+    encoder = VideoTransformer.empty(config)
+    format_ = "official TVTS training checkpoint" if official else checkpoint.format
+    report: LoadReport = load_strictly(encoder, tensors, checkpoint.path, format=format_, unused=unused)
+    weights = WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
+    return TVTS(encoder, found, weights)
+
+
+def _random(variant: str, seed: int) -> TVTS:
+    """The control: the same network, never trained."""
+    config = SIZES[variant]
+    made_from = {
+        "initialisation": "VideoTransformer.seeded",
+        "config": config,
+        "seed": seed,
+        "torch": torch.__version__,
+    }
+    weights = WeightSource(name=f"random init (seed {seed})", sha256=digest(made_from))
+    return TVTS(VideoTransformer.seeded(config, seed), variant, weights)
+
+
+def _names(config: VideoTransformerConfig) -> frozenset[str]:
+    """Names of the network's tensors."""
+    with torch.device("meta"):
+        return frozenset(VideoTransformer(config).state_dict())
+
+
+def _encoder_tensors(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], list[str], bool]:
+    """The encoder's tensors by their own names, names of known other parts, and whether the official code saved them.
+
+    Names that are neither stay among the encoder's, where strict loading refuses them.
+    """
+    tensors = without_prefixes(checkpoint.tensors)
+    whole = any(name.startswith(ENCODER) for name in tensors)
+    unused = [name for name in tensors if name.startswith(OTHER_PARTS if whole else HEAD)]
+    encoder = {name.removeprefix(ENCODER): tensor for name, tensor in tensors.items() if name not in set(unused)}
+    return encoder, unused, whole and checkpoint.format == "training checkpoint"
+
+
+def _size(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> tuple[str, VideoTransformerConfig]:
+    """Which size a file holds: as saved beside our own weights, else told from the tensors' shapes."""
+    tables = [tensors[name] for name in ("cls_token", "pos_embed", "norm.weight") if name in tensors]
+    dim = next((table.shape[-1] for table in tables if table.ndim), 0)
+    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    known = {(size.embed_dim, size.depth): name for name, size in SIZES.items()}
+    saved = saved_config(checkpoint)
+    if saved is not None and (saved.embed_dim, saved.depth) == (dim, depth):
+        return known.get((dim, depth), f"{dim}x{depth}"), saved
+    if (dim, depth) not in known:
+        sizes = ", ".join(f"{name} ({size.embed_dim}, {size.depth})" for name, size in SIZES.items())
+        raise CheckpointMismatchError(
+            f"{checkpoint.path} holds a network of width {dim} and {depth} blocks, which is none of: {sizes}"
+        )
+    config = SIZES[known[dim, depth]]
+    # Longer clips only lengthen this table; an odd shape of it is left for strict loading to refuse.
+    time = tensors.get("temporal_embed")
+    if time is not None and time.ndim == 3 and time.shape[1] > 0:
+        config = dataclasses.replace(config, num_frames=time.shape[1] * config.tubelet)
+    return known[dim, depth], config
