@@ -1,0 +1,73 @@
+"""Frames of a video file by index, exactly: frame i is the i-th of sequential decoding, whatever the container.
+
+decord reads what it seeks in exactly; everything else, and whatever it fails on, PyAV decodes from the start. Both turn
+frames upright as the file's rotation says, and both give the same bytes for 8-bit video.
+"""
+
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvts_bench.errors import UserError
+from tvts_bench.video import seeking, sequential
+from tvts_bench.video.container import VideoDecodeError, read_index
+from tvts_bench.video.sampling import Sample
+
+__all__ = ["DECODERS", "DecodedFrames", "UnknownDecoderError", "VideoDecodeError", "decode_frames", "decoder_identity"]
+
+DECODERS = ("decord", "pyav")
+
+
+class UnknownDecoderError(UserError):
+    """A decoder of that name is not among `DECODERS`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DecodedFrames:
+    """Frames of one file and what read them."""
+
+    frames: NDArray[np.uint8]  # [T, H, W, 3] RGB, upright
+    num_frames: int  # how many the file really has, not what its header says
+    fps: float  # frames a second on average; 0 where the file does not say
+    decoder: str  # "decord 0.6.0" or "PyAV 18.1.0": what read them, which need not be what was asked for
+
+
+def decode_frames(path: Path, sample: Sample, decoder: str = "decord") -> DecodedFrames:
+    """The frames that `sample(number of frames)` picks: indices in any order, repeats allowed.
+
+        decode_frames(path, lambda n: np.array([0, n // 2, n - 1]))      the first, the middle and the last
+
+    `sample` may be called more than once and must answer the same for the same number.
+
+    Raises:
+        VideoDecodeError: the file cannot be read, or is cut off or damaged so that frames are missing.
+        UnknownDecoderError: `decoder` is not one of `DECODERS`.
+    """
+    _require_decoder(decoder)
+    index = read_index(path)
+    if decoder == "decord" and index.seekable:
+        sequential.require_complete(path, index.num_packets, index.header_frames)
+        frames = seeking.decode(path, index, sample)
+        if frames is not None:
+            return DecodedFrames(frames=frames, num_frames=index.num_packets, fps=index.fps, decoder=_version("decord"))
+    frames, num_frames = sequential.decode(path, index, sample)
+    return DecodedFrames(frames=frames, num_frames=num_frames, fps=index.fps, decoder=_version("pyav"))
+
+
+def decoder_identity(decoder: str) -> str:
+    """Everything that may read a file when `decoder` is asked for, with versions: part of every feature key."""
+    _require_decoder(decoder)
+    return f"{_version('decord')} / {_version('pyav')}" if decoder == "decord" else _version(decoder)
+
+
+def _require_decoder(decoder: str) -> None:
+    if decoder not in DECODERS:
+        raise UnknownDecoderError(f"unknown decoder {decoder!r}; there are: {', '.join(DECODERS)}")
+
+
+def _version(decoder: str) -> str:
+    name, package = {"decord": ("decord", "decord"), "pyav": ("PyAV", "av")}[decoder]
+    return f"{name} {metadata.version(package)}"

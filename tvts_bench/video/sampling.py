@@ -1,0 +1,74 @@
+"""Which frames make a clip: index arithmetic only. No file, no decoder; generators are passed in.
+
+Ten frames, four of them (T = 4), one temporal view:
+
+    segments   |. x .|. x|. . x|. x|      T equal segments, the middle frame of each (or a random point of it)
+    dense      . . x . x . x . x .        every stride-th frame (2) of a window in the middle (or at a random place)
+"""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from tvts_bench.video.spec import ClipSpec
+
+IntArray = NDArray[np.int64]
+Sample = Callable[[int], IntArray]
+"""From the number of frames a video has to the indices wanted of it; called again, it answers the same."""
+
+
+def segment_indices(num_frames: int, t: int, rng: Generator | None = None, offset: float = 0.5) -> IntArray:
+    """One index for each of `t` equal segments: at `offset` (0 to 1) into it, or at random with `rng`. Shape [t].
+
+    With fewer frames than segments indices repeat: of 3 frames, `t=4` takes 0 1 1 2.
+    """
+    within = offset if rng is None else rng.random(t)
+    return np.minimum((np.arange(t) + within) * num_frames / t, num_frames - 1).astype(np.int64)
+
+
+def dense_indices(num_frames: int, t: int, stride: int, rng: Generator | None = None, offset: float = 0.5) -> IntArray:
+    """Every `stride`-th of a window of (t - 1) * stride + 1 frames: `offset` (0 to 1) of the way along the video, or at
+    a random place with `rng`. Shape [t].
+
+    A window longer than the video starts at its first frame and repeats the last one.
+    """
+    slack = max(num_frames - ((t - 1) * stride + 1), 0)
+    start = int(offset * slack) if rng is None else int(rng.integers(slack + 1))
+    return np.minimum(start + np.arange(t, dtype=np.int64) * stride, num_frames - 1)
+
+
+def clip_indices(num_frames: int, spec: ClipSpec, record_id: str) -> IntArray:
+    """Frame indices of every temporal view, in the order they are fed. Shape [temporal_views, T].
+
+    View v of V is at (v + 1/2) / V into its segment, or v / (V - 1) of the way along the video for dense windows; with
+    `position="random"` each view draws its own place. Random numbers come from the spec's seed and the record's id
+    alone, so a clip is the same in any order and any process.
+    """
+    seed = hashlib.sha256(f"{spec.seed}/{record_id}".encode()).digest()
+    rng = np.random.default_rng(np.frombuffer(seed, dtype=np.uint32))
+    views = [_view_indices(num_frames, spec, view, rng) for view in range(spec.temporal_views)]
+    return np.stack([_reorder(indices, spec, rng) for indices in views])
+
+
+def _view_indices(num_frames: int, spec: ClipSpec, view: int, rng: Generator) -> IntArray:
+    random = rng if spec.position == "random" else None
+    if spec.sampling == "segments":
+        return segment_indices(num_frames, spec.num_frames, random, (view + 0.5) / spec.temporal_views)
+    offset = view / (spec.temporal_views - 1) if spec.temporal_views > 1 else 0.5
+    return dense_indices(num_frames, spec.num_frames, spec.stride, random, offset)
+
+
+def _reorder(indices: IntArray, spec: ClipSpec, rng: Generator) -> IntArray:
+    """The temporal controls: the same frames backwards or in random order, or the middle one over and over."""
+    match spec.frame_order:
+        case "forward":
+            return indices
+        case "reversed":
+            return indices[::-1]
+        case "shuffled":
+            return rng.permutation(indices)
+        case "single":
+            return np.full_like(indices, indices[len(indices) // 2])

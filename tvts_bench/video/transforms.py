@@ -1,0 +1,57 @@
+"""From decoded frames to a network's input: resize and crop as bytes, normalise where the network runs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
+from tvts_bench.video.spec import ClipSpec
+
+from torchvision.transforms.v2 import InterpolationMode  # isort: skip
+from torchvision.transforms.v2 import functional as F  # isort: skip
+
+
+def resize_and_crop(frames: NDArray[np.uint8], spec: ClipSpec) -> Tensor:
+    """Frames [T, H, W, 3] with the shorter side resized and cropped: uint8 [spatial_views, 3, T, crop, crop].
+
+    One view is the centre; three lie evenly along the longer side:
+
+        |0 . . . . . .|        wide: left, centre, right      tall: top, centre, bottom
+           |. .1. . .|
+              |. . . . . 2|
+    """
+    height, width = frames.shape[1:3]
+    scale = spec.short_side / min(height, width)
+    size = [max(round(height * scale), spec.short_side), max(round(width * scale), spec.short_side)]
+    planes = torch.from_numpy(frames).permute(0, 3, 1, 2)  # [T, 3, H, W], channels last in memory: torch's fast path
+    if size != [height, width]:
+        planes = F.resize(planes, size, interpolation=InterpolationMode(spec.interpolation), antialias=True)
+    views = [planes[:, :, top : top + spec.crop, left : left + spec.crop] for top, left in _corners(size, spec)]
+    return torch.stack(views).permute(0, 2, 1, 3, 4).contiguous()  # [V, 3, T, crop, crop]
+
+
+def _corners(size: list[int], spec: ClipSpec) -> list[tuple[int, int]]:
+    """(top, left) of every spatial view in a picture of `size` (height, width)."""
+    free_y, free_x = size[0] - spec.crop, size[1] - spec.crop
+    if spec.spatial_views == 1:
+        return [(free_y // 2, free_x // 2)]
+    along = (0.0, 0.5, 1.0)
+    if free_x >= free_y:
+        return [(free_y // 2, int(free_x * where)) for where in along]
+    return [(int(free_y * where), free_x // 2) for where in along]
+
+
+def normalise(clips: Tensor, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 clips [..., 3, T, H, W] as (value / 255 - mean) / std of each channel, on the clips' own device.
+
+    Computed in float32 whatever `dtype` the result has.
+    """
+    assert clips.dtype == torch.uint8, f"expected uint8, got {clips.dtype}"
+    assert clips.shape[-4] == 3, f"expected [..., 3, T, H, W], got {tuple(clips.shape)}"
+    shape = (3, 1, 1, 1)
+    scale = torch.tensor([1 / (255 * s) for s in std], device=clips.device).view(shape)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=clips.device).view(shape)
+    return torch.addcmul(shift, clips.float(), scale).to(dtype)
