@@ -120,9 +120,9 @@ class Dataset:
     def fingerprint(self, split: str) -> str:
         """sha256 (hex) over the split's name, class names, and ids and labels in order; paths do not count."""
         state = hashlib.sha256()
-        state.update("\n".join((split, *self.class_names)).encode())
+        state.update("\n".join((split, *self.class_names)).encode(errors="surrogateescape"))  # names may be no UTF-8
         for record in self.records(split):
-            state.update(f"\0{record.id}\t{record.label}".encode())
+            state.update(f"\0{record.id}\t{record.label}".encode(errors="surrogateescape"))
         return state.hexdigest()
 
     def coverage(self, split: str) -> Coverage:

@@ -1,0 +1,131 @@
+"""From what was found in the files to what is wrong with the data set; reads nothing."""
+
+import csv
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields
+from pathlib import Path
+
+from tvts_bench.check.probe import Finding
+from tvts_bench.datasets.base import VideoRecord
+
+KINDS = ("missing", "empty", "undecodable", "timed out", "crashed", "duplicate", "leak", "mislabelled")
+"""`duplicate`: same content twice in a split. `leak`: the same video in two splits. The rest say what they mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One row of the CSV."""
+
+    split: str
+    id: str
+    path: str
+    problem: str  # one of KINDS
+    detail: str
+
+
+def find_problems(
+    records: Mapping[str, Sequence[VideoRecord]], class_names: Sequence[str], findings: Mapping[str, Finding]
+) -> list[Problem]:
+    """Every problem of every record, splits and records in the order given. `findings` by path."""
+    twins: dict[str, Twins] = defaultdict(Twins)
+    for split, record in _entries(records):
+        twins[_identity(record, findings)].add(split, record)
+    # Classes known by number only have no name that a folder could contradict.
+    names = {} if all(name.isdecimal() for name in class_names) else {_plain(name): name for name in class_names}
+    found = []
+    for split, record in _entries(records):
+        finding = findings[str(record.path)]
+        told: list[tuple[str, str]] = [] if finding.status == "ok" else [(finding.status, finding.detail)]
+        told += _about_twins(split, record, twins[_identity(record, findings)], class_names)
+        told += _about_names(record, class_names[record.label], names)
+        for problem, detail in told:
+            row = Problem(split=split, id=record.id, path=str(record.path), problem=problem, detail=detail)
+            found.append(row)
+    return found
+
+
+def _entries(records: Mapping[str, Sequence[VideoRecord]]) -> Iterator[tuple[str, VideoRecord]]:
+    return ((split, record) for split, split_records in records.items() for record in split_records)
+
+
+def _identity(record: VideoRecord, findings: Mapping[str, Finding]) -> str:
+    """Equal for two entries of one video: by content, or by id where no content was read."""
+    return findings[str(record.path)].sha256 or f"id {record.id}"
+
+
+@dataclass(kw_only=True)
+class Twins:
+    """The entries of one video: the first of each split, and the first of each label, in order."""
+
+    by_split: dict[str, VideoRecord] = field(default_factory=dict)
+    by_label: dict[int, tuple[str, VideoRecord]] = field(default_factory=dict)
+
+    def add(self, split: str, record: VideoRecord) -> None:
+        """Note one more entry."""
+        self.by_split.setdefault(split, record)
+        self.by_label.setdefault(record.label, (split, record))
+
+
+def _about_twins(
+    split: str, record: VideoRecord, twins: Twins, class_names: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """A twin earlier in the same split, one in an earlier split, and one (anywhere) with another label."""
+    first = twins.by_split[split]
+    if first.id != record.id:
+        yield "duplicate", f"same content as {first.id}"
+    other, twin = next(iter(twins.by_split.items()))
+    if other != split:
+        yield "leak", f"the same video is in {other} as {twin.id}"
+    for label, (other, twin) in twins.by_label.items():
+        if label != record.label:
+            ours, theirs = class_names[record.label], class_names[label]
+            yield "mislabelled", f"labelled {ours!r}, the same video in {other} ({twin.id}) {theirs!r}"
+
+
+# UCF-101 and HMDB-51 repeat the class in the file's name; the latter after a source that may end in any word.
+_UCF_NAME = re.compile(r"v_(?P<name>.+)_g\d+_c\d+")
+_HMDB_NAME = re.compile(r"(?P<name>.+)_[fhlu]_(?:cm|nm)_np\d+_[a-z]{2}_[a-z]{3}_\d+")
+
+
+def _about_names(record: VideoRecord, label: str, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """A class folder or a file name that tells another class than the label. `names`: plain form -> class name."""
+    folder = names.get(_plain(record.path.parent.name))
+    if folder is not None and folder != label:
+        yield "mislabelled", f"labelled {label!r}, but lies in the folder of {folder!r}"
+    told = {names[plain] for plain in _plain_names_in(record.path.stem) if plain in names}
+    if told and label not in told:
+        yield "mislabelled", f"labelled {label!r}, but is named as {' or '.join(sorted(told))}"
+
+
+def _plain_names_in(stem: str) -> Iterator[str]:
+    ucf, hmdb = _UCF_NAME.fullmatch(stem), _HMDB_NAME.fullmatch(stem)
+    if ucf:
+        yield _plain(ucf["name"])
+    if hmdb:
+        words = hmdb["name"].split("_")
+        yield from (_plain("_".join(words[start:])) for start in range(1, len(words)))
+
+
+def _plain(name: str) -> str:
+    """A class name without case, spaces and punctuation: how copies of a data set differ in their folders."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def write_csv(problems: Sequence[Problem], path: Path) -> None:
+    """All problems with a header, also when there are none. The file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        # Names on disk need not be UTF-8.
+        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.writer(file)
+            writer.writerow(column.name for column in fields(Problem))
+            writer.writerows(astuple(problem) for problem in problems)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
