@@ -1,0 +1,52 @@
+"""What a search says where FAISS is missing, installed twice, or has no GPU."""
+
+import subprocess
+import sys
+from importlib import metadata
+
+import faiss
+import numpy as np
+import pytest
+
+from tvts_bench.neighbors import Embedded, FaissMissingError, check_faiss, nearest
+
+CLIPS = Embedded(ids=["a", "b", "c"], values=np.eye(3, dtype=np.float32))
+
+
+def test_missing_faiss_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(FaissMissingError, match=r"FAISS is not installed .*pip install 'tvts-bench\[cpu\]'"):
+        nearest(CLIPS, CLIPS, 1)
+
+
+def test_faiss_installed_twice_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: "1.0")
+    with pytest.raises(FaissMissingError, match="faiss-cpu and faiss-gpu are both installed"):
+        check_faiss()
+
+
+def test_the_package_imports_without_faiss() -> None:
+    code = "import sys; sys.modules['faiss'] = None; import tvts_bench.neighbors; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_cuda_without_a_gpu_search_says_so_and_finds_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delattr(faiss, "StandardGpuResources", raising=False)
+    found = nearest(CLIPS, CLIPS, 2, device="cuda")
+    assert found.indices.tolist() == nearest(CLIPS, CLIPS, 2).indices.tolist()
+    assert "this FAISS has no GPU support" in caplog.text
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_gpu_finds_what_the_cpu_finds(device: str, caplog: pytest.LogCaptureFixture) -> None:
+    values = np.random.default_rng(0).standard_normal((5000, 768)).astype(np.float32)
+    values[1000:2000] = values[:1000]
+    clips = Embedded(ids=[f"v{i}" for i in range(5000)], values=values)
+    for k in (10, 2500):  # more than a GPU selects
+        found, expected = nearest(clips, clips, k, device=device), nearest(clips, clips, k)
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_array_equal(found.similarities, expected.similarities)
+    assert not caplog.text
