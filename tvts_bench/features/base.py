@@ -1,0 +1,52 @@
+"""The types of features: what they are, what can change them, and why a clip has none."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvts_bench.errors import UserError
+from tvts_bench.video.spec import ClipSpec
+
+Dtype = Literal["fp32", "bf16"]
+
+
+class FeatureError(UserError):
+    """Features that cannot be computed or kept: no memory, no space, no permission, a store in use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a clip has no features."""
+
+    reason: str
+    retry: bool = False  # due to the moment (time limit, crash, memory), so the next run tries it again
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Features:
+    """The features of a split's readable clips, in record order, and the reason for each clip that has none."""
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]  # [N]
+    groups: tuple[str | None, ...]
+    values: NDArray[np.float32]  # [N, D], the mean over the views of a clip
+    failed: Mapping[str, str]  # id -> reason, in record order
+    decoders: Mapping[str, int]  # decoder and version -> clips it read
+    reused: int  # records whose features or failures came from the store
+    computed: int  # records decoded by this call, on all ranks
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureKey:
+    """Everything that can change features; its digest names their folder in the store."""
+
+    backbone: str  # family and variant
+    weights: str  # sha256
+    clip: ClipSpec
+    decoder: str  # decoder and version
+    records: str  # fingerprint of the data set's split
+    dtype: Dtype
+    version: int = 1  # raised when equal inputs give other features, or shards are laid out differently

@@ -1,0 +1,103 @@
+"""Vectors from clips on the device: batches, precision, views."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tvts_bench.backbones.base import Backbone, as_embedding
+from tvts_bench.features.base import Dtype, FeatureError
+from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.transforms import normalise
+
+TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Embedder:
+    """Collects clips and embeds them as soon as a batch is full. A batch never spans two calls of `finish`."""
+
+    def __init__(self, backbone: Backbone, clip: ClipSpec, *, dtype: Dtype, device: str, batch_size: int) -> None:
+        self.backbone, self.clip, self.dtype = backbone, clip, TORCH_DTYPES[dtype]
+        self.device, self.batch_size = torch.device(device), batch_size
+        self._clips = max(1, batch_size // clip.num_views)  # whole clips in the staging memory
+        self._staged: Tensor | None = None  # uint8 [clips, views, 3, T, crop, crop]
+        self._count = 0
+        self._done: list[Tensor] = []  # float32 [B, D] each, on the device: copying them here would wait for it
+
+    def add(self, pixels: Tensor) -> None:
+        """Take a copy of one clip's pixels, uint8 [views, 3, T, crop, crop].
+
+        Raises:
+            FeatureError: the device's memory does not hold a batch.
+            BackboneError: the backbone does not return [B, embed_dim].
+        """
+        if self._staged is None:
+            shape = (self._clips, *pixels.shape)
+            self._staged = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        self._staged[self._count].copy_(pixels)
+        self._count += 1
+        if self._count == self._clips:
+            self._embed()
+
+    def finish(self) -> NDArray[np.float32]:
+        """Embeddings [N, D], float32, of the N clips added since the last call, in order."""
+        self._embed()
+        done, self._done = self._done, []
+        if not done:
+            return np.empty((0, self.backbone.embed_dim), dtype=np.float32)
+        with self._memory():
+            values: NDArray[np.float32] = torch.cat(done).cpu().numpy()
+        return values
+
+    def _embed(self) -> None:
+        if self._staged is None or not self._count:
+            return
+        staged, self._staged = self._staged[: self._count], None  # its copy to the device may still be under way
+        self._count = 0
+        with self._memory():
+            views = [self._forward(batch) for batch in staged.flatten(0, 1).split(self.batch_size)]
+            self._done.append(torch.cat(views).unflatten(0, staged.shape[:2]).mean(dim=1))  # [clips, views, D] -> mean
+
+    def _memory(self) -> AbstractContextManager[None]:
+        what = f"{self.device} has not enough memory for --batch-size {self.batch_size}"
+        return _fitting(what, "choose a smaller --batch-size")
+
+    @torch.inference_mode()
+    def _forward(self, clips: Tensor) -> Tensor:
+        """Float32 [B, D] of uint8 [B, 3, T, crop, crop]."""
+        reduced = self.dtype != torch.float32
+        with (
+            torch.autocast(self.device.type, dtype=self.dtype, enabled=reduced),
+            # cuDNN's defaults choose algorithms by timing them and round fp32 convolutions to TF32.
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+        ):
+            on_device = clips.to(self.device, non_blocking=True)
+            output = self.backbone(normalise(on_device, self.clip.mean, self.clip.std, self.dtype))
+        return as_embedding(output, self.backbone, len(clips)).float()
+
+
+@contextmanager
+def _fitting(what: str, way_out: str) -> Iterator[None]:
+    """The device's want of memory as one sentence; the CPU's and MPS's is a RuntimeError without a type of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        known = ("out of memory", "can't allocate memory")
+        if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in known):
+            raise FeatureError(f"{what}: {way_out}") from error
+        raise
+
+
+@contextmanager
+def evaluating(backbone: Backbone, device: str) -> Iterator[None]:
+    """The backbone on the device and in evaluation mode; its mode is restored at the end."""
+    training = backbone.training
+    with _fitting(f"{device} has not enough memory for backbone {backbone.family}", "choose another with --device"):
+        backbone.to(device).eval()
+    try:
+        yield
+    finally:
+        backbone.train(training)

@@ -1,0 +1,187 @@
+"""Clips decoded ahead by worker processes. A file that hangs or crashes its worker costs that worker, not the run."""
+
+import itertools
+import os
+import signal
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+import torch
+from pebble import ProcessExpired, ProcessPool
+
+from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.features.base import Failure, FeatureError
+from tvts_bench.features.decoding import Decoded, Decoding, Message, decode, start_worker, work
+from tvts_bench.features.processes import worker_context
+from tvts_bench.features.slots import PixelSlots
+
+AHEAD = 4  # clips a worker may be ahead of the forward pass: bounds memory, evens out slow files
+POLL_SECONDS = 0.5  # how soon a pool that broke is noticed
+
+
+def load_clips(records: Sequence[VideoRecord], decoding: Decoding) -> Generator[Decoded | Failure, None, None]:
+    """The clip of each record, or why there is none, in the order of `records`.
+
+    Close the generator (`contextlib.closing`) to stop the workers before it is exhausted.
+
+    Raises:
+        FeatureError: worker processes cannot be started.
+    """
+    if decoding.workers == 0:
+        for record in records:
+            yield decode(record, decoding)
+        return
+    workers = min(decoding.workers, max(1, len(records)))
+    with _Pool(replace(decoding, workers=workers)) as pool:
+        queue = iter(records)
+        while True:
+            pool.submit(itertools.islice(queue, pool.vacancies))
+            if not pool.tasks:
+                return
+            yield pool.next_outcome()
+
+
+@dataclass(eq=False)
+class _Task:
+    """One clip on its way. `future` is None after the pool broke under it: then it is tried again, alone."""
+
+    record: VideoRecord
+    slot: int
+    future: "Future[Message] | None" = None
+
+
+class _Pool:
+    """Worker processes, the clips in flight (oldest first), and the memory their pixels arrive in."""
+
+    def __init__(self, decoding: Decoding) -> None:
+        self.decoding = decoding
+        self.tasks: deque[_Task] = deque()
+        count = AHEAD * decoding.workers
+        self.free = list(range(count))
+        self.slots = PixelSlots(count, decoding.shape) if PixelSlots.supported() else None
+        self.lent: int | None = None  # the slot whose pixels the caller is looking at
+
+    def __enter__(self) -> "_Pool":
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+        if self.slots is not None:
+            self.slots.close()
+
+    @property
+    def vacancies(self) -> int:
+        """Clips that may be submitted now: none while one that may have broken the pool has to run alone."""
+        self._take_back()
+        return 0 if any(task.future is None for task in self.tasks) else len(self.free)
+
+    def submit(self, records: Iterable[VideoRecord]) -> None:
+        """Start decoding these clips."""
+        for record in records:
+            task = _Task(record, self.free.pop())
+            self.tasks.append(task)
+            self._schedule(task)
+
+    def next_outcome(self) -> Decoded | Failure:
+        """What became of the oldest clip in flight; waits for it."""
+        task = self.tasks[0]
+        outcome = self._finished(task)
+        self.tasks.popleft()
+        self.lent = task.slot
+        if isinstance(outcome, Failure):
+            return outcome
+        pixels, decoder = outcome
+        if pixels is None:
+            assert self.slots is not None
+            pixels = self.slots[task.slot]
+        return Decoded(torch.from_numpy(pixels), decoder)
+
+    def _take_back(self) -> None:
+        if self.lent is not None:
+            self.free.append(self.lent)
+            self.lent = None
+
+    def _finished(self, task: _Task) -> "Message":
+        alone = False
+        while True:
+            if task.future is None:
+                if not self._pool.active:
+                    self._restart()
+                alone = self._schedule(task)
+            if self._settled(task):
+                break
+            self._restart()
+            if alone:
+                return Failure(reason=f"decoding {task.record.path} crashed the worker", retry=True)
+        assert task.future is not None
+        try:
+            return task.future.result()
+        except TimeoutError:
+            limit = f"{self.decoding.timeout:g} s"
+            return Failure(reason=f"decoding {task.record.path} timed out after {limit}", retry=True)
+        except ProcessExpired as error:
+            how = _exit_name(error.exitcode)
+            return Failure(reason=f"decoding {task.record.path} crashed the worker ({how})", retry=True)
+
+    def _settled(self, task: _Task) -> bool:
+        """Wait until the clip is done (True) or the pool broke under it (False)."""
+        future = task.future
+        while future is not None:
+            if wait([future], timeout=POLL_SECONDS).done:
+                return not _lost(future)
+            if not self._pool.active:
+                return False
+        return False
+
+    def _schedule(self, task: _Task) -> bool:
+        """Hand the clip to the pool; False if that is broken already, and the clip then waits for its turn alone."""
+        try:
+            task.future = self._pool.schedule(work, args=(task.record, task.slot), timeout=self.decoding.timeout)
+        except RuntimeError:
+            return False
+        return True
+
+    def _start(self) -> None:
+        initial = (self.decoding, self.slots)
+        self._pool = ProcessPool(
+            self.decoding.workers, context=worker_context(), initializer=start_worker, initargs=initial
+        )
+        try:
+            self._pool.schedule(os.getpid).result()
+        except (BrokenProcessPool, RuntimeError) as error:
+            self._stop()
+            raise FeatureError(
+                "the decoding processes die as they start (their errors are above): call tvts_bench below "
+                'if __name__ == "__main__": in a script, or decode in this process with --workers 0'
+            ) from error
+
+    def _stop(self) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    def _restart(self) -> None:
+        """A new pool; clips whose work was lost with the old one are marked to be tried alone."""
+        self._stop()
+        for task in self.tasks:
+            if task.future is not None and (not task.future.done() or _lost(task.future)):
+                task.future = None
+        self._start()
+
+
+def _lost(future: "Future[Message]") -> bool:
+    """Whether a finished future tells of its pool's end rather than of its clip."""
+    return future.cancelled() or isinstance(future.exception(), BrokenProcessPool)
+
+
+def _exit_name(code: int) -> str:
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"exit code {code}"
