@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tvts_bench.models.unpickling import LEGACY_MAGIC, ZIP_MAGIC, load_pickled
+from tvts_bench.models.unpickling import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
 from tvts_bench.models.unpickling import CheckpointError as CheckpointError
 from tvts_bench.provenance import file_sha256
 
@@ -110,16 +110,16 @@ def load_strictly(
     unknown = [name for name in tensors if name not in expected]
     problems = []
     if missing:
-        problems.append(f"{len(missing)} of {len(expected)} tensors are missing ({listed(missing)})")
+        problems.append(f"missing {len(missing)} of {len(expected)} tensors ({listed(missing)})")
     if unknown:
-        problems.append(f"{len(unknown)} are unknown ({listed(unknown)})")
+        problems.append(f"unknown {len(unknown)} ({listed(unknown)})")
     wrong = [
         f"{name} is {list(tensors[name].shape)}, expected {list(wanted.shape)}"
         for name, wanted in expected.items()
         if name in tensors and tensors[name].shape != wanted.shape
     ]
     if wrong:
-        problems.append(f"{len(wrong)} have another shape ({listed(wrong)})")
+        problems.append(f"of another shape {len(wrong)} ({listed(wrong)})")
     if problems:
         raise CheckpointMismatchError(f"{source} does not fit the network: {'; '.join(problems)}")
     odd = [name for name in expected if not _is_plain_and_finite(tensors[name])]
@@ -155,7 +155,7 @@ def _kind_of(path: Path) -> str:
         raise CheckpointError(f"there is no checkpoint {path}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from None
-    if head.startswith((ZIP_MAGIC, LEGACY_MAGIC[:2])):
+    if head.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
         return "pickled"
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         return "safetensors"

@@ -7,22 +7,22 @@ names is ever imported, let alone called. Names that only an attack needs are re
 """
 
 import builtins
-import pickletools
 import re
 import tarfile
 import zipfile
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
 from tvts_bench.errors import UserError
+from tvts_bench.models.pickle_names import Names, named_globals
 
 ZIP_MAGIC = b"PK\x03\x04"
+PICKLE_MAGIC = b"\x80"  # of protocol 2 and later
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled number that starts every file of torch < 1.6
 LEGACY_HEADER_PICKLES = 3  # magic number, protocol version, system information; then comes the object
 
@@ -84,15 +84,18 @@ def load_pickled(path: Path) -> tuple[object, tuple[str, ...]]:
     except CheckpointError:
         raise
     except Exception as error:
-        raise CheckpointError(f"{path} is damaged or was not written by torch.save ({_brief(error)})") from error
-    attacks = sorted(name for name in names if _is_attack(name))
+        raise CheckpointError(
+            f"{path} is damaged, incomplete, or not written by torch.save ({_brief(error)})"
+        ) from error
+    attacks = sorted(name.today for name in names if _is_attack(name.today))
     if attacks:
         raise CheckpointError(
             f"{path} asks to run {', '.join(attacks)} while it is read, which no weights need: nothing of it was run; "
             "do not open this file with anything else, and get the weights from their authors"
         )
-    foreign = {name: uses for name, uses in names.items() if not TORCHS_OWN.fullmatch(name)}
-    stand_ins = [(_stand_in(uses), name) for name, uses in foreign.items()]
+    foreign = {name: uses for name, uses in names.items() if not TORCHS_OWN.fullmatch(name.today)}
+    # torch translates some of Python 2's names and not others, so both forms get the stand-in.
+    stand_ins = [(_stand_in(uses), form) for name, uses in foreign.items() for form in (str(name), name.today)]
     try:
         with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]  # older stubs know no pairs
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
@@ -101,10 +104,10 @@ def load_pickled(path: Path) -> tuple[object, tuple[str, ...]]:
             f"{path} is damaged, or holds objects that cannot be read safely ({_brief(error)}): "
             "have its authors save the tensors alone, as a state dict or safetensors"
         ) from error
-    return loaded, tuple(sorted(foreign))
+    return loaded, tuple(sorted(name.today for name in foreign))
 
 
-def _names_in_zip(path: Path) -> dict[str, set[str]]:
+def _names_in_zip(path: Path) -> Names:
     """`named_globals` of the new layout, a zip archive with the object in `<name>/data.pkl`."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
@@ -118,7 +121,7 @@ def _names_in_zip(path: Path) -> dict[str, set[str]]:
             raise CheckpointError(f"{path} is a zip archive, but not one written by torch.save: unpack it first")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise CheckpointError(f"{path} is a compressed archive, which torch.save never writes: save it anew")
-        names: dict[str, set[str]] = defaultdict(set)
+        names: Names = defaultdict(set)
         for entry in entries:
             if Path(entry.filename).name == "data.pkl":
                 for name, uses in named_globals(BytesIO(archive.read(entry))).items():
@@ -126,7 +129,7 @@ def _names_in_zip(path: Path) -> dict[str, set[str]]:
     return names
 
 
-def _names_in_legacy(path: Path) -> dict[str, set[str]]:
+def _names_in_legacy(path: Path) -> Names:
     """`named_globals` of the layout before torch 1.6: pickles one after the other, then the tensors' bytes."""
     with path.open("rb") as file:
         if file.read(len(LEGACY_MAGIC)) != LEGACY_MAGIC:
@@ -136,72 +139,11 @@ def _names_in_legacy(path: Path) -> dict[str, set[str]]:
         if tarfile.is_tarfile(path):
             raise CheckpointError(f"{path} is a tar archive: unpack it first")
         file.seek(0)
-        names: dict[str, set[str]] = defaultdict(set)
+        names: Names = defaultdict(set)
         for _ in range(LEGACY_HEADER_PICKLES + 1):
             for name, uses in named_globals(file).items():
                 names[name] |= uses
     return names
-
-
-def named_globals(file: IO[bytes]) -> dict[str, set[str]]:
-    """What the next pickle in `file` names (`module.name`), each with the opcodes that then act on it.
-
-    Follows the pickle's stack without building anything; the file is left after the pickle's end.
-    """
-    uses: dict[str, set[str]] = {}
-    stack: list[object] = []
-    memo: dict[object, object] = {}
-    for opcode, arg, _ in pickletools.genops(file):
-        if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
-            named = str(arg).split(" ", 1) if opcode.name != "STACK_GLOBAL" else [str(item) for item in stack[-2:]]
-            name = _python3_name(*named)
-            uses.setdefault(name, set())
-            _pop(stack, opcode)
-            stack.append(_Named(name))
-        elif opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            memo[len(memo) if arg is None else arg] = stack[-1]
-        elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
-            stack.append(memo[arg])
-        elif opcode.name == "DUP":
-            stack.append(stack[-1])
-        else:
-            popped = _pop(stack, opcode)
-            result: object = arg
-            if opcode.name in _ACTING and isinstance(popped[0], _Named):
-                result = popped[0]  # what is called, filled or given a state leaves itself or its instance
-                uses[popped[0]].add(opcode.name)
-            stack.extend([pickletools.markobject if opcode.name == "MARK" else result] * len(opcode.stack_after))
-    return uses
-
-
-class _Named(str):
-    """On the followed stack: an object of, or made by, this name."""
-
-    __slots__ = ()
-
-
-_ACTING = frozenset(("REDUCE", "NEWOBJ", "BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS"))
-
-
-def _pop(stack: list[object], opcode: pickletools.OpcodeInfo) -> Sequence[object]:
-    """Take what `opcode` consumes from the stack, lowest first; a mark takes all above it."""
-    before = opcode.stack_before
-    count = len(before)
-    if pickletools.markobject in before:
-        mark = len(stack) - 1 - stack[::-1].index(pickletools.markobject)
-        count = len(stack) - mark + before.index(pickletools.markobject)
-    if count > len(stack):
-        raise ValueError(f"the pickle's {opcode.name} finds nothing to act on")
-    popped = stack[len(stack) - count :]
-    del stack[len(stack) - count :]
-    return popped
-
-
-def _python3_name(module: str, name: str) -> str:
-    """`module.name` as Python 3 calls it: pickles of protocol 2 and below use the names of Python 2."""
-    if (module, name) in NAME_MAPPING:
-        return ".".join(NAME_MAPPING[module, name])
-    return f"{IMPORT_MAPPING.get(module, module)}.{name}"
 
 
 def _is_attack(name: str) -> bool:

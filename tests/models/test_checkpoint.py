@@ -1,0 +1,186 @@
+"""Reading files of weights, and loading them completely or not at all."""
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tvts_bench.models.checkpoint import (
+    CheckpointError,
+    CheckpointMismatchError,
+    LoadReport,
+    load_strictly,
+    read_checkpoint,
+    without_prefixes,
+)
+
+WEIGHTS = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([1.0, -1.0])}
+
+
+def saved(path: Path, value: object, **options: bool) -> Path:
+    torch.save(value, path, **options)
+    return path
+
+
+@pytest.mark.parametrize("new_layout", [True, False])
+@pytest.mark.parametrize("container", [None, "state_dict", "model", "module", "model_state"])
+def test_weights_are_found_where_training_code_puts_them(
+    tmp_path: Path, container: str | None, new_layout: bool
+) -> None:
+    value = WEIGHTS if container is None else {container: WEIGHTS, "epoch": 7, "optimizer": {"state": {}}}
+    path = saved(tmp_path / "x.pth", value, _use_new_zipfile_serialization=new_layout)
+    checkpoint = read_checkpoint(path)
+    assert {name: t.tolist() for name, t in checkpoint.tensors.items()} == {n: t.tolist() for n, t in WEIGHTS.items()}
+    assert checkpoint.format == ("state dict" if container is None else "training checkpoint")
+    assert checkpoint.metadata == ({} if container is None else {"epoch": 7})
+    assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert checkpoint.stubbed == ()
+
+
+def test_parameters_become_tensors_without_gradient(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.pth", {"w": nn.Parameter(torch.ones(2))})
+    tensor = read_checkpoint(path).tensors["w"]
+    assert (type(tensor), tensor.requires_grad) == (Tensor, False)
+
+
+def test_safetensors_are_read_with_their_metadata(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / "x.anything", metadata={"made": "by hand"})
+    checkpoint = read_checkpoint(tmp_path / "x.anything")
+    assert torch.equal(checkpoint.tensors["weight"], WEIGHTS["weight"])
+    assert (checkpoint.format, checkpoint.metadata) == ("safetensors", {"made": "by hand"})
+
+
+def compressed(path: Path) -> None:
+    saved(path, WEIGHTS)
+    with zipfile.ZipFile(path) as old:
+        content = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, data in content.items():
+            new.writestr(name, data)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(saved(path, WEIGHTS).read_bytes()[:-200])
+
+
+def truncated_legacy(path: Path) -> None:
+    path.write_bytes(saved(path, WEIGHTS, _use_new_zipfile_serialization=False).read_bytes()[:-20])
+
+
+def foreign_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+
+
+def emptied_record(path: Path) -> None:
+    """A zip whose pickle is another file's: it names storages that are not there."""
+    with zipfile.ZipFile(saved(path, WEIGHTS)) as old:
+        data = old.read("x/data.pkl")
+    with zipfile.ZipFile(path, "w") as new:
+        new.writestr("x/data.pkl", data)
+        new.writestr("x/version", "3")
+
+
+def script(path: Path) -> None:
+    module = torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2))  # type: ignore[no-untyped-call]
+    torch.jit.save(module, path)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: None, "there is no checkpoint"),
+    "folder": (lambda path: path.mkdir(), "is a folder"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty"),
+    "text": (lambda path: path.write_text("my weights"), "is not a checkpoint"),
+    "web page": (lambda path: path.write_text("\n<!DOCTYPE html><html>"), "is a web page"),
+    "lfs": (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"),
+    "random zip": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(range(256)) * 9), "damaged"),
+    "truncated zip": (truncated, "damaged"),
+    "zip of another kind": (foreign_zip, "not one written by torch.save"),
+    "compressed": (compressed, "compressed"),
+    "no storages": (emptied_record, "damaged"),
+    "truncated legacy": (truncated_legacy, "damaged"),
+    "plain pickle": (lambda path: path.write_bytes(pickle.dumps([1, 2])), "is a pickle"),
+    "half a pickle": (lambda path: path.write_bytes(b"\x80\x02]q"), "is a pickle"),
+    "list": (lambda path: saved(path, [torch.ones(1)]), "holds a list"),
+    "tensor": (lambda path: saved(path, torch.ones(1)), "holds a Tensor"),
+    "no tensors": (lambda path: saved(path, {"state_dict": {}, "epoch": 1}), "holds no tensors"),
+    "numbered": (lambda path: saved(path, {1: torch.ones(1)}), "under 1"),
+    "TorchScript": (script, "TorchScript"),
+    "safetensors header": (
+        lambda path: path.write_bytes((40).to_bytes(8, "little") + b"{" + b"x" * 80),
+        "damaged safe",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path: Path, kind: str) -> None:
+    make, said = BAD[kind]
+    path = tmp_path / "x.pth"
+    make(path)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    message = str(caught.value)
+    assert said in message
+    assert str(path) in message
+    assert "\n" not in message
+    assert "weights_only" not in message
+
+
+def test_all_tensors_are_loaded_and_counted() -> None:
+    module = nn.Linear(3, 2)
+    report = load_strictly(module, WEIGHTS, "x.pth", format="state dict", unused=["text.a", "text.b", "head.c"])
+    assert torch.equal(module.weight, WEIGHTS["weight"])
+    assert report == LoadReport(format="state dict", used=2, unexpected=("text.a", "text.b", "head.c"))
+    assert report.unused_parts() == {"text": 2, "head": 1}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_cast(dtype: torch.dtype) -> None:
+    module = nn.Linear(3, 2)
+    load_strictly(module, {name: tensor.to(dtype) for name, tensor in WEIGHTS.items()}, "x.pth")
+    assert module.weight.dtype == torch.float32
+    assert torch.equal(module.weight, WEIGHTS["weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bias": None}, "missing 1 of 2 tensors (bias)"),
+        ({"scale": torch.ones(1)}, "unknown 1 (scale)"),
+        ({"weight": torch.ones(3, 2)}, "weight is [3, 2], expected [2, 3]"),
+        ({"bias": torch.tensor([1.0, float("nan")])}, "not finite numbers: bias"),
+        ({"bias": torch.tensor([1.0, float("inf")])}, "not finite numbers: bias"),
+        ({"bias": torch.tensor([1, 2])}, "not finite numbers: bias"),
+        ({"bias": torch.tensor([1.0, 2.0]).to_sparse()}, "not finite numbers: bias"),
+        ({"bias": torch.empty(2, device="meta")}, "not finite numbers: bias"),
+    ],
+)
+def test_what_does_not_fit_is_named_and_changes_nothing(change: dict[str, Tensor | None], said: str) -> None:
+    module = nn.Linear(3, 2)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    tensors = {name: tensor for name, tensor in (WEIGHTS | change).items() if tensor is not None}
+    with pytest.raises(CheckpointMismatchError) as caught:
+        load_strictly(module, tensors, "x.pth")
+    assert said in str(caught.value)
+    assert "x.pth" in str(caught.value)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def test_long_lists_are_cut() -> None:
+    with pytest.raises(CheckpointMismatchError, match=r"unknown 30 \(n0, n1, .*, and 22 more\)"):
+        load_strictly(nn.Linear(3, 2), WEIGHTS | {f"n{i}": torch.ones(1) for i in range(30)}, "x.pth")
+
+
+def test_prefixes_go_only_when_all_have_them() -> None:
+    one = torch.ones(1)
+    assert list(without_prefixes({"module._orig_mod.module.a": one, "module._orig_mod.module.b": one})) == ["a", "b"]
+    assert list(without_prefixes({"module.a": one, "b": one})) == ["module.a", "b"]
+    assert without_prefixes({}) == {}
