@@ -19,6 +19,50 @@ if TYPE_CHECKING:
 PROBLEMS_FOUND = 1  # exit code of `check`
 
 
+Splits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--split",
+        help="Split to check; repeat for several. All by default, so that videos in two splits show.",
+        rich_help_panel=options.DATA,
+        show_default=False,
+    ),
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="CSV with a row a problem: split, id, path, problem, detail. check-DATASET.csv by default.",
+        rich_help_panel=options.OUTPUT,
+        show_default=False,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume/--fresh",
+        help="Read only files that are new or changed since the last check, or all of them again.",
+        rich_help_panel=options.MACHINE,
+    ),
+]
+Decoder = Annotated[
+    str,
+    typer.Option(
+        "--decoder",
+        help="pyav decodes every frame, from the first to the last; decord, where it can seek, 16 spread ones.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        help="Seconds a worker may spend on one file before it is killed and the file listed as timed out.",
+        rich_help_panel=options.MACHINE,
+    ),
+]
+
+
 def datasets(
     dataset: Annotated[
         str | None,
@@ -67,48 +111,11 @@ def check(
     root: options.Root = None,
     annotations: options.Annotations = None,
     fold: options.Fold = 1,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--split",
-            help="Split to check; repeat for several. All by default, so that videos in two splits show.",
-            rich_help_panel=options.DATA,
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="CSV with a row a problem: split, id, path, problem, detail. check-DATASET.csv by default.",
-            rich_help_panel=options.OUTPUT,
-            show_default=False,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume/--fresh",
-            help="Read only files that are new or changed since the last check, or all of them again.",
-            rich_help_panel=options.MACHINE,
-        ),
-    ] = True,
-    decoder: Annotated[
-        str,
-        typer.Option(
-            "--decoder",
-            help="pyav decodes every frame, from the first to the last; decord, where it can seek, 16 spread ones.",
-            rich_help_panel=options.PROTOCOL,
-        ),
-    ] = "pyav",
-    timeout: Annotated[
-        float,
-        typer.Option(
-            "--timeout",
-            help="Seconds a worker may spend on one file before it is killed and the file listed as timed out.",
-            rich_help_panel=options.MACHINE,
-        ),
-    ] = 120.0,
+    split: Splits = None,
+    out: Csv = None,
+    resume: Resume = True,
+    decoder: Decoder = "pyav",
+    timeout: Timeout = 120.0,
     workers: options.Workers = None,
     cache: options.Cache = None,
     debug: options.Debug = False,

@@ -119,9 +119,17 @@ class Entry:
 
 
 def place(
-    entries: Sequence[Entry], tree: VideoTree, *, listed_in: Path, prefer: Sequence[str] = ()
+    entries: Sequence[Entry],
+    tree: VideoTree,
+    *,
+    listed_in: Path,
+    prefer: Sequence[str] = (),
+    expected_in: str = "",
 ) -> list[VideoRecord]:
-    """A record for each entry. One whose file is absent keeps its expected path: it will be listed as failed.
+    """A record for each entry; `prefer` as for `VideoTree.find`.
+
+    One whose file is absent gets the path where it is expected, `expected_in` below the root: it will be listed as
+    failed.
 
     Raises:
         SplitUnavailableError: not one of the files is there.
@@ -130,7 +138,7 @@ def place(
     for entry in entries:
         found = next((path for name in entry.names if (path := tree.find(name, prefer))), None)
         present += found is not None
-        expected = found or tree.root / entry.names[0]
+        expected = found or tree.root / expected_in / entry.names[0]
         records.append(VideoRecord(id=entry.id, path=expected, label=entry.label, group=entry.group))
     if records and not present:
         raise SplitUnavailableError(

@@ -123,8 +123,11 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _read(path: Path, split: str, names: Sequence[str], tree: files.VideoTree) -> list[VideoRecord]:
     classes = {name: index for index, name in enumerate(names)}
-    entries = (_read_cvdf if _is_cvdf(path) else _read_paths)(path, split, classes)
-    return files.place(entries, tree, listed_in=path, prefer=(*REPLACEMENTS, *_SPLIT_NAMES[split]))
+    prefer = (*REPLACEMENTS, *_SPLIT_NAMES[split])
+    if _is_cvdf(path):
+        entries = _read_cvdf(path, split, classes)
+        return files.place(entries, tree, listed_in=path, prefer=prefer, expected_in=split)
+    return files.place(_read_paths(path, classes), tree, listed_in=path, prefer=prefer)
 
 
 def _read_cvdf(path: Path, split: str, classes: Mapping[str, int]) -> list[files.Entry]:
@@ -137,8 +140,7 @@ def _read_cvdf(path: Path, split: str, classes: Mapping[str, int]) -> list[files
             raise AnnotationError(path, number, f"split {row['split']!r} in a list read as {split}")
         clip = _clip_name(path, number, row)
         label = lines.index_of_class(row["label"], classes, path, number)
-        place = f"{split}/{clip}.mp4"
-        entries.append(files.Entry(id=clip, names=(place, row["youtube_id"]), label=label))
+        entries.append(files.Entry(id=clip, names=(f"{clip}.mp4", row["youtube_id"]), label=label))
     return entries
 
 
@@ -156,7 +158,7 @@ def _clip_name(path: Path, number: int, row: Mapping[str, str]) -> str:
     return f"{row['youtube_id']}_{start:06d}_{end:06d}"
 
 
-def _read_paths(path: Path, split: str, classes: Mapping[str, int]) -> list[files.Entry]:
+def _read_paths(path: Path, classes: Mapping[str, int]) -> list[files.Entry]:
     """Entries of a `path label` list; either the list or the files may leave the times out of a name."""
     entries = []
     for number, name, label in lines.read_path_labels(path):
