@@ -232,13 +232,14 @@ def _presence(dataset: "Dataset") -> dict[str, dict[str, Any]]:
 
 def _presence_table(name: str, rows: dict[str, dict[str, Any]]) -> "Table":
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=name, title_justify="left")
     for column in ("split", "listed", "present", "official", ""):
         table.add_column(column, justify="right" if column in ("listed", "present") else "left", overflow="fold")
     for split, row in rows.items():
         if "unavailable" in row:
-            table.add_row(split, "", "0", "", row["unavailable"])
+            table.add_row(split, "", "0", "", Text(row["unavailable"]))
             continue
         official = _either(row["official"]) or "your own"
         state = "complete" if row["complete"] else "incomplete"
