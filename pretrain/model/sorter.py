@@ -1,0 +1,123 @@
+"""The sorting transformer: puts items in order by looking at a context.
+
+In TVTS the items are transcript segments and the context is the video. Items get no position, so what is said about
+them does not depend on where they stand. Parameter names are those of the official files (`pred_model.*`):
+`type_embed`, `blocks.0`, `blocks.1`, `norm`, `head`.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from pretrain.objectives.config import SortModelling
+
+DEPTH = 2  # blocks, in the paper
+VIDEO, TEXT = 0, 1  # rows of type_embed
+
+
+@dataclass(frozen=True, kw_only=True)
+class SorterConfig:
+    """The shape of the sorting transformer. The defaults are the paper's."""
+
+    embed_dim: int = 768  # D
+    num_heads: int = 12
+    items: int = 4  # K, how many things are put in order
+    modelling: SortModelling = "k_way"  # which head; not "none"
+    sorts_video: bool = False  # items are pieces of the video and the context is the transcript, in its order
+    context: int = 4  # segments of the transcript; used where sorts_video
+
+
+class PairHead(nn.Module):
+    """Whether item i is before item j, for all pairs: s(i, j) - s(j, i), so that swapping two items flips the sign.
+
+    Built so, the head cannot learn that the item shown first is first, and items need no shuffling.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(2 * dim, dim)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(dim, 1, bias=False)  # a bias would cancel
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Logits [B, K, K] of items [B, K, D]; entry (i, j) is positive where i is before j."""
+        size = items.shape[1]
+        first = items[:, :, None].expand(-1, -1, size, -1)
+        second = items[:, None].expand(-1, size, -1, -1)
+        scores = self.fc2(self.act(self.fc1(torch.cat([first, second], dim=-1)))).squeeze(-1)
+        return scores - scores.mT  # type: ignore[no-any-return]
+
+
+class OrderHead(nn.Module):
+    """One class for each of the K! orders, read from the K slots side by side."""
+
+    def __init__(self, dim: int, items: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(items * dim, math.factorial(items))
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Logits [B, K!] of items [B, K, D] in the slots where they are shown."""
+        return self.fc(items.flatten(1))  # type: ignore[no-any-return]
+
+
+class SortTransformer(nn.Module):
+    """Self-attention over video tokens and text tokens, and a head on those that are to be sorted."""
+
+    def __init__(self, config: SorterConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        norm_layer = partial(nn.LayerNorm, eps=1e-6)
+        self.type_embed = nn.Parameter(torch.zeros(1, 2, dim))
+        if config.sorts_video:  # a transcript that is not to be sorted says its order
+            self.order_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, config.context, dim), std=0.02))
+        self.blocks = nn.ModuleList(
+            Block(dim, config.num_heads, qkv_bias=True, norm_layer=norm_layer)  # type: ignore[arg-type]  # as timm does
+            for _ in range(DEPTH)
+        )
+        self.norm = norm_layer(dim)
+        self.head = _head(config)
+
+    def forward(self, video: Tensor, text: Tensor) -> Tensor:
+        """Logits of the items, shaped as `pretrain.objectives.ordering.sorting` takes them.
+
+        Args:
+            video: [B, V, D], tokens of the video; [B, K, D], one token a piece, where the video is sorted.
+            text: [B, K, D], one token a transcript segment; in true order where the video is sorted.
+        """
+        if self.config.sorts_video:
+            text = text + self.order_embed
+        x = torch.cat([video + self.type_embed[:, VIDEO, None], text + self.type_embed[:, TEXT, None]], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        seen = video.shape[1]
+        items = x[:, :seen] if self.config.sorts_video else x[:, seen:]
+        return self.head(self.norm(items))  # type: ignore[no-any-return]
+
+
+class OrderClassifier(nn.Module):
+    """VCOP's head: the order of K pieces of a video from their features alone, side by side."""
+
+    def __init__(self, dim: int, items: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(items * dim, dim)
+        self.act = nn.ReLU()
+        self.fc2 = nn.Linear(dim, math.factorial(items))
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Logits [B, K!] of items [B, K, D] in the slots where they are shown."""
+        return self.fc2(self.act(self.fc1(items.flatten(1))))  # type: ignore[no-any-return]
+
+
+def _head(config: SorterConfig) -> nn.Module:
+    """The head for one way of asking for the order."""
+    if config.modelling == "k_way":
+        return nn.Linear(config.embed_dim, config.items)
+    if config.modelling == "pairwise":
+        return PairHead(config.embed_dim)
+    assert config.modelling == "factorial", config.modelling
+    return OrderHead(config.embed_dim, config.items)

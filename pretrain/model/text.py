@@ -1,0 +1,226 @@
+"""The text side: a DistilBERT, pretrained (from the hub or a folder) or small and built here, and its tokenizer.
+
+The representation of a segment is the last hidden state at [CLS] (the first token).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from tvts_bench import torchvision_ops as torchvision_ops  # before transformers, which imports torchvision
+from tvts_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")  # ids 0..3 of a vocabulary built here; BERT's has the same names
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+class TextModelError(UserError):
+    """A text encoder or a tokenizer that is not there, is damaged, or does not fit the other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Which text encoder. The default is the paper's."""
+
+    name: str | None = "distilbert-base-uncased"  # on the hub, or a folder; None builds one from the sizes below
+    max_tokens: int = 50  # longer segments are cut; the paper's value
+    dim: int = 128  # the sizes are used only where name is None
+    depth: int = 2
+    num_heads: int = 4
+    mlp_ratio: int = 4
+    dropout: float = 0.1  # of hidden states and attention, in training
+
+    def __post_init__(self) -> None:
+        for field in ("max_tokens", "dim", "depth", "num_heads", "mlp_ratio"):
+            if getattr(self, field) < 1:
+                raise TextModelError(f"{field} of the text encoder must be at least 1, got {getattr(self, field)}")
+        if self.dim % self.num_heads:
+            raise TextModelError(f"dim must be a multiple of num_heads, got {self.dim} and {self.num_heads}")
+        if not 0 <= self.dropout < 1:
+            raise TextModelError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+class TextTokenizer:
+    """Text to token ids, [CLS] first. Small to pickle, so that loader workers can hold one; needs no transformers."""
+
+    def __init__(self, backend: "Tokenizer", max_tokens: int) -> None:
+        missing = [token for token in ("[PAD]", "[CLS]") if backend.token_to_id(token) is None]
+        if missing:
+            raise TextModelError(f"the tokenizer has no {' and no '.join(missing)}: it is not of the BERT family")
+        backend.no_padding()
+        backend.enable_truncation(max_tokens)
+        self._backend = backend
+        self.max_tokens = max_tokens
+        self.pad_id = int(backend.token_to_id("[PAD]") or 0)
+
+    @classmethod
+    def from_corpus(cls, texts: Iterable[str], max_tokens: int, max_words: int = 30_000) -> Self:
+        """A word-level tokenizer of the words of `texts`, lower-cased; punctuation marks are words of their own.
+
+        Ids follow frequency, then the alphabet, so the same corpus in any order gives the same vocabulary.
+
+        Raises:
+            TextModelError: there is not a single word.
+        """
+        from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+        normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+        splitter = pre_tokenizers.Whitespace()
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+        if not counts:
+            raise TextModelError("the transcripts hold no words to build a vocabulary from")
+        words = sorted(counts, key=lambda word: (-counts[word], word))[:max_words]
+        vocabulary = {token: i for i, token in enumerate((*SPECIAL, *words))}
+        backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+        backend.normalizer = normalizer
+        backend.pre_tokenizer = splitter
+        backend.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A", special_tokens=[("[CLS]", vocabulary["[CLS]"])]
+        )
+        backend.add_special_tokens(list(SPECIAL))
+        return cls(backend, max_tokens)
+
+    @classmethod
+    def pretrained(cls, name: str, max_tokens: int) -> Self:
+        """The tokenizer that belongs to the encoder `name`, a folder or a name on the hub.
+
+        Raises:
+            TextModelError: it cannot be had; the sentence says how to bring it.
+        """
+        folder = Path(name)
+        if (folder / "tokenizer.json").is_file():
+            return cls.load(folder / "tokenizer.json", max_tokens)
+        from transformers import AutoTokenizer
+
+        loaded = _from_hub_or_folder(AutoTokenizer.from_pretrained, name)
+        return cls(loaded.backend_tokenizer, max_tokens)
+
+    @classmethod
+    def load(cls, path: Path, max_tokens: int) -> Self:
+        """What `save` wrote, or any `tokenizer.json` of the BERT family.
+
+        Raises:
+            TextModelError: missing or damaged.
+        """
+        from tokenizers import Tokenizer
+
+        if not path.is_file():
+            raise TextModelError(f"there is no tokenizer {path}")
+        try:
+            return cls(Tokenizer.from_file(str(path)), max_tokens)
+        except TextModelError as error:
+            raise TextModelError(f"{path}: {error}") from None
+        except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
+            raise TextModelError(f"{path} is not a tokenizer ({error})") from None
+
+    def save(self, path: Path) -> None:
+        """Write the vocabulary and all rules as one JSON file, in the layout that transformers reads too."""
+        path.write_text(self._backend.to_str(pretty=True), encoding="utf-8")
+
+    def __len__(self) -> int:
+        return int(self._backend.get_vocab_size())
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids and mask, int64 [N, L] each; L is the longest text's tokens. A text without words is [CLS] alone."""
+        # One by one: the library's own batching starts threads, which loader workers must not inherit.
+        tokens = [self._backend.encode(text).ids for text in texts]
+        ids = torch.full((len(tokens), max(map(len, tokens), default=1)), self.pad_id)
+        mask = torch.zeros_like(ids)
+        for row, found in enumerate(tokens):
+            ids[row, : len(found)] = torch.tensor(found)
+            mask[row, : len(found)] = 1
+        return ids, mask
+
+
+def build_text_model(config: TextConfig, tokenizer: TextTokenizer, seed: int) -> Any:
+    """A `transformers.DistilBertModel` as `config` asks for, with pretrained weights or drawn from `seed`.
+
+    The global random state is left as it was.
+
+    Raises:
+        TextModelError: weights that cannot be had, are incomplete, or do not go with the tokenizer.
+    """
+    from transformers import DistilBertConfig, DistilBertModel
+
+    if config.name is not None:
+        model = _pretrained_model(config.name)
+    else:
+        sizes = DistilBertConfig(
+            vocab_size=len(tokenizer),
+            max_position_embeddings=config.max_tokens,
+            dim=config.dim,
+            n_layers=config.depth,
+            n_heads=config.num_heads,
+            hidden_dim=config.dim * config.mlp_ratio,
+            dropout=config.dropout,
+            attention_dropout=config.dropout,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = DistilBertModel(sizes)
+    _check_fit(model, tokenizer, config)
+    return model
+
+
+def _pretrained_model(name: str) -> Any:
+    """DistilBERT's encoder from the hub or a folder, with every weight of it found there."""
+    from transformers import DistilBertModel
+
+    folder = Path(name)
+    if folder.is_dir() and not any((folder / file).is_file() for file in WEIGHT_FILES):
+        raise TextModelError(
+            f"the folder {name} holds no weights: it needs config.json and {' or '.join(WEIGHT_FILES)}"
+        )
+    model, report = _from_hub_or_folder(DistilBertModel.from_pretrained, name, output_loading_info=True)
+    missing = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
+    if missing:
+        raise TextModelError(
+            f"{name} is not a DistilBERT: {len(missing)} weights missing or misshapen, as {missing[0]}"
+        )
+    return model.float()
+
+
+def _from_hub_or_folder(load: Any, name: str, **options: Any) -> Any:
+    """`load(name)`, from what is on this machine if it is there, else from the hub."""
+    from safetensors import SafetensorError
+
+    folder = Path(name)
+    try:
+        return load(name, local_files_only=True, **options)
+    except (OSError, ValueError, RuntimeError, UnpicklingError, SafetensorError) as error:
+        if folder.is_dir():
+            raise TextModelError(f"the folder {name} is not a saved DistilBERT ({_first_line(error)})") from None
+    try:
+        return load(name, **options)
+    except (OSError, ValueError) as error:
+        raise TextModelError(
+            f"there is no folder {name!r} and the hub did not give it ({_first_line(error)}): download it where there "
+            "is a network (config.json, tokenizer.json, model.safetensors) and set text.name to that folder, or set "
+            "text.name=null to train a small encoder from scratch"
+        ) from None
+
+
+def _check_fit(model: Any, tokenizer: TextTokenizer, config: TextConfig) -> None:
+    """Refuse a tokenizer whose ids or lengths the encoder cannot embed."""
+    sizes = model.config
+    if len(tokenizer) > sizes.vocab_size:
+        raise TextModelError(f"the tokenizer has {len(tokenizer)} tokens, the text encoder embeds {sizes.vocab_size}")
+    if config.max_tokens > sizes.max_position_embeddings:
+        raise TextModelError(
+            f"max_tokens is {config.max_tokens}, the text encoder has {sizes.max_position_embeddings} positions"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

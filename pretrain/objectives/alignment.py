@@ -1,0 +1,45 @@
+"""L_base: clips and transcripts of the same moment are each other's nearest (symmetric NCE, cosine similarity)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Alignment:
+    """L_base of one process's rows."""
+
+    loss: Tensor  # scalar: NCE(video -> text) + NCE(text -> video), each a mean over the rows
+    accuracy: Tensor  # scalar, percent of the 2 B queries whose own partner is the most similar; chance 100 / G
+
+
+def alignment(
+    video: Tensor, text: Tensor, candidates: tuple[Tensor, Tensor], first: int, temperature: float
+) -> Alignment:
+    """Contrast B clips and their B texts with all G of the global batch.
+
+    Averaged over the ranks, the loss of each rank's own rows is the loss of the global batch: no rank computes the
+    G x G matrix.
+
+    Args:
+        video: [B, d], not normalised; this process's clips.
+        text: [B, d], their transcripts.
+        candidates: ([G, d], [G, d]), the clips and the transcripts of all ranks, in rank order.
+        first: index of this process's first row among the candidates.
+        temperature: cosine similarities are divided by it.
+    """
+    all_video, all_text = (F.normalize(rows.float(), dim=-1) for rows in candidates)
+    to_text = F.normalize(video.float(), dim=-1) @ all_text.T / temperature  # [B, G]
+    to_video = F.normalize(text.float(), dim=-1) @ all_video.T / temperature
+    own = first + torch.arange(len(video), device=video.device)
+    loss = F.cross_entropy(to_text, own) + F.cross_entropy(to_video, own)
+    hits = torch.cat([_is_best(to_text, own), _is_best(to_video, own)])
+    return Alignment(loss=loss, accuracy=100 * hits.float().mean())
+
+
+def _is_best(similarities: Tensor, own: Tensor) -> Tensor:
+    """Whether each row [B, G] is highest at `own` [B] and nowhere else: a tie, as after a collapse, is a miss."""
+    similarities = similarities.detach()
+    return (similarities >= similarities.gather(1, own[:, None])).sum(dim=1) == 1

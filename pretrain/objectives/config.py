@@ -1,0 +1,77 @@
+"""Which losses a run trains on. Every objective that the paper compares is a value of `ObjectiveConfig`."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from tvts_bench.errors import UserError
+
+SortModelling = Literal["none", "pairwise", "factorial", "k_way"]
+SortTarget = Literal["transcript", "vcop", "merlot", "merlot_like"]
+Balance = Literal["stated", "paper"]
+
+SEGMENTS = range(2, 7)  # K: 6! = 720 orders is the most that one classification takes
+
+# What a target is, not a matter of taste: VCOP classifies orders, MERLOT compares pairs, the others sort K segments.
+MODELLINGS: dict[SortTarget, tuple[SortModelling, ...]] = {
+    "transcript": ("none", "pairwise", "factorial", "k_way"),
+    "vcop": ("factorial",),
+    "merlot": ("pairwise",),
+    "merlot_like": ("pairwise", "factorial", "k_way"),
+}
+
+
+class ObjectiveError(UserError):
+    """A combination of losses that does not exist, or a value out of its range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """The loss of a run: L = L_base + weight * L_sort. The defaults are TVTS (Zeng et al., CVPR 2023, section 3)."""
+
+    align: bool = True  # L_base: contrast of whole clips with whole transcripts
+    sort: SortModelling = "k_way"  # how L_sort asks for the order (the paper's Table 3); "none" switches it off
+    target: SortTarget = "transcript"  # what L_sort puts in order (Table 1); without L_sort it has no effect
+    stop_gradient: bool = True  # keep L_sort's gradient out of the text encoder ("sg", Table 2)
+    weight: float = 2.0  # lambda
+    temperature: float = 0.05  # tau of L_base
+    segments: int = 4  # K, transcript segments of a clip
+    balance: Balance = "stated"  # "paper": L_base / paper_ranks + weight * L_sort, what the official run optimised
+    paper_ranks: int = 32  # GPUs of the official run, each of which kept 1 / 32 of L_base's gradient
+
+    def __post_init__(self) -> None:
+        for name, known in (("sort", SortModelling), ("target", SortTarget), ("balance", Balance)):
+            if getattr(self, name) not in get_args(known):
+                raise ObjectiveError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
+        if self.segments not in SEGMENTS:
+            raise ObjectiveError(f"segments must be {SEGMENTS[0]} to {SEGMENTS[-1]}, got {self.segments}")
+        if not self.temperature > 0:
+            raise ObjectiveError(f"temperature must be positive, got {self.temperature}")
+        if not self.weight > 0:
+            raise ObjectiveError(f"weight must be positive, got {self.weight}; to train without sorting set sort=none")
+        if self.paper_ranks < 1:
+            raise ObjectiveError(f"paper_ranks must be at least 1, got {self.paper_ranks}")
+        if not self.sorts and not self.align:
+            raise ObjectiveError("nothing to learn: align is off and sort is none; switch one of them on")
+        if self.sorts and self.sort not in MODELLINGS[self.target]:
+            there = ", ".join(MODELLINGS[self.target])
+            raise ObjectiveError(f"target {self.target} goes with sort={there}, got sort={self.sort}")
+
+    @property
+    def sorts(self) -> bool:
+        """Whether there is an L_sort."""
+        return self.sort != "none"
+
+    @property
+    def sorts_video(self) -> bool:
+        """Whether L_sort orders pieces of the video, not segments of the transcript."""
+        return self.sorts and self.target != "transcript"
+
+    @property
+    def reads_text_to_sort(self) -> bool:
+        """Whether L_sort looks at the transcript: all targets do but VCOP."""
+        return self.sorts and self.target != "vcop"
+
+    @property
+    def base_weight(self) -> float:
+        """The factor of L_base in the total."""
+        return 1 / self.paper_ranks if self.balance == "paper" else 1.0
