@@ -47,7 +47,7 @@ def clip_indices(num_frames: int, spec: ClipSpec, record_id: str) -> IntArray:
     `position="random"` each view draws its own place. Random numbers come from the spec's seed and the record's id
     alone, so a clip is the same in any order and any process.
     """
-    seed = hashlib.sha256(f"{spec.seed}/{record_id}".encode()).digest()
+    seed = hashlib.sha256(f"{spec.seed}/{record_id}".encode(errors="surrogateescape")).digest()
     rng = np.random.default_rng(np.frombuffer(seed, dtype=np.uint32))
     views = [_view_indices(num_frames, spec, view, rng) for view in range(spec.temporal_views)]
     return np.stack([_reorder(indices, spec, rng) for indices in views])

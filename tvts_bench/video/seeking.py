@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.dlpack import from_dlpack
 
 from tvts_bench.video.container import PacketIndex
 from tvts_bench.video.sampling import Sample
@@ -26,7 +27,8 @@ def decode(path: Path, index: PacketIndex, sample: Sample) -> NDArray[np.uint8] 
         reader = decord.VideoReader(os.path.abspath(path), num_threads=1, fault_tol=NO_FAULTS)  # noqa: PTH100
         if len(reader) != index.num_packets:
             return None
-        frames: NDArray[np.uint8] = reader.get_batch(ordered).asnumpy()
+        batch = reader.get_batch(ordered)
     except (decord.DECORDError, decord.DECORDLimitReachedError, UnicodeError):  # 1x1 pixel, undecodable packets, ...
         return None
+    frames: NDArray[np.uint8] = from_dlpack(batch.to_dlpack()).numpy()  # decord's own conversion copies
     return frames if np.array_equal(ordered, indices) else frames[place]

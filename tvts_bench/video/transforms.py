@@ -24,24 +24,26 @@ def resize_and_crop(frames: NDArray[np.uint8], spec: ClipSpec) -> Tensor:
               |. . . . . 2|
     """
     height, width = frames.shape[1:3]
-    scale = spec.short_side / min(height, width)
-    size = [max(round(height * scale), spec.short_side), max(round(width * scale), spec.short_side)]
+    short = min(height, width)
+    size = [spec.short_side * height // short, spec.short_side * width // short]
     planes = torch.from_numpy(frames).permute(0, 3, 1, 2)  # [T, 3, H, W], channels last in memory: torch's fast path
     if size != [height, width]:
         planes = F.resize(planes, size, interpolation=InterpolationMode(spec.interpolation), antialias=True)
-    views = [planes[:, :, top : top + spec.crop, left : left + spec.crop] for top, left in _corners(size, spec)]
-    return torch.stack(views).permute(0, 2, 1, 3, 4).contiguous()  # [V, 3, T, crop, crop]
+    views = torch.empty((spec.spatial_views, 3, len(frames), spec.crop, spec.crop), dtype=torch.uint8)
+    for view, (top, left) in zip(views, _corners(size, spec), strict=True):
+        view.copy_(planes[:, :, top : top + spec.crop, left : left + spec.crop].transpose(0, 1))
+    return views
 
 
 def _corners(size: list[int], spec: ClipSpec) -> list[tuple[int, int]]:
     """(top, left) of every spatial view in a picture of `size` (height, width)."""
     free_y, free_x = size[0] - spec.crop, size[1] - spec.crop
+    middle_y, middle_x = round(free_y / 2), round(free_x / 2)
     if spec.spatial_views == 1:
-        return [(free_y // 2, free_x // 2)]
-    along = (0.0, 0.5, 1.0)
+        return [(middle_y, middle_x)]
     if free_x >= free_y:
-        return [(free_y // 2, int(free_x * where)) for where in along]
-    return [(int(free_y * where), free_x // 2) for where in along]
+        return [(middle_y, left) for left in (0, middle_x, free_x)]
+    return [(top, middle_x) for top in (0, middle_y, free_y)]
 
 
 def normalise(clips: Tensor, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype = torch.float32) -> Tensor:
