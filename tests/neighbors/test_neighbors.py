@@ -149,7 +149,9 @@ def test_agrees_at_the_ends_of_float32(scale: float) -> None:
 def test_agrees_when_groups_are_larger_than_the_first_search() -> None:
     rng = np.random.default_rng(3)
     groups = [None if code == 0 else f"g{code}" for code in rng.choice(4, size=900, p=[0.2, 0.6, 0.15, 0.05])]
-    clips = embedded(with_duplicates(900, 12), shuffled_ids(900), groups)
+    values = with_duplicates(900, 12)
+    values[:, 0] += [8 if group == "g1" else 0 for group in groups]  # its nearest are all of its own group
+    clips = embedded(values, shuffled_ids(900), groups)
     found = nearest(clips, clips, 20, exclude_same_group=True)
     np.testing.assert_array_equal(found.indices, first_k(dense_scores(clips, clips), clips, clips, 20, same_group=True))
 
@@ -183,7 +185,7 @@ Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 @pytest.mark.parametrize("precision", [np.float16, np.float32])
 def test_a_device_of_another_precision_gives_the_same(precision: type, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first stage that sums in half precision, or breaks ties the other way round, changes nothing."""
-    clips = embedded(with_duplicates(500, 20), shuffled_ids(500))
+    clips = embedded(with_duplicates(2000, 3), shuffled_ids(2000))
     expected = nearest(clips, clips, 9)
 
     def other_device(gallery: NDArray[np.float32], device: str) -> Callable[[NDArray[np.float32], int], Found]:
