@@ -162,7 +162,7 @@ def _report_table(name: str, report: "CheckReport") -> "Table":
 
     shown = [kind for kind in KINDS if any(row.problem == kind for row in report.problems)]
     again = f", {report.recalled:,} unchanged since the last check" if report.recalled else ""
-    table = Table(title=f"{name}: {report.read:,} files read{again}", title_justify="left")
+    table = Table(caption=f"{name}: {report.read:,} files read{again}", caption_justify="left", min_width=60)
     for column in ("split", "listed", *shown):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, listed in report.listed.items():
