@@ -1,0 +1,117 @@
+"""The embedded world: real video files made from a seed, in the official layouts, read by the same readers.
+
+From the world's configuration to files, each module one step: world -> layouts and labels (which clips), narration and
+phrases (which stories) -> clips (what is drawn from the seed) -> motions (trajectories) -> render, sprites (frames) ->
+encode (bytes) -> make, worker, processes (a tree on disk).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+from tvts_bench import registry
+from tvts_bench.datasets.base import Dataset, DatasetInfo, LoadOptions, VideoRecord
+from tvts_bench.datasets.scripted_motion.make import DEFAULT, MANIFEST, Manifest, make_world, read_manifest
+from tvts_bench.datasets.scripted_motion.produce import LABELLED, PARTS
+from tvts_bench.datasets.scripted_motion.world import World, WorldError
+from tvts_bench.runtime import Progress, default_cache
+
+__all__ = ["EMBEDDED", "INFO", "LABELLED", "PARTS", "Manifest", "World", "WorldError", "load", "make_world"]
+
+EMBEDDED = True
+"""`load` needs no root: the world is made in the cache on first use."""
+
+INFO = DatasetInfo(
+    title="ScriptedMotion (embedded)",
+    splits=("train", "val"),
+    default_split="val",
+    num_classes=24,
+    official_sizes={},
+    url="made on first use; `tvts-bench make-data scripted-motion --out DIR` writes it anywhere",
+    license="as the project; digits from scikit-learn (UCI Optical Recognition of Handwritten Digits, CC BY 4.0)",
+    layout="a folder written by `tvts-bench make-data scripted-motion`; nothing for the default world",
+    variants=("ssv2", "k400", "ucf101", "hmdb51"),
+    notes="Handwritten digits that move, turn, grow and shrink. ssv2: motion alone is the class; k400: appearance and "
+    "motion; ucf101: near-duplicates in groups, three splits; hmdb51: three splits (train and test).",
+)
+
+_FIRST_PART = {"ssv2": "ssv2-val", "k400": "k400-val", "ucf101": "ucf101", "hmdb51": "hmdb51"}
+"""The part that a variant needs for its default split; ssv2 and k400 have one for training besides."""
+
+
+def load(root: Path | None, options: LoadOptions, progress: Progress) -> Dataset:
+    """The part of the world that looks like `options.variant` (by default ssv2), through that data set's own reader.
+
+    Args:
+        root: a folder that `make_world` wrote; None for the default world in the cache, whose parts are made when they
+            are first needed: the default split's here, the other's when its records are asked for.
+        options: `variant`, and `fold` for ucf101 and hmdb51.
+        progress: shows what is being made.
+
+    Raises:
+        WorldError: `root` holds no world or lacks the part; the cache cannot be written.
+    """
+    options.refuse("scripted_motion", "annotations")
+    variant = options.variant or INFO.variants[0]
+    sibling = registry.load("datasets", variant)
+    ensure = _maker(progress) if root is None else partial(_demand, root)
+    read = partial(_read, sibling, variant, replace(options, variant=None), progress, ensure)
+    dataset = read(_FIRST_PART[variant])
+    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {}
+    for split in ("train", sibling.INFO.default_split):
+        part = f"{variant}-{split}" if f"{variant}-{split}" in PARTS else variant
+        readers[split] = partial(lambda part, split: read(part).records(split), part, split)
+    return replace(
+        dataset,
+        name=f"scripted_motion-{dataset.name}",
+        info=replace(
+            INFO,
+            splits=tuple(readers),
+            default_split=sibling.INFO.default_split,
+            num_classes=len(dataset.class_names),
+        ),
+        readers=readers,
+        _cache={},
+    )
+
+
+def _read(
+    sibling: ModuleType,
+    variant: str,
+    options: LoadOptions,
+    progress: Progress,
+    ensure: Callable[[str], Path],
+    part: str,
+) -> Dataset:
+    """Make or find `part`, then let the reader of the real data set read its tree."""
+    return cast(Dataset, sibling.load(ensure(part) / variant, options, progress))
+
+
+def _maker(progress: Progress) -> Callable[[str], Path]:
+    """Makes a part of the default world in the cache, and says where the world is."""
+    out = default_cache() / "scripted-motion" / DEFAULT.digest[:12]
+
+    def ensure(part: str) -> Path:
+        make_world(out, DEFAULT, parts=(part,), progress=progress)
+        return out
+
+    return ensure
+
+
+def _demand(root: Path, part: str) -> Path:
+    """`root`, if it holds a world with `part`."""
+    manifest = read_manifest(root)
+    if manifest is None:
+        raise WorldError(
+            f"{root} holds no ScriptedMotion world (no {MANIFEST}); "
+            f"write one with `tvts-bench make-data scripted-motion --out {root}`"
+        )
+    if part not in manifest.parts:
+        raise WorldError(
+            f"the ScriptedMotion world in {root} lacks {part} (it has: {', '.join(manifest.parts) or 'nothing yet'}); "
+            f"add it with `tvts-bench make-data scripted-motion --out {root} --part {part}`"
+        )
+    return root

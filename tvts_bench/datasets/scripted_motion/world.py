@@ -1,0 +1,89 @@
+"""The configuration of a world. Equal configuration and generator version: equal frames, on any machine."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tvts_bench import provenance
+from tvts_bench.datasets.base import DatasetError
+
+GENERATOR_VERSION = 1
+"""Raised by every change that changes a frame, a file's name, a label or a word."""
+
+
+class WorldError(DatasetError):
+    """A world that cannot be made, written or found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """How much is made, and how fast things happen. The defaults are the world that the committed results are from."""
+
+    seed: int = 0
+    fps: int = 12
+
+    ssv2_train: int = 4000  # clips
+    ssv2_val: int = 2400
+    k400_train: int = 2400
+    k400_val: int = 1200
+    ucf_groups: int = 25  # sources a class; as many as UCF-101 has
+    ucf_clips: int = 4  # near-duplicates a source
+    hmdb_clips: int = 104  # clips a class: 70 train, 30 test, 4 in neither, in each of the three splits
+
+    clip_slowest: int = 350  # thousandths of a circle a second (see motions)
+    clip_fastest: int = 550
+    clip_shortest: int = 2200  # milliseconds
+    clip_longest: int = 2800
+
+    narrated_train: int = 400  # videos
+    narrated_val: int = 40
+    narrated_shards: int = 4  # subset_N folders
+    narrated_shortest: int = 30  # seconds
+    narrated_longest: int = 90
+    # 16 frames over four narrated segments lie 3 to 5 times as far apart as 16 frames of a clip: slower, so that
+    # neighbouring frames of either differ by about the same motion.
+    narrated_slowest: int = 200
+    narrated_fastest: int = 320
+    action_shortest: int = 2000  # milliseconds
+    action_longest: int = 3200
+    scene_shortest: int = 15  # seconds with one sprite on one ground
+    scene_longest: int = 40
+    topic_share: int = 70  # percent of sentences that name the digit, its colour or the ground
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if value < (0 if name in ("seed", "topic_share") else 1):
+                raise WorldError(f"{name} must be {'0 or more' if name == 'seed' else 'positive'}, got {value}")
+        for kind in ("clip", "narrated", "action", "scene"):
+            for low, high in (("slowest", "fastest"), ("shortest", "longest")):
+                least, most = getattr(self, f"{kind}_{low}", 0), getattr(self, f"{kind}_{high}", 0)
+                if least > most:
+                    raise WorldError(f"{kind}_{low} must not exceed {kind}_{high}, got {least} > {most}")
+        if self.topic_share > 100:
+            raise WorldError(f"topic_share is a percentage, got {self.topic_share}")
+        if self.ucf_groups < 4:
+            raise WorldError(f"ucf_groups must be at least 4 (one for each test split, one always in train), got "
+                             f"{self.ucf_groups}")  # fmt: skip
+        if self.hmdb_clips < 4:
+            raise WorldError(f"hmdb_clips must be at least 4, got {self.hmdb_clips}")
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of the configuration and the generator's version."""
+        return provenance.digest({"world": self, "generator": GENERATOR_VERSION})
+
+
+def from_fields(fields: Mapping[str, Any]) -> World:
+    """The world with these fields, as `dataclasses.asdict` gave them.
+
+    Raises:
+        WorldError: a field that this version does not know, or a value out of range.
+    """
+    known = {field.name for field in dataclasses.fields(World)}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise WorldError(
+            f"unknown field {unknown[0]!r} of a ScriptedMotion world; there are: {', '.join(sorted(known))}"
+        )
+    return World(**fields)
