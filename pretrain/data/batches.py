@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ class NarratedBatch:
         attention_mask: int64 `[B, K, L]`, 1 on tokens and 0 on padding.
         segments: int64 `[B]`, the number of real segments of each sample, 1..K.
         ids: Name of each sample, for logs.
+        seeds: int64 `[B]`, a number of each sample for choices made later (masks): the same for the same seed and step
+            whatever the number of processes. None where a batch was not drawn.
     """
 
     clips: Tensor
@@ -29,6 +31,7 @@ class NarratedBatch:
     attention_mask: Tensor
     segments: Tensor
     ids: tuple[str, ...]
+    seeds: Tensor | None = None
 
     def __post_init__(self) -> None:
         size, shape = len(self.ids), tuple(self.clips.shape)
@@ -43,9 +46,10 @@ class NarratedBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def _map(self, function: Any) -> NarratedBatch:
-        tensors = {f.name: function(getattr(self, f.name)) for f in fields(self) if f.name != "ids"}
-        return NarratedBatch(ids=self.ids, **tensors)
+    def _map(self, function: Callable[[Tensor], Tensor]) -> NarratedBatch:
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
+        moved = {name: None if tensor is None else function(tensor) for name, tensor in tensors.items()}
+        return replace(self, **moved)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> NarratedBatch:
         """The same batch with every tensor on `device`."""

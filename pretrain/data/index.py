@@ -1,0 +1,191 @@
+"""The list of usable samples of a source, checked before training and kept in a cache.
+
+Checking reads every transcript and every video's header once; what fails is left out, counted and listed with its
+reason. An index lives in two files, written atomically: `KEY.arrow`, memory-mapped so that millions of samples cost no
+memory in the loading processes, and `KEY.json`, the report. The key changes with any file's size or time.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import multiprocessing
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tvts_bench.errors import UserError
+from tvts_bench.runtime import Progress, silent
+
+VERSION = 1
+"""Raised by every change of what is checked."""
+
+_SCHEMA = pa.schema(
+    [("id", pa.string()), ("path", pa.string()), ("transcript", pa.string()), ("caption", pa.string()),
+     ("duration", pa.float64())]
+)  # fmt: skip
+_CHUNK = 32  # samples handed to a checking process at a time
+
+logger = logging.getLogger(__name__)
+
+
+class SourceIndexError(UserError):
+    """A source without a usable sample, or with too many unreadable files."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One sample's files and what is known of them. A narrated video has a transcript, a captioned one a caption."""
+
+    id: str
+    path: Path
+    transcript: Path | None = None
+    caption: str = ""
+    duration: float = 0.0  # seconds; 0 where unknown or an image
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """What the check of one entry found."""
+
+    id: str
+    entry: Entry | None  # None: left out
+    reason: str = ""  # why it was left out; its kind is the part before the first colon
+    unreadable: bool = False  # a file that is missing or damaged, not merely of no use
+    events: Mapping[str, int] | None = None  # what was counted while reading it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What checking a source found."""
+
+    listed: int
+    used: int
+    excluded: dict[str, str]  # id -> reason
+    counts: dict[str, int]  # kind of reason, or of flaw -> how many
+
+
+class Index:
+    """The usable samples of a source, in a stable order. Cheap to send to another process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @functools.cached_property
+    def _table(self) -> Any:
+        with pa.memory_map(str(self.path)) as file:
+            return pa.ipc.open_file(file).read_all()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, number: int) -> Entry:
+        row = {name: self._table.column(name)[number].as_py() for name in _SCHEMA.names}
+        transcript = Path(row["transcript"]) if row["transcript"] else None
+        return Entry(**{**row, "path": Path(row["path"]), "transcript": transcript})
+
+    @property
+    def report(self) -> Report:
+        """What was found when it was made."""
+        return Report(**json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8")))
+
+
+def build_index(
+    candidates: Sequence[Entry],
+    check: Callable[[Entry], Checked],
+    path: Path,
+    *,
+    max_unreadable: float,
+    workers: int = 0,
+    progress: Progress = silent,
+) -> Index:
+    """The index at `path`, made by `check`ing all `candidates` if it is not there yet.
+
+    Args:
+        candidates: what the source lists.
+        check: picklable if `workers` is not 0.
+        path: `.../KEY.arrow`; the report goes beside it.
+        max_unreadable: share (0..1) of unreadable files above which this is an error.
+        workers: checking processes; 0 checks in this one.
+        progress: shows the check.
+
+    Raises:
+        SourceIndexError: nothing usable, or too many unreadable files.
+    """
+    if path.is_file() and path.with_suffix(".json").is_file():
+        return _accepted(Index(path), max_unreadable)
+    found: list[Entry] = []
+    excluded: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    with progress(len(candidates), "samples", f"checking {path.stem.split('-')[0]}") as advance:
+        for checked in _checks(candidates, check, workers):
+            counts.update(checked.events or {})
+            if checked.entry is not None:
+                found.append(checked.entry)
+            else:
+                excluded[checked.id] = checked.reason
+                counts[checked.reason.split(":")[0]] += 1
+                counts["unreadable"] += checked.unreadable
+            advance(1)
+    report = Report(listed=len(candidates), used=len(found), excluded=excluded, counts=dict(counts))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, _table_bytes(found))
+    _write(path.with_suffix(".json"), json.dumps(asdict(report), indent=1).encode())
+    return _accepted(Index(path), max_unreadable)
+
+
+def _accepted(index: Index, max_unreadable: float) -> Index:
+    report = index.report
+    listing = f"all reasons are in {index.path.with_suffix('.json')}"
+    examples = "; ".join(list(report.excluded.values())[:3])
+    if not report.used:
+        raise SourceIndexError(f"none of the {report.listed:,} samples listed can be used: {examples}; {listing}")
+    unreadable = report.counts.get("unreadable", 0)
+    if unreadable > max_unreadable * report.listed:
+        raise SourceIndexError(
+            f"{unreadable:,} of {report.listed:,} files cannot be read, more than max_unreadable={max_unreadable:g}: "
+            f"{examples}; {listing}"
+        )
+    if report.excluded or report.counts:
+        counted = ", ".join(f"{name} {count:,}" for name, count in sorted(report.counts.items()))
+        logger.warning("%s of %s samples can be used (%s); %s", report.used, report.listed, counted, listing)
+    return index
+
+
+def _checks(candidates: Sequence[Entry], check: Callable[[Entry], Checked], workers: int) -> Iterator[Checked]:
+    if workers < 2 or len(candidates) <= _CHUNK:
+        yield from map(check, candidates)
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("forkserver")) as pool:
+        yield from pool.map(check, candidates, chunksize=_CHUNK)
+
+
+def _table_bytes(entries: Iterable[Entry]) -> bytes:
+    rows = [{**asdict(entry), "path": str(entry.path), "transcript": str(entry.transcript or "")} for entry in entries]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, _SCHEMA) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file completely or not at all."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

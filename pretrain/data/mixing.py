@@ -1,0 +1,169 @@
+"""Which samples a step is made of: a pure function of (seed, step), so that a run is taken up again by one integer.
+
+Each batch comes from one source, because a batch has one number of frames. Sources take turns in a fixed cycle that
+has their weights (to a percent), spread evenly:
+
+    weights 2 : 1        step    0  1  2  3  4  5  6 ...
+                         source  A  B  A  A  B  A  A ...
+
+Within a source every epoch is a fresh permutation, cut into global batches; the last incomplete one is dropped. Rank r
+of W takes the r-th of W equal parts of the global batch, so the union over ranks does not depend on W.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvts_bench.errors import UserError
+
+_CYCLE = 100  # steps in which weights are met
+_ORDER, _SAMPLE = 1, 2  # what a generator is for: draws for one purpose do not depend on those for another
+
+
+class MixtureError(UserError):
+    """Sources, weights and batch sizes that do not go together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """One source's part in the mixture."""
+
+    name: str
+    size: int  # samples an epoch
+    batch_size: int  # samples of one step, over all ranks
+    weight: float = 1.0  # steps taken from it, relative to the other sources
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One sample of a step, before anything is read. `key` seeds every random choice in it."""
+
+    source: int
+    index: int  # in the source
+    key: tuple[int, ...]
+
+    def generator(self, attempt: int = 0) -> np.random.Generator:
+        """The generator of the sample's choices; each attempt at replacing an unreadable file has its own."""
+        return np.random.default_rng([*self.key, attempt])
+
+    @property
+    def seed(self) -> int:
+        """One number for choices made elsewhere (masks), non-negative and below 2**63."""
+        return int(np.random.SeedSequence([*self.key, 1 << 31]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """The sequence of global batches.
+
+    Raises:
+        MixtureError: no source, a source smaller than one batch, or a weight that is not positive.
+    """
+
+    shares: tuple[Share, ...]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.shares:
+            raise MixtureError("no source to train on; give at least one")
+        if self.seed < 0:
+            raise MixtureError(f"seed must not be negative, got {self.seed}")
+        for share in self.shares:
+            if share.batch_size < 1:
+                raise MixtureError(f"the batch size of {share.name} must be positive, got {share.batch_size}")
+            if share.size < share.batch_size:
+                raise MixtureError(
+                    f"{share.name} has {share.size} samples, fewer than one batch of {share.batch_size}; "
+                    f"make the batch size at most {share.size}"
+                )
+            if not (share.weight > 0 and math.isfinite(share.weight)):
+                raise MixtureError(f"the weight of {share.name} must be positive, got {share.weight}")
+
+    @functools.cached_property
+    def cycle(self) -> tuple[int, ...]:
+        """Source of each step of a cycle."""
+        total = math.fsum(share.weight for share in self.shares)
+        counts = [max(round(_CYCLE * share.weight / total), 1) for share in self.shares]
+        divisor = math.gcd(*counts)
+        counts = [count // divisor for count in counts]
+        places = [((turn + 0.5) / count, source) for source, count in enumerate(counts) for turn in range(count)]
+        return tuple(source for _, source in sorted(places))
+
+    def source_of(self, step: int) -> int:
+        """The source that `step` (from 0) is taken from."""
+        return self.cycle[step % len(self.cycle)]
+
+    def turn_of(self, step: int) -> int:
+        """How many steps before `step` were taken from the same source."""
+        source, place = self.source_of(step), step % len(self.cycle)
+        return step // len(self.cycle) * self.cycle.count(source) + self.cycle[:place].count(source)
+
+    def batches_per_epoch(self, source: int) -> int:
+        """Whole batches in one epoch of a source."""
+        share = self.shares[source]
+        return share.size // share.batch_size
+
+    def epoch_of(self, step: int) -> int:
+        """How often the source of `step` has been gone through before."""
+        return self.turn_of(step) // self.batches_per_epoch(self.source_of(step))
+
+    def draws(self, step: int, rank: int = 0, world_size: int = 1) -> tuple[Draw, ...]:
+        """The samples of `step` that `rank` of `world_size` makes.
+
+        Raises:
+            MixtureError: the global batch cannot be divided among the ranks.
+        """
+        source = self.source_of(step)
+        share = self.shares[source]
+        if share.batch_size % world_size:
+            raise MixtureError(
+                f"the global batch of {share.batch_size} of {share.name} cannot be divided among {world_size} "
+                f"processes; make it a multiple of {world_size}"
+            )
+        epoch, batch = divmod(self.turn_of(step), self.batches_per_epoch(source))
+        part = share.batch_size // world_size
+        first = batch * share.batch_size + rank * part
+        order = permutation(self.seed, source, epoch, share.size)
+        return tuple(
+            Draw(source, int(order[place]), (self.seed, _SAMPLE, source, epoch, place))
+            for place in range(first, first + part)
+        )
+
+    def replacement(self, draw: Draw, attempt: int) -> int:
+        """What is read in place of a sample whose file cannot be read; `attempt` counts from 1."""
+        share = self.shares[draw.source]
+        return int(np.random.default_rng([*draw.key, attempt, _ORDER]).integers(share.size))
+
+
+@functools.lru_cache(maxsize=8)
+def permutation(seed: int, source: int, epoch: int, size: int) -> NDArray[np.int64]:
+    """The order in which a source is gone through in `epoch`. int64 [size]."""
+    order = np.random.default_rng([seed, _ORDER, source, epoch]).permutation(size)
+    order.setflags(write=False)
+    return order
+
+
+def in_order(source: int, size: int, batch_size: int, seed: int = 0) -> list[tuple[Draw, ...]]:
+    """Batches that go through a source once, in its order, the last one smaller: for validation."""
+    draws = [Draw(source, index, (seed, _SAMPLE, source, index)) for index in range(size)]
+    return [tuple(draws[first : first + batch_size]) for first in range(0, size, batch_size)]
+
+
+def described(mixture: Mixture) -> Sequence[str]:
+    """One sentence a source: its size, batches an epoch and what each epoch leaves out."""
+    lines = []
+    for source, share in enumerate(mixture.shares):
+        batches = mixture.batches_per_epoch(source)
+        dropped = share.size - batches * share.batch_size
+        steps = mixture.cycle.count(source)
+        lines.append(
+            f"{share.name}: {share.size:,} samples, {batches:,} batches of {share.batch_size} an epoch "
+            f"(the {dropped} left over wait for another epoch's order), {steps} of every {len(mixture.cycle)} steps"
+        )
+    return lines

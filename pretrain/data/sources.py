@@ -1,0 +1,203 @@
+"""What to train on, as configuration; from it the checked index of samples, and from that one sample at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pretrain.data import index as indexing
+from pretrain.data.captions import check_caption, list_cc3m, list_webvid, read_image
+from pretrain.data.cropping import CropConfig, crop_clip
+from pretrain.data.index import Checked, Entry, Index, build_index
+from pretrain.data.narrated import Check, list_folder, list_yt_temporal, words_of
+from pretrain.data.segments import SegmentConfig, draw_cut, frame_times
+from pretrain.data.transcripts import text_between
+from pretrain.data.window import frames_at, video_duration
+from tvts_bench import provenance
+from tvts_bench.errors import UserError
+from tvts_bench.runtime import Progress, default_cache, silent
+
+Kind = Literal["yt_temporal", "folder", "cc3m", "webvid", "scripted_motion"]
+NARRATED: tuple[Kind, ...] = ("yt_temporal", "folder", "scripted_motion")
+TUBELET = 2  # frames the encoder needs at least, and a multiple of which it takes
+
+
+class SourceConfigError(UserError):
+    """A source whose configuration makes no sense."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """One source of the mixture."""
+
+    kind: Kind
+    root: Path | None = None  # None: scripted_motion's default world, made in the cache on first use
+    annotations: Path | None = None  # a list or folder in place of the one found under root
+    split: Literal["train", "val"] = "train"
+    weight: float = 1.0  # steps taken from it, relative to the other sources
+    frames: int = 16  # M; the paper has 16 for YT-Temporal, 4 for WebVid and 1 for CC3M (shown twice to the model)
+    batch_size: int | None = None  # over all processes; None: the run's
+    max_unreadable: float = 0.05  # share (0..1) of broken or missing files above which a run stops
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise SourceConfigError(f"source kind must be one of {', '.join(get_args(Kind))}, got {self.kind!r}")
+        if self.root is None and self.kind != "scripted_motion":
+            raise SourceConfigError(f"source {self.kind} needs root, the folder that holds it")
+        if self.split not in ("train", "val"):
+            raise SourceConfigError(f"split must be train or val, got {self.split!r}")
+        if self.frames != 1 and (self.frames < 1 or self.frames % TUBELET):
+            raise SourceConfigError(f"frames must be 1 or a multiple of {TUBELET}, got {self.frames}")
+        if self.kind == "cc3m" and self.frames != 1:
+            raise SourceConfigError(f"cc3m holds images: frames must be 1, got {self.frames}")
+        if not self.weight > 0:
+            raise SourceConfigError(f"weight must be positive, got {self.weight}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise SourceConfigError(f"batch_size must be positive, got {self.batch_size}")
+        if not 0 <= self.max_unreadable <= 1:
+            raise SourceConfigError(f"max_unreadable is a share from 0 to 1, got {self.max_unreadable}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One clip and its texts."""
+
+    id: str
+    clip: Tensor  # uint8 [3, T, size, size]
+    texts: tuple[str, ...]  # K segments in true order, or one caption
+    events: Counter[str] = field(default_factory=Counter)  # what was not as drawn first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A source ready to be read; small to pickle."""
+
+    config: SourceConfig
+    index: Index
+    segments: SegmentConfig
+    crop: CropConfig
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.config.kind} ({self.config.split})"
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def sample(self, number: int, rng: np.random.Generator, *, training: bool = True) -> Sample:
+        """Sample `number` with every random choice from `rng`. Not `training`: centre frames and centre crop.
+
+        Raises:
+            VideoDecodeError: the video or image cannot be read.
+            TranscriptError: the transcript has changed since it was checked.
+        """
+        entry = self.index[number]
+        # Children of one generator: how many numbers one choice takes does not move the others.
+        for_cut, for_frames, for_crop = rng.spawn(3)
+        within = for_frames if training else None
+        events: Counter[str] = Counter()
+        texts: tuple[str, ...]
+        if self.config.kind in NARRATED:
+            assert entry.transcript is not None
+            words = words_of(entry.transcript, entry.duration)
+            cut = draw_cut(words, entry.duration, self.segments, for_cut)
+            frames = frames_at(entry.path, frame_times(cut.begin, cut.end, self.config.frames, within))
+            texts = tuple(text_between(words, start, start + cut.length) for start in cut.starts)
+            events = cut.events
+        else:
+            frames, texts = self._captioned(entry, within), (entry.caption,)
+        if len(frames) < TUBELET:
+            frames = np.repeat(frames, TUBELET, axis=0)
+        clip = crop_clip(frames, self.crop, for_crop if training else None)
+        return Sample(id=entry.id, clip=clip, texts=texts, events=events)
+
+    def _captioned(self, entry: Entry, rng: np.random.Generator | None) -> NDArray[np.uint8]:
+        if self.config.kind == "cc3m":
+            return read_image(entry.path)[None]
+        return frames_at(entry.path, frame_times(0.0, video_duration(entry.path), self.config.frames, rng))
+
+
+def build_source(
+    config: SourceConfig,
+    segments: SegmentConfig,
+    crop: CropConfig,
+    *,
+    cache: Path | None = None,
+    workers: int = 0,
+    progress: Progress = silent,
+) -> Source:
+    """List and check the samples of a source; from the cache if nothing has changed.
+
+    Raises:
+        DatasetError, AnnotationError: a folder or list that is not there or malformed.
+        SourceIndexError: no usable sample, or too many unreadable files.
+    """
+    candidates, check = _candidates(config, segments, progress)
+    key = provenance.digest(
+        {
+            "version": indexing.VERSION,
+            "kind": config.kind,
+            "segments": segments if config.kind in NARRATED else None,
+            "files": [_fingerprint(entry) for entry in candidates],
+        }
+    )
+    folder = (cache or default_cache()) / "pretrain-index"
+    index = build_index(
+        candidates,
+        check,
+        folder / f"{config.kind}-{key[:20]}.arrow",
+        max_unreadable=config.max_unreadable,
+        workers=workers,
+        progress=progress,
+    )
+    return Source(config=config, index=index, segments=segments, crop=crop)
+
+
+def _candidates(
+    config: SourceConfig, segments: SegmentConfig, progress: Progress
+) -> tuple[Sequence[Entry], Callable[[Entry], Checked]]:
+    if config.kind == "scripted_motion":
+        root = _embedded_world(config, progress)
+        return list_yt_temporal(root, config.annotations, config.split), Check(segments=segments)
+    assert config.root is not None
+    if config.kind == "folder":
+        return list_folder(config.root), Check(segments=segments)
+    listing = {
+        "yt_temporal": partial(list_yt_temporal, config.root, config.annotations, config.split),
+        "cc3m": partial(list_cc3m, config.root, config.annotations, config.split),
+        "webvid": partial(list_webvid, config.root, config.annotations, config.split),
+    }[config.kind]
+    return listing(), Check(segments=segments) if config.kind == "yt_temporal" else check_caption
+
+
+def _embedded_world(config: SourceConfig, progress: Progress) -> Path:
+    """The narrated part of a ScriptedMotion world; the default world is made in the cache where it is missing."""
+    from tvts_bench.datasets.scripted_motion import make, produce
+
+    part = f"narrated-{config.split}"
+    root = config.root
+    if root is None:
+        root = default_cache() / "scripted-motion" / make.DEFAULT.digest[:12]
+        make.make_world(root, make.DEFAULT, parts=(part,), progress=progress)
+    return root / produce.folder(part)
+
+
+def _fingerprint(entry: Entry) -> list[str | int]:
+    """What an entry's files are, without reading them: any change of name, size or time is another source."""
+    facts: list[str | int] = [entry.id, str(entry.path), entry.caption]
+    for path in (entry.path, entry.transcript):
+        try:
+            status = path.stat() if path else None
+        except OSError:
+            status = None
+        facts += [status.st_size, status.st_mtime_ns] if status else [-1, -1]
+    return [*facts, str(entry.transcript or "")]
