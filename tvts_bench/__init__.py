@@ -4,21 +4,28 @@ The public API is loaded on first use, so that `import tvts_bench` costs nothing
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tvts_bench.version import VERSION
+
+if TYPE_CHECKING:  # so that checkers and editors see the types of what is loaded on first use
+    from tvts_bench.backbones.loading import load_backbone
+    from tvts_bench.datasets.loading import load_dataset
+    from tvts_bench.evaluation import evaluate
+    from tvts_bench.results import Result
+    from tvts_bench.runtime import Runtime
 
 __version__ = VERSION
 
 _PUBLIC = {
     "load_backbone": "tvts_bench.backbones.loading",
     "load_dataset": "tvts_bench.datasets.loading",
-    "evaluate": "tvts_bench.evaluate",
+    "evaluate": "tvts_bench.evaluation",
     "Result": "tvts_bench.results",
     "Runtime": "tvts_bench.runtime",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = ["Result", "Runtime", "__version__", "evaluate", "load_backbone", "load_dataset"]
 
 
 def __getattr__(name: str) -> Any:

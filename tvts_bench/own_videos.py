@@ -10,12 +10,15 @@ import numpy as np
 
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.datasets.folder import VIDEO_SUFFIXES
+from tvts_bench.datasets.files import is_video_name, walk_videos
+from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
 from tvts_bench.errors import UserError
 from tvts_bench.features.base import Dtype, Features
 from tvts_bench.features.extraction import extract
+from tvts_bench.metrics.measured import failure_line
 from tvts_bench.neighbors import Embedded, nearest
 from tvts_bench.provenance import canonical, digest, versions
+from tvts_bench.result_files import as_parquet
 from tvts_bench.results import write_atomically
 from tvts_bench.runtime import Runtime
 
@@ -59,13 +62,12 @@ def video_files(paths: Iterable[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
-        if path.is_dir() and path.suffix.lower() not in VIDEO_SUFFIXES:
-            inside = sorted(item for item in path.rglob("*") if item.suffix.lower() in VIDEO_SUFFIXES)
+        if _is_folder(path):
+            inside = walk_videos(path)
             if not inside:
-                raise OwnVideosError(
-                    f"no video in {path} or its subfolders; known suffixes: {', '.join(VIDEO_SUFFIXES)}"
-                )
-            found.update(dict.fromkeys(inside))
+                known = ", ".join(sorted(VIDEO_EXTENSIONS))
+                raise OwnVideosError(f"no video in {path} or its subfolders; known suffixes: {known}")
+            found.update(dict.fromkeys(path / name for name in inside))
         elif path.exists():
             found[path] = None
         else:
@@ -86,7 +88,7 @@ def embed_files(
     if features.failed and (runtime.strict or not features.ids):
         first, reason = next(iter(features.failed.items()))
         raise OwnVideosError(
-            f"{len(features.failed)} of {len(records)} videos cannot be read, the first is {first}: {reason}"
+            f"{len(features.failed)} of {len(records)} videos failed, the first: {failure_line(first, reason)}"
         )
     provenance = {
         "backbone": f"{backbone.family}:{backbone.variant}",
@@ -111,7 +113,7 @@ def most_similar(
     """
     if not folder.is_dir():
         raise OwnVideosError(f"{folder} is not a folder")
-    if query.is_dir() and query.suffix.lower() not in VIDEO_SUFFIXES:
+    if _is_folder(query):
         raise OwnVideosError(f"the query {query} is a folder; give one video")
     gallery = embed_files([folder], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
     asked = embed_files([query], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
@@ -150,15 +152,15 @@ def write_features(embedded: EmbeddedFiles, path: Path) -> None:
         writer.writerows([name, *row] for name, row in zip(features.ids, features.values.tolist(), strict=True))
         write_atomically(path, text.getvalue())
     elif path.suffix == ".parquet":
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        table = pa.table({"id": pa.array(features.ids), "embedding": pa.array(list(features.values))})
-        buffer = io.BytesIO()
-        parquet.write_table(table.replace_schema_metadata({"tvts_bench": provenance}), buffer)
-        write_atomically(path, buffer.getvalue())
+        columns = {"id": features.ids, "embedding": list(features.values)}
+        write_atomically(path, as_parquet(columns, {"tvts_bench": provenance}))
     else:
         raise OwnVideosError(f"cannot write features to {path}: the suffix must be one of {', '.join(SUFFIXES)}")
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether to look into `path`; a folder named like a video is for the decoder to refuse."""
+    return path.is_dir() and not is_video_name(path.name)
 
 
 def _extract(

@@ -2,10 +2,12 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tvts_bench.results import Result, ResultError, Saved, save, write_atomically
+from tvts_bench.results import Result, Saved, save, write_atomically
 
 COLUMNS = (
     "dataset",
@@ -100,17 +102,17 @@ def facts(result: Result) -> list[str]:
     return [*lines, *(f"note: {note}" for note in result.notes)]
 
 
-def _write_parquet(result: Result, name: str, path: Path) -> Path:
-    """One table as Parquet; the run's key is in the file's metadata."""
+def as_parquet(columns: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
+    """A Parquet file of equally long columns, with `metadata` beside its schema."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    table = pa.table({column: pa.array(values) for column, values in result.tables[name].items()})
-    table = table.replace_schema_metadata({"tvts_bench_run": result.run.key})
+    table = pa.table({name: pa.array(values) for name, values in columns.items()})
     buffer = io.BytesIO()
-    try:
-        parquet.write_table(table, buffer, compression="zstd")
-    except pa.ArrowException as error:
-        raise ResultError(f"cannot write {path}: {error}") from error
-    write_atomically(path, buffer.getvalue())
+    parquet.write_table(table.replace_schema_metadata(dict(metadata)), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _write_parquet(result: Result, name: str, path: Path) -> Path:
+    write_atomically(path, as_parquet(result.tables[name], {"tvts_bench_run": result.run.key}))
     return path

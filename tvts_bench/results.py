@@ -5,13 +5,13 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tvts_bench.errors import UserError
-from tvts_bench.metrics.measured import Metric, SplitCoverage
+from tvts_bench.metrics.measured import FORWARD, Metric, SplitCoverage
 from tvts_bench.provenance import digest
 
 SCHEMA = 1  # of the JSON file; raised when a field changes its meaning
@@ -47,7 +47,7 @@ class Result:
     coverage: tuple[SplitCoverage, ...]
     provenance: Mapping[str, Any]  # versions, device, load report, decoders that read the clips, command, time
     notes: tuple[str, ...] = ()  # what a reader must know beside the numbers
-    tables: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict, repr=False, compare=False)
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False, compare=False)
     # name -> column -> values: neighbours and the like, for files of their own; not part of the JSON
 
     @property
@@ -62,7 +62,7 @@ class Result:
         )
         return "-".join(re.sub(r"[^\w.]+", "-", str(part)).strip("-") for part in parts if part)
 
-    def metric(self, name: str, condition: str = "forward") -> Metric:
+    def metric(self, name: str, condition: str = FORWARD) -> Metric:
         """The metric of that name under that condition.
 
         Raises:

@@ -33,13 +33,14 @@ def embed(
     """
     from tvts_bench.cli import setup
     from tvts_bench.devices import resolve_dtype
+    from tvts_bench.metrics.measured import failure_line
     from tvts_bench.own_videos import embed_files, write_features
 
     runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
     embedded = embed_files(files, model, decoder=decoder, dtype=resolve_dtype(dtype, runtime.device), runtime=runtime)
     for clip, reason in embedded.features.failed.items():
-        stderr.print(f"  {clip}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"  {failure_line(clip, reason)}", markup=False, highlight=False, soft_wrap=True)
     write_features(embedded, out)
     count, failed = len(embedded.features.ids), len(embedded.features.failed)
     stderr.print(

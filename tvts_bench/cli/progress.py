@@ -1,5 +1,6 @@
 """The progress bar of the command line. Imported inside commands: it costs a tenth of a second."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -32,10 +33,17 @@ def progress_bar(total: int, unit: str, description: str) -> Iterator[Callable[[
         RateColumn(unit),
         progress.TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with progress.Progress(*columns, console=stderr, transient=True) as bars:
+    with progress.Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bars:
         task = bars.add_task(description, total=total)
-        yield lambda advanced: bars.advance(task, advanced)
-        done, seconds = bars.tasks[0].completed, bars.tasks[0].elapsed or 0.0
+        started, done = time.monotonic(), 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            done += units
+            bars.advance(task, units)
+
+        yield advance
+        seconds = time.monotonic() - started
     if seconds > SHOWN_AFTER_SECONDS:
         line = f"{description}: {done:,.0f} {unit} in {seconds:.1f} s ({done / seconds:,.1f} {unit}/s)"
         stderr.print(line, highlight=False, style="dim")

@@ -1,12 +1,16 @@
 """`tvts-bench retrieval`: zero-shot video-to-video retrieval."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tvts_bench.cli import options
 from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from tvts_bench.results import Result
 
 Ks = Annotated[
     list[int] | None,
@@ -109,17 +113,14 @@ def retrieval(
 
     tvts-bench retrieval --backbone pixels --dataset folder --root my_videos --controls
     """
-    import json
-
     from tvts_bench.cli import setup
-    from tvts_bench.cli.tables import failures, result_table
-    from tvts_bench.devices import resolve_dtype
-    from tvts_bench.evaluate import evaluate
+    from tvts_bench.devices import distributed_runtime, resolve_dtype
+    from tvts_bench.evaluation import evaluate
     from tvts_bench.evaluators.zero_shot_retrieval import CONTROLS, ZeroShotRetrieval
-    from tvts_bench.result_files import write_files
-    from tvts_bench.results import as_json as as_document
 
-    runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    if seeds > 1 and sampling != "random":
+        raise UserError(f"--seeds {seeds} repeats random frames, but --sampling is {sampling}: add --sampling random")
     changes = setup.clip_changes(sampling, frames, stride, views, seed)
     model = setup.make_backbone(backbone, ckpt, init_seed)
     data = setup.make_dataset(dataset, root, annotations, fold)
@@ -132,13 +133,29 @@ def retrieval(
         seeds=tuple(range(seed, seed + seeds)),
         controls=CONTROLS if controls else (),
         decoder=decoder,
-        dtype=resolve_dtype(dtype, runtime.device),
+        dtype=resolve_dtype(dtype, local.device),
     )
-    result = evaluate(model, data, protocol, runtime)
+    with distributed_runtime(local) as runtime:
+        result = evaluate(model, data, protocol, runtime)
+    if runtime.rank == 0:
+        _report(result, f"Zero-shot retrieval on {data.name}", out, as_json)
+
+
+def _report(result: "Result", title: str, out: Path, as_json: bool) -> None:
+    import json
+
+    from tvts_bench.cli.tables import controls_table, failures, result_table
+    from tvts_bench.result_files import facts, write_files
+    from tvts_bench.results import as_json as as_document
+
     written = write_files(result, out)
     if as_json:
         typer.echo(json.dumps(as_document(result), indent=2, ensure_ascii=False))
     else:
-        stdout.print(result_table(result, f"Zero-shot retrieval on {data.name}"))
+        stdout.print(result_table(result, title))
+        if (controls := controls_table(result)) is not None:
+            stdout.print(controls)
+        for line in facts(result):
+            stdout.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
     stderr.print(failures(result), end="")
     stderr.print(f"written: {written.saved.json} (and .csv, .md, .neighbors.parquet)", highlight=False, soft_wrap=True)

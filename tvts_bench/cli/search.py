@@ -37,6 +37,7 @@ def search(
 
     from tvts_bench.cli import setup
     from tvts_bench.devices import resolve_dtype
+    from tvts_bench.metrics.measured import failure_line
     from tvts_bench.own_videos import most_similar
 
     runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
@@ -45,7 +46,7 @@ def search(
         query, folder, k, model, decoder=decoder, dtype=resolve_dtype(dtype, runtime.device), runtime=runtime
     )
     for clip, reason in found.failed.items():
-        stderr.print(f"  not searched: {clip}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"  not searched: {failure_line(clip, reason)}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps([{"path": hit.path, "similarity": hit.similarity} for hit in found.hits], indent=2))
         return

@@ -12,6 +12,7 @@ from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.devices import resolve_device
 from tvts_bench.errors import UserError
+from tvts_bench.features.processes import warm_up
 from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec
 
@@ -28,7 +29,9 @@ def make_runtime(
     cache: Path | None,
     strict: bool = False,
 ) -> Runtime:
-    """Where and how fast to run; `None` is what suits this machine."""
+    """Where and how fast to run; `None` is what suits this machine. Decoding processes begin to start meanwhile."""
+    if workers != 0:
+        warm_up()
     return Runtime(
         device=resolve_device(device),
         workers=(os.cpu_count() or 1) if workers is None else workers,

@@ -1,30 +1,45 @@
 """Results as terminal tables."""
 
+import statistics
+
 from rich.table import Table
 from rich.text import Text
 
-from tvts_bench.metrics.measured import Metric
-from tvts_bench.result_files import facts
+from tvts_bench.metrics.measured import FORWARD, failure_line
 from tvts_bench.results import Result
 
 SHOWN_FAILURES = 10
 
 
 def result_table(result: Result, title: str) -> Table:
-    """Metrics as columns, conditions as rows, chance below; what made the numbers is the caption."""
-    names = list(dict.fromkeys(metric.name for metric in result.metrics))
+    """A row a metric: value, interval, spread over seeds, chance."""
+    spread = any(metric.per_seed for metric in result.metrics)
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "%", "95 % interval", *(["sd of seeds"] if spread else []), "chance"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for metric in result.metrics:
+        if metric.condition != FORWARD:
+            continue
+        interval = "" if metric.low is None else f"{metric.low:.1f} - {metric.high:.1f}"
+        deviation = [f"{statistics.stdev(metric.per_seed):.2f}" if metric.per_seed else ""] if spread else []
+        chance = "" if metric.chance is None else f"{metric.chance:.2f}"
+        table.add_row(metric.name, f"[bold]{metric.value:.2f}[/]", interval, *deviation, chance)
+    return table
+
+
+def controls_table(result: Result) -> Table | None:
+    """What is left of each metric when time is taken away from the clips; None if no control was measured."""
     conditions = list(dict.fromkeys(metric.condition for metric in result.metrics))
-    measured = {(metric.condition, metric.name): metric for metric in result.metrics}
-    table = Table(title=title, caption="\n".join(facts(result)), caption_justify="left", title_justify="left")
-    table.add_column("clips")
-    for name in names:
-        table.add_column(name, justify="right")
+    if len(conditions) < 2:
+        return None
+    table = Table(title="Temporal controls, %: frames in random order, backwards, one repeated", title_justify="left")
+    table.add_column("")
     for condition in conditions:
-        cells = (measured.get((condition, name)) for name in names)
-        style = "bold" if condition == conditions[0] else ""
-        table.add_row(condition, *(_cell(cell) for cell in cells), style=style)
-    chances = (measured[conditions[0], name].chance if (conditions[0], name) in measured else None for name in names)
-    table.add_row("chance", *("" if chance is None else f"{chance:.2f}" for chance in chances), style="dim")
+        table.add_column(condition, justify="right", no_wrap=True)
+    measured = {(metric.condition, metric.name): metric for metric in result.metrics}
+    for name in dict.fromkeys(metric.name for metric in result.metrics):
+        cells = (measured.get((condition, name)) for condition in conditions)
+        table.add_row(name, *("" if cell is None else f"{cell.value:.2f}" for cell in cells))
     return table
 
 
@@ -36,17 +51,5 @@ def failures(result: Result) -> Text:
             if number == SHOWN_FAILURES:
                 text.append(f"  ... and {len(coverage.failed) - number} more, all in the JSON\n")
                 break
-            text.append(f"  {clip}: {reason}\n")
+            text.append(f"  {failure_line(clip, reason)}\n")
     return text
-
-
-def _cell(metric: Metric | None) -> str:
-    if metric is None:
-        return ""
-    interval = "" if metric.low is None else f" [{metric.low:.1f}, {metric.high:.1f}]"
-    spread = ""
-    if metric.per_seed:
-        mean = sum(metric.per_seed) / len(metric.per_seed)
-        deviation = (sum((value - mean) ** 2 for value in metric.per_seed) / (len(metric.per_seed) - 1)) ** 0.5
-        spread = f" ±{deviation:.2f}"
-    return f"{metric.value:.2f}{spread}{interval}"

@@ -1,6 +1,6 @@
 """What an evaluator is: a frozen dataclass whose fields are the protocol, run over a backbone and a data set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
@@ -22,7 +22,7 @@ class Outcome:
     metrics: tuple[Metric, ...]
     coverage: tuple[SplitCoverage, ...]
     decoders: Mapping[str, int]  # decoder with version -> clips it read
-    tables: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)  # name -> column -> values
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> column -> values
     notes: tuple[str, ...] = ()
 
 

@@ -17,7 +17,7 @@ from tvts_bench.evaluators.base import EvaluationError, Outcome
 from tvts_bench.features.base import Dtype, Features
 from tvts_bench.features.extraction import extract
 from tvts_bench.metrics.bootstrap import bootstrap_interval
-from tvts_bench.metrics.measured import Metric, SplitCoverage
+from tvts_bench.metrics.measured import FORWARD, Metric, SplitCoverage, failure_line
 from tvts_bench.metrics.retrieval import any_hits, average_precision_at_r, chance_recall, num_relevant
 from tvts_bench.neighbors import Embedded, Neighbors, nearest
 from tvts_bench.runtime import Runtime
@@ -26,7 +26,6 @@ from tvts_bench.video.spec import ClipSpec, FrameOrder
 DEFAULT_KS = (1, 5, 10)  # the paper's
 MAX_R = 1000  # mAP@R needs as many neighbours as the largest class has clips; beyond this it is left out, with a note
 
-FORWARD: FrameOrder = "forward"
 CONTROLS: tuple[FrameOrder, ...] = ("shuffled", "reversed", "single")
 
 
@@ -127,16 +126,12 @@ class _Search:
             dtype=self.protocol.dtype,
             runtime=self.runtime,
         )
-        if found.failed and self.runtime.strict:
+        if found.failed and (self.runtime.strict or not found.ids):
             first, reason = next(iter(found.failed.items()))
+            way_out = "; without --strict they are left out and counted" if found.ids else ""
             raise EvaluationError(
-                f"{len(found.failed)} of {len(records)} clips of {split} cannot be read, the first is {first}:"
-                f" {reason}; without --strict they are left out and counted"
-            )
-        if not found.ids:
-            first, reason = next(iter(found.failed.items()))
-            raise EvaluationError(
-                f"none of the {len(records)} clips of {split} can be read, the first is {first}: {reason}"
+                f"{len(found.failed)} of {len(records)} clips of {split} cannot be measured, the first:"
+                f" {failure_line(first, reason)}{way_out}"
             )
         self.coverage[split] = SplitCoverage(
             split=split,

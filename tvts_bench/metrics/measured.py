@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+FORWARD: Final = "forward"  # the condition of clips as they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -9,7 +12,7 @@ class Metric:
     """One measured number, in percent, with its 95 % interval over queries or clips."""
 
     name: str  # "R@1"
-    condition: str = "forward"  # what was done to the clips: a temporal control's name, or "forward"
+    condition: str = FORWARD  # what was done to the clips: a temporal control's name, or nothing
     value: float
     low: float | None = None
     high: float | None = None
@@ -32,3 +35,8 @@ class SplitCoverage:
     def complete(self) -> bool:
         """Every listed video was measured, and the list is an official one (where there is one)."""
         return not self.failed and self.used == self.listed and (not self.official or self.listed in self.official)
+
+
+def failure_line(clip: str, reason: str) -> str:
+    """Why a clip could not be measured, naming it once: most reasons name its file already."""
+    return reason if clip in reason else f"{clip}: {reason}"

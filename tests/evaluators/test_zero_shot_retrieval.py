@@ -1,0 +1,192 @@
+"""Retrieval from files to metrics, on videos of plain colours whose neighbours are known by eye."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tvts_bench import evaluate, load_backbone
+from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
+from tvts_bench.errors import UserError
+from tvts_bench.evaluators.base import EvaluationError
+from tvts_bench.evaluators.zero_shot_retrieval import CONTROLS, ZeroShotRetrieval
+from tvts_bench.results import Result
+from tvts_bench.runtime import Runtime
+
+COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
+FP32 = ZeroShotRetrieval(decoder="pyav")
+
+
+def write_video(path: Path, colour: Sequence[int], shade: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        picture = np.full((32, 32, 3), np.clip(np.array(colour) + shade, 0, 255), dtype=np.uint8)
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+INFO = DatasetInfo(
+    title="colours",
+    splits=("test", "train"),
+    default_split="test",
+    num_classes=3,
+    official_sizes={},
+    url="-",
+    license="-",
+    layout="-",
+)
+
+
+def dataset(splits: Mapping[str, Sequence[VideoRecord]]) -> Dataset:
+    readers = {name: (lambda records=tuple(records): records) for name, records in splits.items()}
+    return Dataset(name="colours", root=Path(), class_names=tuple(COLOURS), info=INFO, readers=readers)
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoRecord, ...]:
+    """Three clips each of red, green and blue; the shades of one colour are nearer than any other colour."""
+    root = tmp_path_factory.mktemp("colours")
+    return tuple(
+        VideoRecord(
+            id=f"{name}{shade}",
+            path=write_video(root / f"{name}{shade}.mp4", colour, 10 * shade),
+            label=label,
+            group=f"{name}-{shade // 2}",  # shades 0 and 1 come from one source
+        )
+        for label, (name, colour) in enumerate(COLOURS.items())
+        for shade in range(3)
+    )
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Runtime:
+    return Runtime(workers=0, cache=tmp_path / "cache")
+
+
+def measure(records: Sequence[VideoRecord], protocol: ZeroShotRetrieval, runtime: Runtime) -> Result:
+    return evaluate(load_backbone("pixels"), dataset({"test": records}), protocol, runtime)
+
+
+def test_every_shade_finds_its_colour(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    result = measure(colours, FP32, runtime)
+    assert [(metric.name, metric.value) for metric in result.metrics] == [("R@1", 100), ("R@5", 100), ("mAP@R", 100)]
+    assert result.metric("R@1").chance == pytest.approx(100 * 2 / 8)
+    assert result.coverage[0].complete
+    assert any("too small" in note for note in result.notes)  # eight others: no R@10
+
+
+def test_the_neighbours_are_written_out_without_the_query(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    table = measure(colours, replace(FP32, ks=(2,)), runtime).tables["neighbors"]
+    assert list(table["query"][:2]) == ["red0", "red0"]
+    assert set(table["neighbor"][:2]) == {"red1", "red2"}
+    assert list(table["rank"][:2]) == [1, 2]
+    assert table["hit"].all()
+    assert not (table["query"] == table["neighbor"]).any()
+
+
+def test_neighbours_of_the_same_source_can_be_excluded(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    result = measure(colours, replace(FP32, ks=(1,), exclude_same_group=True), runtime)
+    table = result.tables["neighbors"]
+    first = dict(zip(table["query"], table["neighbor"], strict=True))
+    assert first["red0"] == "red2"  # not red1, of the same source
+    assert first["red2"] in ("red0", "red1")
+    assert result.metric("R@1").chance == pytest.approx(100 * np.mean([1 / 7, 1 / 7, 2 / 8]))
+
+
+def test_one_split_can_query_another(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    data = dataset({"test": colours[::3], "train": [*colours[1::3], *colours[2::3]]})
+    protocol = replace(FP32, split="test", gallery_split="train", ks=(1,))
+    result = evaluate(load_backbone("pixels"), data, protocol, runtime)
+    assert result.metric("R@1").value == 100
+    assert result.metric("R@1").chance == pytest.approx(100 * 2 / 6)
+    assert [(item.split, item.used) for item in result.coverage] == [("test", 3), ("train", 6)]
+
+
+def test_unreadable_clips_are_counted_and_never_replaced(
+    colours: tuple[VideoRecord, ...], runtime: Runtime, tmp_path: Path
+) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    broken = (
+        VideoRecord(id="text", path=tmp_path / "text.mp4", label=0),
+        VideoRecord(id="gone", path=tmp_path / "gone.mp4", label=1),
+    )
+    result = measure((*broken, *colours), FP32, runtime)
+    assert result.metric("R@1").value == 100
+    assert (result.coverage[0].listed, result.coverage[0].used) == (11, 9)
+    assert set(result.coverage[0].failed) == {"text", "gone"}
+    assert any("9 of 11" in note for note in result.notes)
+    with pytest.raises(EvaluationError, match=r"2 of 11 clips .*text\.mp4"):
+        measure((*broken, *colours), FP32, replace(runtime, strict=True))
+
+
+def test_a_split_without_a_readable_clip_is_an_error(runtime: Runtime, tmp_path: Path) -> None:
+    gone = [VideoRecord(id=f"gone{index}", path=tmp_path / f"gone{index}.mp4", label=0) for index in range(3)]
+    with pytest.raises(EvaluationError, match="3 of 3 clips"):
+        measure(gone, FP32, runtime)
+
+
+def test_classes_of_one_clip_leave_nothing_to_find(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    with pytest.raises(EvaluationError, match="fewer than two"):
+        measure(colours[::3], FP32, runtime)
+
+
+def test_a_lonely_query_counts_as_a_miss_and_is_said(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    result = measure(colours[:4], replace(FP32, ks=(1,)), runtime)  # three red, one green
+    assert result.metric("R@1").value == 75
+    assert any(note.startswith("1 queries have no clip") for note in result.notes)
+
+
+def test_k_larger_than_the_gallery_is_refused_before_anything_is_decoded(
+    colours: tuple[VideoRecord, ...], runtime: Runtime
+) -> None:
+    with pytest.raises(UserError, match=r"--k 9 .* 8 clips"):
+        measure(colours, replace(FP32, ks=(9,)), runtime)
+    assert not runtime.cache.exists()
+
+
+def test_pixels_averaged_over_time_do_not_notice_that_it_is_gone(
+    colours: tuple[VideoRecord, ...], runtime: Runtime
+) -> None:
+    result = measure(colours, replace(FP32, ks=(1,), controls=CONTROLS), runtime)
+    for condition in CONTROLS:
+        assert result.metric("R@1", condition).value == result.metric("R@1").value
+
+
+def test_several_seeds_give_one_value_each(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    clip = replace(load_backbone("pixels").clip_spec, position="random")
+    result = measure(colours, replace(FP32, ks=(1,), clip=clip, seeds=(0, 1, 2)), runtime)
+    assert result.metric("R@1").per_seed == (100, 100, 100)
+    assert sorted(set(result.tables["neighbors"]["seed"])) == [0, 1, 2]
+
+
+def test_a_second_run_decodes_nothing_and_says_the_same(
+    colours: tuple[VideoRecord, ...], runtime: Runtime, tmp_path: Path
+) -> None:
+    first = measure(colours, FP32, runtime)
+    moved = [replace(record, path=record.path) for record in colours]
+    second = measure(moved, FP32, runtime)
+    assert second.metrics == first.metrics
+    assert second.run.key == first.run.key
+
+
+def test_the_run_key_names_what_was_left_to_defaults(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    by_default = measure(colours, FP32, runtime)
+    spelled_out = replace(FP32, split="test", clip=load_backbone("pixels").clip_spec)
+    assert measure(colours, spelled_out, runtime).run.key == by_default.run.key
+
+
+def test_nonsense_is_refused_with_its_value() -> None:
+    with pytest.raises(EvaluationError, match="0"):
+        replace(FP32, ks=(0,))
+    with pytest.raises(EvaluationError, match="seed"):
+        replace(FP32, seeds=())
+    with pytest.raises(EvaluationError, match="'val'"):
+        replace(FP32, split="val", gallery_split="val")
