@@ -280,5 +280,5 @@ def test_topics_can_be_left_out_of_the_words() -> None:
 def test_nonsense_is_refused_with_the_value(field: str, value: int, named: str) -> None:
     with pytest.raises(WorldError, match=named):
         World(**{field: value})
-    with pytest.raises(WorldError, match="wdith"):
-        from_fields({"wdith": 3})
+    with pytest.raises(WorldError, match="frame_rate"):
+        from_fields({"frame_rate": 3})

@@ -23,10 +23,9 @@ from tvts_bench.cli.make_data import make_data
 from tvts_bench.datasets import scripted_motion
 from tvts_bench.datasets.base import DatasetError
 from tvts_bench.datasets.loading import load_dataset
-from tvts_bench.datasets.scripted_motion import LABELLED, PARTS, World, WorldError, make_world, produce
+from tvts_bench.datasets.scripted_motion import LABELLED, PARTS, World, WorldError, make_world, produce, read_manifest
 from tvts_bench.datasets.scripted_motion.clips import Clip, take
 from tvts_bench.datasets.scripted_motion.encode import encode
-from tvts_bench.datasets.scripted_motion.make import read_manifest
 from tvts_bench.errors import UserError
 
 TINY = World(
@@ -275,10 +274,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         make_world(tmp_path / "w", TINY, ("ssv3",))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"generator": 1, "parts": {}, "world": {"wdith": 1}}', "\xff"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"generator": 1, "parts": {}, "world": {"frame_rate": 1}}', "\xff"])
 def test_a_broken_manifest_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "scripted_motion.json").write_bytes(content.encode("latin-1"))
-    with pytest.raises(WorldError, match=r"wdith|is no manifest"):
+    with pytest.raises(WorldError, match=r"frame_rate|is no manifest"):
         load_dataset("scripted_motion", tmp_path)
 
 
@@ -293,6 +292,10 @@ def test_the_command_makes_what_it_is_asked_for(tmp_path: Path, capsys: pytest.C
     manifest = read_manifest(tmp_path / "w")
     assert manifest is not None
     assert (manifest.world.seed, manifest.world.fps, manifest.world.ucf_groups) == (5, 10, 4)
+    make_data("scripted-motion", tmp_path / "w", part=["ucf101"], workers=0)  # completes the world that is there
+    assert load_dataset("scripted_motion:ucf101", tmp_path / "w").coverage("test").complete
+    with pytest.raises(WorldError, match="seed=5, not 6"):
+        make_data("scripted-motion", tmp_path / "w", part=["ucf101"], seed=6, size=0.01, setting=["fps=10"], workers=0)
 
 
 @pytest.mark.parametrize(

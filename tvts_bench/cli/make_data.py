@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvts_bench.cli.options import Workers
+from tvts_bench.cli.options import MACHINE
 from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _LEAST = 4  # groups and clips a class that three test splits need
 
 def make_data(
     world: Annotated[str, typer.Argument(help="What to make: scripted-motion.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write; an existing world there is completed.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write. A world that is there is completed.")],
     part: Annotated[
         list[str] | None,
         typer.Option(
@@ -29,10 +29,13 @@ def make_data(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Everything is drawn from it.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Everything is drawn from it; 0 if not given.")
+    ] = None,
     size: Annotated[
-        float, typer.Option("--size", min=0.0, help="Clips in each labelled part, as a multiple of the usual number.")
-    ] = 1.0,
+        float | None,
+        typer.Option("--size", min=0.0, help="Clips in each labelled part, as a multiple of the usual number."),
+    ] = None,
     narrated: Annotated[
         int | None,
         typer.Option("--narrated", min=1, help="Narrated videos for training; a tenth as many for validation."),
@@ -41,16 +44,27 @@ def make_data(
         list[str] | None,
         typer.Option("--set", help="Any field of the world, NAME=VALUE; repeatable.", show_default=False),
     ] = None,
-    workers: Workers = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=0,
+            help="Processes that render and encode; one a core by default. The frames do not depend on it.",
+            rich_help_panel=MACHINE,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write a small world of real video files in the layouts of the official data sets."""
     from tvts_bench.cli.console import stderr, stdout
     from tvts_bench.cli.progress import progress_bar
-    from tvts_bench.datasets.scripted_motion import make_world
+    from tvts_bench.datasets.scripted_motion import make_world, read_manifest
 
     if world.replace("_", "-") not in WORLDS:
         raise UserError(f"cannot make {world!r}; there is: {', '.join(WORLDS)}")
-    asked = _world(seed, size, narrated, setting or [])
+    found = read_manifest(out)
+    as_found = found is not None and all(option is None for option in (seed, size, narrated, setting))
+    asked = found.world if found and as_found else _world(seed or 0, size, narrated, setting or [])
     manifest = make_world(out, asked, _parts(part, narrated is not None), workers, progress_bar)
     for name, made in manifest.parts.items():
         line = f"{name:<15} {made.items:>6,} files {made.frames:>9,} frames  sha256 {made.frames_sha256[:16]}"
@@ -58,12 +72,13 @@ def make_data(
     stderr.print(f"in {out}; read it with --dataset scripted_motion:ssv2 --root {out}", highlight=False, style="dim")
 
 
-def _world(seed: int, size: float, narrated: int | None, settings: list[str]) -> "World":
+def _world(seed: int, size: float | None, narrated: int | None, settings: list[str]) -> "World":
     """The configuration that the options describe."""
     from tvts_bench.datasets.scripted_motion import World
 
     world = World(seed=seed)
-    scaled = {name: max(round(getattr(world, name) * size), _LEAST) for name in _SIZES}
+    factor = 1.0 if size is None else size
+    scaled = {name: max(round(getattr(world, name) * factor), _LEAST) for name in _SIZES}
     if narrated is not None:
         scaled |= {"narrated_train": narrated, "narrated_val": max(narrated // 10, 1)}
     known = {field.name for field in fields(World)}

@@ -19,7 +19,18 @@ from tvts_bench.datasets.scripted_motion.produce import LABELLED, PARTS
 from tvts_bench.datasets.scripted_motion.world import World, WorldError
 from tvts_bench.runtime import Progress, default_cache
 
-__all__ = ["EMBEDDED", "INFO", "LABELLED", "PARTS", "Manifest", "World", "WorldError", "load", "make_world"]
+__all__ = [
+    "EMBEDDED",
+    "INFO",
+    "LABELLED",
+    "PARTS",
+    "Manifest",
+    "World",
+    "WorldError",
+    "load",
+    "make_world",
+    "read_manifest",
+]
 
 EMBEDDED = True
 """`load` needs no root: the world is made in the cache on first use."""
