@@ -1,0 +1,50 @@
+"""Settings that change how long a run takes: nonsense is refused, the cache is where the user says."""
+
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from tvts_bench.errors import UserError
+from tvts_bench.runtime import CACHE_VARIABLE, Runtime, default_cache, silent
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("workers", -1, "workers must be at least 0, got -1"),
+        ("batch_size", 0, "batch_size must be at least 1, got 0"),
+        ("world_size", 0, "world_size must be at least 1, got 0"),
+        ("clip_timeout", 0, "clip_timeout must be positive, got 0"),
+        ("clip_timeout", -2.5, "clip_timeout must be positive, got -2.5"),
+    ],
+)
+def test_nonsense_is_refused_with_the_value(field: str, value: float, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        Runtime(**{field: value})  # type: ignore[arg-type]
+
+
+def test_no_worker_is_allowed() -> None:
+    assert Runtime(workers=0).workers == 0
+
+
+def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "here"))
+    assert Runtime().cache == tmp_path / "here"
+    assert not (tmp_path / "here").exists()  # asking for it makes no folder
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_the_variable_it_is_the_users_cache(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is None:
+        monkeypatch.delenv(CACHE_VARIABLE, raising=False)
+    else:
+        monkeypatch.setenv(CACHE_VARIABLE, value)
+    assert default_cache() == Path(platformdirs.user_cache_dir("tvts-bench"))
+
+
+def test_silent_progress_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with silent(3, "clips", "extracting") as advance:
+        advance(1)
+        advance(2)
+    assert capsys.readouterr() == ("", "")
