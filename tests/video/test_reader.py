@@ -196,6 +196,21 @@ def test_no_permission(decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert problem(path, decoder) == "no permission to read the file"
 
 
+def test_unknown_codec(decoder: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", num_frames=3, options=X264_CLOSED)
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    assert problem(path, decoder) == "there is no decoder for its video codec"
+
+
+def test_an_absurd_time_stamp_does_not_end_the_process(decoder: str, tmp_path: Path) -> None:
+    """decord takes memory for every frame the duration suggests, and aborts when there is not enough."""
+    path = write_video(tmp_path / "a.mp4", options=X264_CLOSED, muxer={"movflags": "frag_keyframe+empty_moov"})
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"tfdt") + 8] = 1  # the highest byte of the time at which the last fragment starts
+    path.write_bytes(data)
+    assert decoded_codes(path, decoder) == list(range(40))
+
+
 def test_audio_only(decoder: str, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as container:

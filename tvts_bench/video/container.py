@@ -77,8 +77,8 @@ def read_index(path: Path) -> PacketIndex:
         packets = [packet for packet in _demux(container, stream) if packet.size]
         if not packets:
             raise VideoDecodeError(path, "its video stream is empty")
-        if container.format.name == MATROSKA and _matroska_is_cut(path):
-            header_frames = _frames_by_duration(container, stream, packets)
+        if container.format.name == MATROSKA and _ends_early(path, packets[-1]):
+            header_frames = _frames_by_duration(container, packets)
         return PacketIndex(
             stream=stream.index,
             num_packets=len(packets),
@@ -143,7 +143,10 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
         kinds = sorted({stream.type for stream in container.streams})
         raise VideoDecodeError(path, f"it holds no video stream, only {' and '.join(kinds) or 'nothing'}")
     best = container.streams.best("video")
-    return best if best in streams else streams[0]
+    chosen = best if best in streams else streams[0]
+    if chosen.codec_context is None:  # not so in PyAV's stubs, but so for an unknown codec
+        raise VideoDecodeError(path, "there is no decoder for its video codec")
+    return chosen
 
 
 def _demux(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
@@ -164,6 +167,9 @@ def _is_seekable(container: InputContainer, stream: VideoStream, packets: list[V
     if stream.codec_context.profile not in SEEKABLE_PROFILES.get(codec, ()):
         return False
     if not packets[0].is_keyframe or any(p.pts is None or p.is_corrupt or p.is_discard for p in packets):
+        return False
+    claimed = (container.duration or 0) / av.time_base * float(stream.average_rate or 0)
+    if claimed > 100 * len(packets):  # a damaged duration: decord takes memory for it and aborts the process
         return False
     pts = np.array([packet.pts for packet in packets])
     if len(np.unique(pts)) < len(pts):
@@ -192,29 +198,34 @@ def _holds_idr(packet: VideoPacket, avcc: bytes | None) -> bool:
     return False
 
 
-def _frames_by_duration(container: InputContainer, stream: VideoStream, packets: list[VideoPacket]) -> int:
-    """How many frames a cut Matroska file once had: its header keeps the duration, not the count. 0 if neither."""
+def _frames_by_duration(container: InputContainer, packets: list[VideoPacket]) -> int:
+    """How many frames a Matroska file once had, by the duration in its header, which keeps no count. 0 if neither."""
     ends = [((p.pts or 0) + (p.duration or 0)) * p.time_base for p in packets]
     if not container.duration or max(ends) <= 0:
         return 0
     return round(len(packets) * container.duration / av.time_base / float(max(ends)))
 
 
-def _matroska_is_cut(path: Path) -> bool:
-    """Whether a Matroska or WebM file ends before its segment does. A live recording does not say its size: no."""
+def _ends_early(path: Path, last: VideoPacket) -> bool:
+    """Whether a Matroska or WebM file is shorter than its segment, or reading stopped well before its end.
+
+    A live recording does not say how long its segment is, so a cut one cannot be told from a complete one.
+    """
     with path.open("rb") as file:
         head = file.read(4096)
-    _, at = _ebml_number(head, 4)  # behind the ID of the EBML header
-    size, start = _ebml_number(head, 4)
+    total = path.stat().st_size
+    if last.pos is not None and last.pos + last.size < 0.95 * total:
+        return True
+    size, start = _ebml_number(head, 4)  # of the EBML header, behind its ID
     segment = start + size
     if head[segment : segment + 4] != b"\x18\x53\x80\x67":
         return False
     size, at = _ebml_number(head, segment + 4)
     unknown = size == (1 << 7 * (at - segment - 4)) - 1
-    return not unknown and at + size > path.stat().st_size
+    return not unknown and at + size > total
 
 
 def _ebml_number(data: bytes, at: int) -> tuple[int, int]:
     """A variable-length size field at `at`, and where it ends: the leading zero bits say how many bytes follow."""
-    length = 9 - data[at].bit_length()
+    length = 9 - data[at].bit_length() if at < len(data) else 1
     return int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1), at + length

@@ -12,6 +12,8 @@ from tvts_bench.video.sampling import Sample
 
 NO_FAULTS = 1e-9  # decord's `fault_tol`: raise at the first frame it would fill in with a copy of the one before
 
+FAILURES = (RuntimeError, AssertionError, UnicodeError)  # what decord's Python side raises beside its own two errors
+
 
 def decode(path: Path, index: PacketIndex, sample: Sample) -> NDArray[np.uint8] | None:
     """The frames [T, H, W, 3] that `sample` picks of `index.num_packets`, or None if decord cannot read the file.
@@ -28,7 +30,7 @@ def decode(path: Path, index: PacketIndex, sample: Sample) -> NDArray[np.uint8] 
         if len(reader) != index.num_packets:
             return None
         batch = reader.get_batch(ordered)
-    except (decord.DECORDError, decord.DECORDLimitReachedError, UnicodeError):  # 1x1 pixel, undecodable packets, ...
+    except (*FAILURES, decord.DECORDError, decord.DECORDLimitReachedError):  # 1x1 pixel, undecodable packets, ...
         return None
     frames: NDArray[np.uint8] = from_dlpack(batch.to_dlpack()).numpy()  # decord's own conversion copies
     return frames if np.array_equal(ordered, indices) else frames[place]
