@@ -274,7 +274,9 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         make_world(tmp_path / "w", TINY, ("ssv3",))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"generator": 1, "parts": {}, "world": {"frame_rate": 1}}', "\xff"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"generator": 1, "parts": {}, "world": {"frame_rate": 1}}', "\xff"]
+)
 def test_a_broken_manifest_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "scripted_motion.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(WorldError, match=r"frame_rate|is no manifest"):
