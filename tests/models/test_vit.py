@@ -79,6 +79,24 @@ def test_outputs_equal_a_plain_recomputation(config: VideoTransformerConfig, fra
         torch.testing.assert_close(model(clips), recomputed(model, clips), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("frames", [16, 6])
+def test_the_embedding_is_the_first_token(frames: int) -> None:
+    model, clips = random_network(TINY), random_clips(TINY, batch=2, frames=frames)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.embed(clips), recomputed(model, clips)[:, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_the_embedding_has_the_gradients_of_the_first_token() -> None:
+    model, clips = random_network(TINY).double(), random_clips(TINY, frames=4).double()
+    gradients = []
+    for output in (model(clips)[:, 0], model.embed(clips)):
+        model.zero_grad()
+        output.square().sum().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    for name, expected in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], expected, msg=name)
+
+
 @pytest.mark.parametrize(("config", "frames", "kept"), [(TINY, 16, 32), (SMALL, 4, 2 * 49)])
 def test_dropping_patches_equals_dropping_their_tokens(config: VideoTransformerConfig, frames: int, kept: int) -> None:
     model, clips = random_network(config), random_clips(config, batch=2, frames=frames)

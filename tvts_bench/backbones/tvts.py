@@ -51,7 +51,7 @@ class TVTS(Backbone):
 
     def forward(self, clips: Tensor) -> Tensor:
         """[CLS] after the final norm, [B, D], of clips [B, 3, T, H, W]."""
-        return self.encoder(clips)[:, 0]  # type: ignore[no-any-return]
+        return self.encoder.embed(clips)
 
     def tokens(self, clips: Tensor) -> Tensor:
         """Patch tokens after the final norm, [B, N, D], time-major."""
