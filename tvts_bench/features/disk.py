@@ -33,7 +33,7 @@ def writing(folder: Path) -> Iterator[None]:
             ) from error
         why = "no permission to write" if error.errno in NO_PERMISSION else "cannot write"
         raise FeatureError(
-            f"{why} features to {folder} ({error.strerror}): choose another place with --cache DIR"
+            f"{why} features to {folder} ({error.strerror or error}): choose another place with --cache DIR"
         ) from error
 
 
@@ -44,17 +44,16 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         FeatureError: another run holds it, or the folder cannot be written.
     """
+    lock, owner = FileLock(folder / "lock", timeout=0), folder / "owner.json"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lock, owner = FileLock(folder / "lock", timeout=0), folder / "owner.json"
-    try:
-        with writing(folder):
+        try:
             lock.acquire()
-    except Timeout as error:
-        raise FeatureError(
-            f"another run{_owner(owner)} is writing the feature store {folder}: "
-            "wait until it has ended, or use another store with --cache DIR"
-        ) from error
+        except Timeout as error:  # an OSError, so it must not get as far as `writing`
+            raise FeatureError(
+                f"another run{_owner(owner)} is writing the feature store {folder}: "
+                "wait until it has ended, or use another store with --cache DIR"
+            ) from error
     try:
         with writing(folder):
             owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
