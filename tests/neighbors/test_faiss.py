@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import metadata
+from types import SimpleNamespace
 
 import faiss
 import numpy as np
@@ -37,6 +38,38 @@ def test_cuda_without_a_gpu_search_says_so_and_finds_the_same(
     found = nearest(CLIPS, CLIPS, 2, device="cuda")
     assert found.indices.tolist() == nearest(CLIPS, CLIPS, 2).indices.tolist()
     assert "this FAISS has no GPU support" in caplog.text
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    found = nearest(CLIPS, CLIPS, 2, device="cuda")
+    assert found.indices.tolist() == nearest(CLIPS, CLIPS, 2).indices.tolist()
+    assert "FAISS sees no GPU" in caplog.text
+
+
+@pytest.mark.parametrize(("device", "placed"), [("cuda", ["all, sharded"]), ("cuda:1", ["number 1"])])
+def test_the_device_says_which_gpus_hold_the_gallery(
+    device: str, placed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With FAISS's GPU functions replaced by ones that note where an index would go, and leave it on the CPU."""
+    places: list[str] = []
+
+    def to_one(resources: object, number: int, index: object) -> object:
+        places.append(f"number {number}")
+        return index
+
+    def to_all(index: object, options: SimpleNamespace) -> object:
+        places.append("all, sharded" if options.shard else "all, copied")
+        return index
+
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "GpuMultipleClonerOptions", SimpleNamespace, raising=False)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", to_one, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", to_all, raising=False)
+    values = np.random.default_rng(0).standard_normal((2200, 8)).astype(np.float32)
+    clips = Embedded(ids=[f"v{i:04d}" for i in range(2200)], values=values)
+    for k in (5, 2100):
+        np.testing.assert_array_equal(nearest(clips, clips, k, device=device).indices, nearest(clips, clips, k).indices)
+    assert places == 2 * placed
 
 
 @pytest.mark.gpu

@@ -54,14 +54,15 @@ def candidate_search(gallery: Float32Array, device: str) -> Search:
     on_cpu = _cpu_search(faiss, gallery)
     if not device.startswith("cuda"):
         return on_cpu
-    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
-    if not gpus:
-        reason = (
-            "sees no GPU"
-            if hasattr(faiss, "StandardGpuResources")
-            else "has no GPU support: pip uninstall" + (" faiss-cpu and pip install 'tvts-bench[gpu]'")
+    if not hasattr(faiss, "StandardGpuResources"):
+        log.warning(
+            "neighbours are searched on the CPU although the device is %s: this FAISS has no GPU support"
+            " (pip uninstall faiss-cpu, then pip install 'tvts-bench[gpu]')",
+            device,
         )
-        log.warning("neighbours are searched on the CPU although the device is %s: this FAISS %s", device, reason)
+        return on_cpu
+    if not faiss.get_num_gpus():
+        log.warning("neighbours are searched on the CPU although the device is %s: FAISS sees no GPU", device)
         return on_cpu
     on_gpu = _gpu_index(faiss, gallery, device)
 
