@@ -1,5 +1,8 @@
 """The command line: one line a command. Commands import what they need when they run, so `--help` is instant."""
 
+import inspect
+from collections.abc import Callable
+
 import typer
 
 from tvts_bench.cli import datasets, embed, make_data, retrieval, search
@@ -19,12 +22,25 @@ app = typer.Typer(
 )
 
 MEASURE, DATA = "Measure", "Data"
-app.command("retrieval", rich_help_panel=MEASURE)(guarded(retrieval.retrieval))
-app.command("embed", rich_help_panel=MEASURE)(guarded(embed.embed))
-app.command("search", rich_help_panel=MEASURE)(guarded(search.search))
-app.command("datasets", rich_help_panel=DATA)(guarded(datasets.datasets))
-app.command("check", rich_help_panel=DATA)(guarded(datasets.check))
-app.command("make-data", rich_help_panel=DATA)(guarded(make_data.make_data))
+COMMANDS = (
+    ("retrieval", retrieval.retrieval, MEASURE),
+    ("embed", embed.embed, MEASURE),
+    ("search", search.search, MEASURE),
+    ("datasets", datasets.datasets, DATA),
+    ("check", datasets.check, DATA),
+    ("make-data", make_data.make_data, DATA),
+)
+
+
+def register(app: typer.Typer, name: str, command: Callable[..., None], panel: str | None = None) -> None:
+    """Add a command whose help is its docstring, each paragraph set as one."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+    app.command(name, rich_help_panel=panel, help=text)(guarded(command))
+
+
+for _name, _command, _panel in COMMANDS:
+    register(app, _name, _command, _panel)
 
 
 def _show_version(asked: bool) -> None:

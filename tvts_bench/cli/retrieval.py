@@ -152,7 +152,8 @@ def _report(result: "Result", title: str, out: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(as_document(result), indent=2, ensure_ascii=False))
     else:
-        stdout.print(result_table(result, title))
+        stdout.print(title, style="italic", highlight=False)
+        stdout.print(result_table(result))
         if (controls := controls_table(result)) is not None:
             stdout.print(controls)
         for line in facts(result):

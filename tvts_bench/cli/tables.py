@@ -11,10 +11,10 @@ from tvts_bench.results import Result
 SHOWN_FAILURES = 10
 
 
-def result_table(result: Result, title: str) -> Table:
+def result_table(result: Result) -> Table:
     """A row a metric: value, interval, spread over seeds, chance."""
     spread = any(metric.per_seed for metric in result.metrics)
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for heading in ("", "%", "95 % interval", *(["sd of seeds"] if spread else []), "chance"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for metric in result.metrics:
