@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -47,9 +47,14 @@ class NarratedBatch:
         return len(self.ids)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> NarratedBatch:
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
-        moved = {name: None if tensor is None else function(tensor) for name, tensor in tensors.items()}
-        return replace(self, **moved)
+        return NarratedBatch(
+            clips=function(self.clips),
+            input_ids=function(self.input_ids),
+            attention_mask=function(self.attention_mask),
+            segments=function(self.segments),
+            ids=self.ids,
+            seeds=None if self.seeds is None else function(self.seeds),
+        )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> NarratedBatch:
         """The same batch with every tensor on `device`."""

@@ -133,8 +133,10 @@ def _segment_words_missing(segments: Sequence[Any]) -> bool:
     return not any(isinstance(segment, Mapping) and segment.get("words") for segment in segments)
 
 
-def _segment_words(segment: Mapping[str, Any]) -> list[Word]:
-    words = segment.get("words")
+def _segment_words(segment: Any) -> list[Word]:
+    words = segment.get("words") if isinstance(segment, Mapping) else None
+    if not isinstance(segment, Mapping) or (words and not _are_objects(words)):
+        raise TypeError("not an object with text and times")
     if not words:
         start, end = _segment_times(segment)
         return spread(str(segment.get("text", "")), start, end)
@@ -154,6 +156,10 @@ def _segment_words(segment: Mapping[str, Any]) -> list[Word]:
         timed += spread(text, start, None if end is None else since)
     last = _time(segment["end"]) if segment.get("end") is not None else since
     return timed + spread(" ".join(waiting), since, max(last, since))
+
+
+def _are_objects(words: Any) -> bool:
+    return isinstance(words, list) and all(isinstance(word, Mapping) for word in words)
 
 
 def _segment_times(segment: Mapping[str, Any]) -> tuple[float, float | None]:

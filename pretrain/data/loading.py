@@ -235,6 +235,7 @@ def load_in_order(steps: Dataset[Made], numbers: range, workers: int) -> Iterato
         multiprocessing_context="forkserver" if workers else None,  # a fork would copy decoders and threads
         worker_init_fn=_one_thread if workers else None,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(0),  # else making a loader moves torch's global generator
     )
     yield from loader
 

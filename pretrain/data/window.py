@@ -16,6 +16,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -112,14 +113,15 @@ def _timed(frames: Iterable[VideoFrame], stream: VideoStream, *, guess: bool) ->
     """(seconds from the start of the stream, frame); without timestamps, if `guess`, what the frame rate says."""
     # Other containers' start is that of the first packet stored, which need not be shown first.
     zero = stream.start_time if stream.container.format.name in (MP4, MATROSKA) else None
+    base = stream.time_base  # asked for once: a new Fraction for each frame costs as much as decoding a small one
     for number, frame in enumerate(frames):
-        if frame.pts is None or frame.time_base is None:
+        if frame.pts is None or base is None:
             if not guess:
                 raise _NoTimestampError
             yield number / float(stream.average_rate or stream.guessed_rate or 25), frame
             continue
         zero = frame.pts if zero is None else zero
-        yield float((frame.pts - zero) * frame.time_base), frame
+        yield (frame.pts - zero) * base.numerator / base.denominator, frame
 
 
 def _collect(
@@ -139,10 +141,10 @@ def _collect(
 
 def _to_rgb(frames: list[VideoFrame]) -> NDArray[np.uint8]:
     """[T, H, W, 3], upright, all of the first one's size; a frame shown more than once is converted once."""
-    first = frames[0]
+    first, converter = frames[0], VideoReformatter()  # one for all: setting one up costs more than a small frame
     pictures: dict[int, NDArray[np.uint8]] = {}
     for frame in frames:
         if id(frame) not in pictures:
-            picture = frame.to_ndarray(format="rgb24", width=first.width, height=first.height)
-            pictures[id(frame)] = np.rot90(picture, round(frame.rotation / 90))  # PyAV only reports how it was held
+            rgb = converter.reformat(frame, width=first.width, height=first.height, format="rgb24")
+            pictures[id(frame)] = np.rot90(rgb.to_ndarray(), round(frame.rotation / 90))  # PyAV only reports rotation
     return np.stack([pictures[id(frame)] for frame in frames])

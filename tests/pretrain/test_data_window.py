@@ -1,13 +1,16 @@
 """Frames at given times against a sequential decode of the whole file, and against the numbers drawn into them."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pretrain.data.window import frames_at, video_duration
 from tvts_bench.video.container import VideoDecodeError
 
@@ -17,7 +20,7 @@ TICKS = 1000  # time base of the files written here
 def write_video(path: Path, pts: list[int], codec: str, options: dict[str, str], gop: int = 12) -> None:
     """Frame i is a flat grey that tells its number, shown from `pts[i]` milliseconds on."""
     with av.open(path, "w") as container:
-        stream = container.add_stream(codec, rate=25, options=options)
+        stream: Any = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)
         stream.codec_context.gop_size = gop
@@ -32,15 +35,15 @@ def grey(number: int) -> int:
     return 20 + (number * 37) % 216
 
 
-def sequential(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def sequential(path: Path) -> tuple[Any, Any]:
     """All timestamps (seconds from the first frame) and frames, decoded from the first to the last."""
     with av.open(path) as container:
-        frames = list(container.decode(video=0))
+        frames: list[Any] = list(container.decode(video=0))
     times = np.array([float(frame.pts * frame.time_base) for frame in frames])
     return times - times[0], np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
 
 
-def shown(times: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def shown(times: Any, wanted: Any) -> Any:
     return np.maximum(np.searchsorted(times, wanted, side="right") - 1, 0)
 
 
@@ -60,7 +63,7 @@ FILES = {
 
 @pytest.fixture(scope="module", params=FILES)
 def video(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("window") / request.param
+    path: Path = tmp_path_factory.mktemp("window") / request.param
     pts, codec, options = FILES[request.param]
     write_video(path, pts, codec, options)
     return path
@@ -95,14 +98,11 @@ def test_only_a_few_frames_are_decoded_of_a_long_video(tmp_path: Path, monkeypat
     seen = 0
     timed = window._timed
 
-    def counting(frames, stream, *, guess):  # type: ignore[no-untyped-def]
-        def count(frames):  # type: ignore[no-untyped-def]
-            nonlocal seen
-            for frame in frames:
-                seen += 1
-                yield frame
-
-        return timed(count(frames), stream, guess=guess)
+    def counting(frames: Any, stream: Any, *, guess: bool) -> Iterator[Any]:
+        nonlocal seen
+        for pair in timed(frames, stream, guess=guess):
+            seen += 1
+            yield pair
 
     monkeypatch.setattr(window, "_timed", counting)
     frames_at(tmp_path / "a.mp4", np.array([40.0, 41.0]))
