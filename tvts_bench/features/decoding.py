@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pebble import CONSTS
 from torch import Tensor
 
 from tvts_bench.datasets.base import VideoRecord
@@ -62,6 +63,10 @@ def decode(record: VideoRecord, decoding: Decoding) -> Decoded | Failure:
 
 # What follows runs in the workers.
 
+# A worker that is killed while it holds the lock of the pool's pipe (for microseconds, since messages are short) takes
+# it along. The others then give up after this time, and a new pool takes over.
+LOCK_SECONDS = 5.0
+
 Message = Failure | tuple[NDArray[np.uint8] | None, str]  # pixels are None where they are in the slot
 _job: tuple[Decoding, PixelSlots | None] | None = None
 
@@ -70,6 +75,7 @@ def start_worker(decoding: Decoding, slots: PixelSlots | None) -> None:
     """Make this process a worker of the one that started it."""
     global _job
     _job = (decoding, slots)
+    CONSTS.channel_lock_timeout = LOCK_SECONDS
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler of Python's own would wait for the decoder to return
     torch.set_num_threads(1)
     threading.Thread(target=_die_with_parent, daemon=True).start()

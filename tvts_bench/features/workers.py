@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, wait
@@ -22,6 +23,7 @@ from tvts_bench.features.slots import PixelSlots
 
 AHEAD = 4  # clips a worker may be ahead of the forward pass: bounds memory, evens out slow files
 POLL_SECONDS = 0.5  # how soon a pool that broke is noticed
+STALLED_SECONDS = 60.0  # a pool that does nothing for so long beyond the time limits lost a message: it is replaced
 
 
 def load_clips(records: Sequence[VideoRecord], decoding: Decoding) -> Generator[Decoded | Failure, None, None]:
@@ -132,12 +134,13 @@ class _Pool:
             return Failure(reason=f"decoding {task.record.path} crashed the worker ({how})", retry=True)
 
     def _settled(self, task: _Task) -> bool:
-        """Wait until the clip is done (True) or the pool broke under it (False)."""
-        future = task.future
-        while future is not None:
-            if wait([future], timeout=POLL_SECONDS).done:
-                return not _lost(future)
-            if not self._pool.active:
+        """Wait until the oldest clip is done (True) or the pool broke under it (False)."""
+        # Those before it were done in time, so it needs its own time and at most that of the one its worker had then.
+        deadline = time.monotonic() + 2 * self.decoding.timeout + STALLED_SECONDS
+        while task.future is not None:
+            if wait([task.future], timeout=POLL_SECONDS).done:
+                return not _lost(task.future)
+            if not self._pool.active or time.monotonic() > deadline:
                 return False
         return False
 
