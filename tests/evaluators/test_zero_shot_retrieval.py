@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
+from plain_videos import write_plain_video
 
 from tvts_bench import evaluate, load_backbone
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
@@ -18,19 +18,6 @@ from tvts_bench.runtime import Runtime
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
 FP32 = ZeroShotRetrieval(decoder="pyav")
-
-
-def write_video(path: Path, colour: Sequence[int], shade: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=8)
-        stream.width = stream.height = 32
-        stream.pix_fmt = "yuv420p"
-        picture = np.full((32, 32, 3), np.clip(np.array(colour) + shade, 0, 255), dtype=np.uint8)
-        for _ in range(4):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 INFO = DatasetInfo(
@@ -57,7 +44,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoRecord, ...]
     return tuple(
         VideoRecord(
             id=f"{name}{shade}",
-            path=write_video(root / f"{name}{shade}.mp4", colour, 10 * shade),
+            path=write_plain_video(root / f"{name}{shade}.mp4", [value + 10 * shade for value in colour]),
             label=label,
             group=f"{name}-{shade // 2}",  # shades 0 and 1 come from one source
         )
