@@ -62,9 +62,9 @@ def test_names_that_are_not_there_are_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean tvts"):
         load_backbone("tvst")
     with pytest.raises(
-        BackboneError, match=r"no variant 'smal' \(did you mean small\?\); there are: base, small, tiny"
+        BackboneError, match=r"no variant 'base1' \(did you mean base\?\); there are: base, small, tiny"
     ):
-        load_backbone("tvts:smal")
+        load_backbone("tvts:base1")
     with pytest.raises(BackboneError, match="name a backbone"):
         load_backbone()
 
