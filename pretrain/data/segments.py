@@ -127,7 +127,7 @@ def draw_cut(words: Sequence[Word], duration: float, config: SegmentConfig, rng:
         raise AssertionError("the video is not usable")
     if length != drawn:
         events[LENGTH_CHANGED] = 1
-    start = float(rng.random()) * (duration - config.span(length))
+    start = float(rng.random()) * max(duration - config.span(length), 0.0)
     if not ((allowed[:, 0] <= start) & (start < allowed[:, 1])).any():
         events[REDRAWN] = 1
         start = _point(allowed, float(rng.random()))
