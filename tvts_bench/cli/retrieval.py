@@ -7,7 +7,6 @@ import typer
 
 from tvts_bench.cli import options
 from tvts_bench.cli.console import stderr, stdout
-from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
     from tvts_bench.results import Result
@@ -28,10 +27,12 @@ GallerySplit = Annotated[
     ),
 ]
 Sampling = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--sampling",
-        help="Frames: center (of equal segments; repeatable), random (in each segment, the paper's), dense (--stride).",
+        help="Frames: center (of equal segments), random (in each segment, the paper's), dense (--stride)."
+        " The backbone's own by default: center for tvts.",
+        show_default=False,
         rich_help_panel=options.PROTOCOL,
     ),
 ]
@@ -50,8 +51,13 @@ Stride = Annotated[
     int | None, typer.Option("--stride", help="Frames between dense frames.", rich_help_panel=options.PROTOCOL)
 ]
 Views = Annotated[
-    str,
-    typer.Option("--views", help="Temporal x spatial views a video, averaged.", rich_help_panel=options.PROTOCOL),
+    str | None,
+    typer.Option(
+        "--views",
+        help="Temporal x spatial views a video, averaged: 1x1, 2x3, ...",
+        rich_help_panel=options.PROTOCOL,
+        show_default=False,
+    ),
 ]
 ExcludeSameGroup = Annotated[
     bool,
@@ -83,12 +89,12 @@ def retrieval(
     strict: options.Strict = False,
     gallery_split: GallerySplit = None,
     k: Ks = None,
-    sampling: Sampling = "center",
+    sampling: Sampling = None,
     seed: Seed = 0,
     seeds: Seeds = 1,
     frames: Frames = None,
     stride: Stride = None,
-    views: Views = "1x1",
+    views: Views = None,
     exclude_same_group: ExcludeSameGroup = False,
     controls: Controls = False,
     decoder: options.Decoder = "decord",
@@ -104,8 +110,7 @@ def retrieval(
 ) -> None:
     """Zero-shot video-to-video retrieval: Recall@K of frozen features, by exact cosine search.
 
-    Without options it measures a small backbone on the embedded world. Features are kept: a run that was stopped goes
-    on where it was, a second run decodes nothing.
+    Without options it measures a small backbone on the embedded world. A run that was stopped goes on where it was.
 
     tvts-bench retrieval --ckpt TVTS_yt_pt.pth --dataset ssv2 --root DIR
 
@@ -114,34 +119,28 @@ def retrieval(
     tvts-bench retrieval --backbone pixels --dataset folder --root my_videos --controls
     """
     from tvts_bench.cli import setup
-    from tvts_bench.devices import distributed_runtime, resolve_dtype
-    from tvts_bench.evaluation import evaluate
+    from tvts_bench.devices import resolve_dtype
     from tvts_bench.evaluators.zero_shot_retrieval import CONTROLS, ZeroShotRetrieval
 
     local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
-    if seeds > 1 and sampling != "random":
-        raise UserError(f"--seeds {seeds} repeats random frames, but --sampling is {sampling}: add --sampling random")
-    changes = setup.clip_changes(sampling, frames, stride, views, seed)
     model = setup.make_backbone(backbone, ckpt, init_seed)
+    changes = setup.ClipChanges(sampling=sampling, frames=frames, stride=stride, views=views, seed=seed, seeds=seeds)
     data = setup.make_dataset(dataset, root, annotations, fold)
     protocol = ZeroShotRetrieval(
         split=split,
         gallery_split=gallery_split,
         ks=tuple(k) if k else None,
         exclude_same_group=exclude_same_group,
-        clip=setup.changed_clip(model.clip_spec, changes),
+        clip=changes.applied_to(model.clip_spec),
         seeds=tuple(range(seed, seed + seeds)),
         controls=CONTROLS if controls else (),
         decoder=decoder,
         dtype=resolve_dtype(dtype, local.device),
     )
-    with distributed_runtime(local) as runtime:
-        result = evaluate(model, data, protocol, runtime)
-    if runtime.rank == 0:
-        _report(result, f"Zero-shot retrieval on {data.name}", out, as_json)
+    setup.measure(model, data, protocol, local, lambda result: _report(result, out, as_json))
 
 
-def _report(result: "Result", title: str, out: Path, as_json: bool) -> None:
+def _report(result: "Result", out: Path, as_json: bool) -> None:
     import json
 
     from tvts_bench.cli.tables import controls_table, failures, result_table
@@ -152,7 +151,7 @@ def _report(result: "Result", title: str, out: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(as_document(result), indent=2, ensure_ascii=False))
     else:
-        stdout.print(title, style="italic", highlight=False)
+        stdout.print(f"Zero-shot retrieval on {result.run.dataset['name']}", style="italic", highlight=False)
         stdout.print(result_table(result))
         if (controls := controls_table(result)) is not None:
             stdout.print(controls)

@@ -1,8 +1,10 @@
 """From options to the objects a run needs. Imported inside commands: it brings torch."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any
 
 from tvts_bench import runtime as runtimes
 from tvts_bench.backbones.base import Backbone
@@ -10,15 +12,22 @@ from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.cli.progress import progress_bar
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
-from tvts_bench.devices import resolve_device
+from tvts_bench.devices import distributed_runtime, resolve_device
 from tvts_bench.errors import UserError
+from tvts_bench.evaluation import evaluate
+from tvts_bench.evaluators.base import Evaluator
 from tvts_bench.features.processes import warm_up
+from tvts_bench.results import Result
 from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec
 
 EMBEDDED_DATASET = "scripted_motion"
 EMBEDDED_BACKBONE = "tvts:tiny"  # fits the embedded world's small frames
-SAMPLINGS = ("center", "random", "dense")
+SAMPLINGS = {
+    "center": {"sampling": "segments", "position": "center"},
+    "random": {"sampling": "segments", "position": "random"},
+    "dense": {"sampling": "dense", "position": "center"},
+}
 
 
 def make_runtime(
@@ -57,29 +66,50 @@ def make_dataset(name: str | None, root: Path | None, annotations: Path | None, 
     return load_dataset(name or EMBEDDED_DATASET, root, annotations=annotations, fold=fold, progress=progress_bar)
 
 
-def clip_changes(sampling: str, frames: int | None, stride: int | None, views: str, seed: int) -> dict[str, str | int]:
-    """The fields of the backbone's own `ClipSpec` that the options override."""
-    if sampling not in SAMPLINGS:
-        raise UserError(f"--sampling must be one of {', '.join(SAMPLINGS)}, got {sampling!r}")
-    temporal, _, spatial = views.partition("x")
-    if not (temporal.isdecimal() and spatial.isdecimal()):
-        raise UserError(f"--views must be TEMPORALxSPATIAL such as 1x1 or 2x3, got {views!r}")
-    changes: dict[str, str | int] = {
-        "sampling": "dense" if sampling == "dense" else "segments",
-        "position": "random" if sampling == "random" else "center",
-        "temporal_views": int(temporal),
-        "spatial_views": cast(Literal[1, 3], int(spatial)),
-        "seed": seed,
-    }
-    if frames is not None:
-        changes["num_frames"] = frames
-    if stride is not None:
-        changes["stride"] = stride
-    return changes
+@dataclass(frozen=True, kw_only=True)
+class ClipChanges:
+    """What the options change of a backbone's own clip; `None` changes nothing."""
+
+    sampling: str | None
+    frames: int | None
+    stride: int | None
+    views: str | None
+    seed: int
+    seeds: int
+
+    def applied_to(self, clip: ClipSpec) -> ClipSpec:
+        """The clip to measure with.
+
+        Raises:
+            UserError: an option has a value that makes no sense, alone or with the others.
+        """
+        if self.sampling is not None and self.sampling not in SAMPLINGS:
+            raise UserError(f"--sampling must be one of {', '.join(SAMPLINGS)}, got {self.sampling!r}")
+        changes: dict[str, Any] = {"seed": self.seed} | (SAMPLINGS[self.sampling] if self.sampling else {})
+        if self.views is not None:
+            temporal, _, spatial = self.views.partition("x")
+            if not (temporal.isdecimal() and spatial.isdecimal()):
+                raise UserError(f"--views must be TEMPORALxSPATIAL such as 1x1 or 2x3, got {self.views!r}")
+            changes |= {"temporal_views": int(temporal), "spatial_views": int(spatial)}
+        if self.frames is not None:
+            changes["num_frames"] = self.frames
+        if self.stride is not None:
+            changes["stride"] = self.stride
+        changed = replace(clip, **changes)
+        if self.seeds > 1 and changed.position != "random":
+            raise UserError(
+                f"--seeds {self.seeds} repeats random frames, but the frames are fixed: add --sampling random"
+            )
+        if self.stride is not None and changed.sampling != "dense":
+            raise UserError(f"--stride {self.stride} is the distance of dense frames: add --sampling dense")
+        return changed
 
 
-def changed_clip(clip: ClipSpec, changes: dict[str, str | int]) -> ClipSpec:
-    """`clip` with `changes`, refused with the offending value where they make no sense."""
-    from dataclasses import replace
-
-    return replace(clip, **changes)  # type: ignore[arg-type]
+def measure(
+    backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime: Runtime, report: Callable[[Result], None]
+) -> None:
+    """Evaluate, as one rank of many under torchrun, and hand the result to `report` once."""
+    with distributed_runtime(runtime) as own:
+        result = evaluate(backbone, dataset, evaluator, own)
+    if own.rank == 0:
+        report(result)
