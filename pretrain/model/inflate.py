@@ -5,10 +5,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tvts_bench.models.checkpoint import CheckpointMismatchError, LoadReport, load_strictly, read_checkpoint
+from tvts_bench.models.checkpoint import (
+    CheckpointError,
+    CheckpointMismatchError,
+    LoadReport,
+    load_strictly,
+    read_checkpoint,
+)
 from tvts_bench.models.vit import VideoTransformer
 
 KERNEL = "patch_embed.proj.weight"
+SOURCE = "mae_pretrain_vit_base.pth is at https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth"
 DECODER = ("decoder_", "mask_token")  # first letters of what only MAE's full file has, and no encoder needs
 
 
@@ -23,6 +30,8 @@ def load_mae(model: VideoTransformer, path: Path) -> LoadReport:
         CheckpointError: the file cannot be read.
         CheckpointMismatchError: it is no such file, or of another size; `model` is unchanged.
     """
+    if not path.exists():
+        raise CheckpointError(f"there is no MAE checkpoint {path}; {SOURCE}")
     checkpoint = read_checkpoint(path)
     unused = [name for name in checkpoint.tensors if name.startswith(DECODER)]
     tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in unused}
@@ -42,7 +51,6 @@ def _image_kernel(tensors: dict[str, Tensor], path: Path) -> Tensor:
     if kernel is None or kernel.ndim != 4 or "temporal_embed" in tensors:
         shape = "is not there" if kernel is None else f"has the shape {list(kernel.shape)}"
         raise CheckpointMismatchError(
-            f"{path} is no MAE image encoder: {KERNEL} {shape}, expected [D, 3, h, w]; get mae_pretrain_vit_base.pth "
-            "from https://github.com/facebookresearch/mae (dl.fbaipublicfiles.com/mae/pretrain/)"
+            f"{path} is no MAE image encoder: {KERNEL} {shape}, expected [D, 3, h, w]; {SOURCE}"
         )
     return kernel

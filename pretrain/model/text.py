@@ -165,6 +165,8 @@ def build_text_model(config: TextConfig, tokenizer: TextTokenizer, seed: int) ->
             hidden_dim=config.dim * config.mlp_ratio,
             dropout=config.dropout,
             attention_dropout=config.dropout,
+            # 0.02 is made for 768 dimensions; in a small encoder [CLS] would hardly depend on the words.
+            initializer_range=config.dim**-0.5,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

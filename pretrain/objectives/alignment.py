@@ -24,15 +24,15 @@ def alignment(
     G x G matrix.
 
     Args:
-        video: [B, d], not normalised; this process's clips.
+        video: [B, d] in float32 or float64, not normalised; this process's clips.
         text: [B, d], their transcripts.
         candidates: ([G, d], [G, d]), the clips and the transcripts of all ranks, in rank order.
         first: index of this process's first row among the candidates.
         temperature: cosine similarities are divided by it.
     """
-    all_video, all_text = (F.normalize(rows.float(), dim=-1) for rows in candidates)
-    to_text = F.normalize(video.float(), dim=-1) @ all_text.T / temperature  # [B, G]
-    to_video = F.normalize(text.float(), dim=-1) @ all_video.T / temperature
+    all_video, all_text = (F.normalize(rows, dim=-1) for rows in candidates)
+    to_text = F.normalize(video, dim=-1) @ all_text.T / temperature  # [B, G]
+    to_video = F.normalize(text, dim=-1) @ all_video.T / temperature
     own = first + torch.arange(len(video), device=video.device)
     loss = F.cross_entropy(to_text, own) + F.cross_entropy(to_video, own)
     hits = torch.cat([_is_best(to_text, own), _is_best(to_video, own)])

@@ -34,7 +34,7 @@ def sorting(modelling: SortModelling, logits: Tensor, order: Tensor | None) -> S
     Args:
         modelling: how the order was asked for; not "none".
         logits: [B, K, K] for k_way (item, position), [B, K, K] for pairwise (entry i, j: item i is before item j),
-            [B, K!] for factorial.
+            [B, K!] for factorial; float32 or float64.
         order: int64 [B, K], `order[b, s]` is the true position of the item shown in slot s; only for factorial.
     """
     if modelling == "factorial":
@@ -50,7 +50,7 @@ def k_way(logits: Tensor) -> Sorting:
     whose true order is the most probable of all K! assignments of items to positions.
     """
     size = logits.shape[1]
-    scores = logits.float().log_softmax(dim=-1)  # [B, K, K]
+    scores = logits.log_softmax(dim=-1)  # [B, K, K]
     right = scores.argmax(dim=-1) == torch.arange(size, device=logits.device)
     orders = _orders(size).to(logits.device)  # [K!, K], the identity first
     items = torch.arange(size, device=logits.device)
@@ -69,8 +69,8 @@ def pairwise(logits: Tensor) -> Sorting:
     positive. `order_accuracy` ranks items by the sum of their logits; ties are misses.
     """
     before, after = torch.tensor(list(combinations(range(logits.shape[1]), 2)), device=logits.device).T
-    first = logits.float()[:, before, after]  # [B, pairs]
-    rank = logits.detach().float().sum(dim=-1)  # [B, K], highest for the first item
+    first = logits[:, before, after]  # [B, pairs]
+    rank = logits.detach().sum(dim=-1)  # [B, K], highest for the first item
     sorted_ = (rank[:, :-1] > rank[:, 1:] + ROUNDING).all(dim=1)
     return Sorting(
         loss=F.softplus(-first).mean(dim=-1),
@@ -82,7 +82,7 @@ def factorial(logits: Tensor, order: Tensor) -> Sorting:
     """Which of the K! orders is shown: one cross-entropy. `logits` [B, K!], `order` [B, K] as in `sorting`."""
     label = order_index(order)
     right = logits.argmax(dim=-1) == label
-    loss = F.cross_entropy(logits.float(), label, reduction="none")
+    loss = F.cross_entropy(logits, label, reduction="none")
     return Sorting(loss=loss, accuracies={"order_accuracy": 100 * right.float()})
 
 

@@ -16,7 +16,7 @@ from pretrain.objectives.config import ObjectiveConfig
 class StepLoss:
     """The mean over the ranks of every tensor here is its value for the global batch (with equal batches)."""
 
-    total: Tensor  # scalar, float32: base_weight * base + weight * sort; what to call backward() on
+    total: Tensor  # scalar: base_weight * base + weight * sort; what to call backward() on
     base: Tensor | None  # scalar L_base, detached; None where it is off
     sort: Tensor | None  # scalar L_sort, detached; None where it is off
     metrics: dict[str, Tensor]  # percent, scalars, detached; `chance` has the same names
@@ -26,7 +26,7 @@ class StepLoss:
 
 
 def step_loss(output: TVTSOutput, segments: Tensor, config: ObjectiveConfig) -> StepLoss:
-    """Losses of one batch, computed in float32.
+    """Losses of one batch, computed in float32 where the model is of lower precision.
 
     A collective call: with several processes, every rank must make it, with a batch of the same size.
 
@@ -44,17 +44,19 @@ def step_loss(output: TVTSOutput, segments: Tensor, config: ObjectiveConfig) -> 
             assert output.video is not None
             assert output.text is not None
             rank, _ = rank_and_size()
-            candidates = gather_rows(output.video.float()), gather_rows(output.text.float())
-            aligned = alignment(output.video, output.text, candidates, rank * len(segments), config.temperature)
+            video, text = _precise(output.video), _precise(output.text)
+            candidates = gather_rows(video), gather_rows(text)
+            aligned = alignment(video, text, candidates, rank * len(segments), config.temperature)
             base, metrics["alignment_accuracy"] = aligned.loss, aligned.accuracy
             total = total + config.base_weight * base
         if config.sorts:
             assert output.sort_logits is not None
-            result = ordering.sorting(config.sort, output.sort_logits, output.order)
+            result = ordering.sorting(config.sort, _precise(output.sort_logits), output.order)
             # All rows go through the sorter and captions weigh 0, so that no rank ever lacks a gradient.
-            share = (segments == config.segments) * rank_and_size()[1] / samples.clamp(min=1)  # [B]
-            sort = (result.loss * share).sum()
-            metrics |= {name: (values * share).sum() for name, values in result.accuracies.items()}
+            share = (segments == config.segments) * rank_and_size()[1]  # [B]
+            sort = (result.loss * share).sum() / samples.clamp(min=1)
+            for name, values in result.accuracies.items():
+                metrics[name] = (values * share).sum() / samples.clamp(min=1)
             total = total + config.weight * sort
     return StepLoss(
         total=total,
@@ -75,3 +77,8 @@ def chance(config: ObjectiveConfig, global_batch: int, items: int) -> dict[str, 
     """
     base = {"alignment_accuracy": 100 / global_batch} if config.align else {}
     return base | (ordering.chance(config.sort, items) if config.sorts else {})
+
+
+def _precise(values: Tensor) -> Tensor:
+    """`values` in float32, or float64 if they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
