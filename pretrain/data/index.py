@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from filelock import FileLock
 
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, silent
@@ -123,8 +124,21 @@ def build_index(
     Raises:
         SourceIndexError: nothing usable, or too many unreadable files.
     """
-    if path.is_file() and path.with_suffix(".json").is_file():
-        return _accepted(Index(path), max_unreadable)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # of several processes one checks, the others wait for what it found
+        if not (path.is_file() and path.with_suffix(".json").is_file()):
+            _check_all(candidates, check, path, workers=workers, progress=progress)
+    return _accepted(Index(path), max_unreadable)
+
+
+def _check_all(
+    candidates: Sequence[Entry],
+    check: Callable[[Entry], Checked],
+    path: Path,
+    *,
+    workers: int,
+    progress: Progress,
+) -> None:
     found: list[Entry] = []
     excluded: dict[str, str] = {}
     counts: Counter[str] = Counter()
@@ -139,10 +153,8 @@ def build_index(
                 counts["unreadable"] += checked.unreadable
             advance(1)
     report = Report(listed=len(candidates), used=len(found), excluded=excluded, counts=dict(counts))
-    path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, _table_bytes(found))
     _write(path.with_suffix(".json"), json.dumps(asdict(report), indent=1).encode())
-    return _accepted(Index(path), max_unreadable)
 
 
 def _accepted(index: Index, max_unreadable: float) -> Index:

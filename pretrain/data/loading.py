@@ -11,6 +11,7 @@ above `max_failures`.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -227,6 +228,9 @@ def validation_batches(
 
 def load_in_order(steps: Dataset[Made], numbers: range, workers: int) -> Iterator[Made]:
     """The items `numbers` of `steps` in that order, made by `workers` processes (0: in this one)."""
+    if workers:
+        # The server imports once what every worker needs, instead of each worker.
+        multiprocessing.set_forkserver_preload([__name__])
     loader = DataLoader(
         steps,
         sampler=numbers,

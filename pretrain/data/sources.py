@@ -25,7 +25,7 @@ from tvts_bench import provenance
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, default_cache, silent
 
-Kind = Literal["yt_temporal", "folder", "cc3m", "webvid", "scripted_motion"]
+Kind = Literal["yt_temporal", "folder", "cc3m", "webvid", "scripted_motion", "scripted_motion_drawn"]
 NARRATED: tuple[Kind, ...] = ("yt_temporal", "folder", "scripted_motion")
 TUBELET = 2  # frames the encoder needs at least, and a multiple of which it takes
 
@@ -50,7 +50,10 @@ class SourceConfig:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise SourceConfigError(f"source kind must be one of {', '.join(get_args(Kind))}, got {self.kind!r}")
-        if self.root is None and self.kind != "scripted_motion":
+        if self.kind == "scripted_motion_drawn" and (self.root or self.annotations):
+            raise SourceConfigError("scripted_motion_drawn reads no files: leave out root and annotations, or use the "
+                                    "kind scripted_motion")  # fmt: skip
+        if self.root is None and not self.kind.startswith("scripted_motion"):
             raise SourceConfigError(f"source {self.kind} needs root, the folder that holds it")
         if self.split not in ("train", "val"):
             raise SourceConfigError(f"split must be train or val, got {self.split!r}")
@@ -141,6 +144,10 @@ def build_source(
         DatasetError, AnnotationError: a folder or list that is not there or malformed.
         SourceIndexError: no usable sample, or too many unreadable files.
     """
+    if config.kind == "scripted_motion_drawn":
+        from pretrain.data.drawn import drawn_source  # it builds on this module
+
+        return drawn_source(config, segments, crop)
     candidates, check = _candidates(config, segments, progress)
     key = provenance.digest(
         {
@@ -188,6 +195,12 @@ def _embedded_world(config: SourceConfig, progress: Progress) -> Path:
     if root is None:
         root = default_cache() / "scripted-motion" / make.DEFAULT.digest[:12]
         make.make_world(root, make.DEFAULT, parts=(part,), progress=progress)
+    manifest = make.read_manifest(root)
+    if manifest is None or part not in manifest.parts:
+        raise SourceConfigError(
+            f"there is no {part} of a ScriptedMotion world in {root}; "
+            f"make it with `tvts-bench make-data scripted-motion --out {root} --part {part}`"
+        )
     return root / produce.folder(part)
 
 
