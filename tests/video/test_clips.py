@@ -91,3 +91,9 @@ def test_a_bad_file_names_itself(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("hello")
     with pytest.raises(VideoDecodeError, match=rf"cannot read {tmp_path}/a\.mp4: it is not a video"):
         load_clip(tmp_path / "a.mp4", "a", SPEC)
+
+
+def test_a_frame_too_thin_to_crop_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    thin = write_video(tmp_path / "thin.mp4", "mpeg4", num_frames=2, size=(4096, 2))
+    with pytest.raises(VideoDecodeError, match=r"thin\.mp4: its frames are 4096 x 2 pixels"):
+        load_clip(thin, "thin", SPEC)
