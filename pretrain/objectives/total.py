@@ -73,7 +73,7 @@ def chance(config: ObjectiveConfig, global_batch: int, items: int) -> dict[str, 
     Args:
         config: which losses.
         global_batch: samples of one step over all ranks.
-        items: how many things are put in order, `TVTS.items`.
+        items: how many things are put in order, `TVTSConfig.items`.
     """
     base = {"alignment_accuracy": 100 / global_batch} if config.align else {}
     return base | (ordering.chance(config.sort, items) if config.sorts else {})

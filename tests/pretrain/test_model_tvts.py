@@ -265,3 +265,13 @@ def test_masks_differ_between_clips_pieces_and_tubelets() -> None:
     assert shown.piece_keep.shape == (2, 3, 8)  # 4 tubelets make 3 pieces of one
     choices = [tuple(sorted(row)) for row in shown.piece_keep.flatten(0, 1).tolist()]
     assert all(first != second for first, second in pairwise(choices))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda objective: "-".join(objective.values()))
+def test_mixed_precision_gives_nearly_the_same_loss(objective: Any) -> None:
+    model, batch = model_for(**objective), inputs()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = run(model, batch)
+    with torch.no_grad():
+        plain = step_loss(run(model, batch), batch[3], model.config.objective).total
+    assert float(step_loss(mixed, batch[3], model.config.objective).total) == pytest.approx(float(plain), rel=0.01)
