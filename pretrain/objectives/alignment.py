@@ -1,4 +1,4 @@
-"""L_base: clips and transcripts of the same moment are each other's nearest (symmetric NCE, cosine similarity)."""
+"""L_base: clips and transcripts of the same moment are each other's nearest (symmetric InfoNCE, cosine similarity)."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 class Alignment:
     """L_base of one process's rows."""
 
-    loss: Tensor  # scalar: NCE(video -> text) + NCE(text -> video), each a mean over the rows
+    loss: Tensor  # scalar: InfoNCE(video -> text) + InfoNCE(text -> video), each a mean over the rows
     accuracy: Tensor  # scalar, percent of the 2 B queries whose own partner is the most similar; chance 100 / G
 
 

@@ -30,7 +30,7 @@ def rows(count: int, dim: int, seed: int) -> Tensor:
 
 
 def nce_by_loops(video: np.ndarray, text: np.ndarray, temperature: float) -> float:
-    """NCE(v, t) + NCE(t, v) as the paper writes it, with explicit sums."""
+    """InfoNCE(v, t) + InfoNCE(t, v) as the paper writes it, with explicit sums."""
     count = len(video)
     similarity = np.empty((count, count))
     for i in range(count):
