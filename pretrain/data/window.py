@@ -8,7 +8,9 @@ late) the file is decoded from its start instead.
 
 from __future__ import annotations
 
+import heapq
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from pretrain.data.segments import FloatArray
 from tvts_bench.video.container import MATROSKA, MP4, VideoDecodeError, open_video, require_file
 
 _WORTH_A_JUMP = 1.0  # seconds: before that, decoding from the start costs no more than a jump
+_REORDERED = 16  # frames, at most, that a codec stores out of order
 _LAST_FRAME = 1.0  # seconds that a video's last frame may stand in for frames its header promises behind it
 
 
@@ -111,17 +114,36 @@ class _NoTimestampError(Exception):
 
 def _timed(frames: Iterable[VideoFrame], stream: VideoStream, *, guess: bool) -> Iterator[tuple[float, VideoFrame]]:
     """(seconds from the start of the stream, frame); without timestamps, if `guess`, what the frame rate says."""
+    is_exact = stream.container.format.name in (MP4, MATROSKA)
     # Other containers' start is that of the first packet stored, which need not be shown first.
-    zero = stream.start_time if stream.container.format.name in (MP4, MATROSKA) else None
+    zero = stream.start_time if is_exact else None
     base = stream.time_base  # asked for once: a new Fraction for each frame costs as much as decoding a small one
-    for number, frame in enumerate(frames):
-        if frame.pts is None or base is None:
+    for number, (pts, frame) in enumerate(((f.pts, f) for f in frames) if is_exact else _put_in_order(frames)):
+        if pts is None or base is None:
             if not guess:
                 raise _NoTimestampError
             yield number / float(stream.average_rate or stream.guessed_rate or 25), frame
             continue
-        zero = frame.pts if zero is None else zero
-        yield (frame.pts - zero) * base.numerator / base.denominator, frame
+        zero = pts if zero is None else zero
+        yield (pts - zero) * base.numerator / base.denominator, frame
+
+
+def _put_in_order(frames: Iterable[VideoFrame]) -> Iterator[tuple[int | None, VideoFrame]]:
+    """(timestamp, frame): the k-th frame shown gets the k-th smallest timestamp.
+
+    AVI stores the order of decoding only; with B-frames FFmpeg's timestamps for it are the right ones in wrong order.
+    """
+    waiting: deque[VideoFrame] = deque()
+    stamps: list[int] = []
+    for frame in itertools.chain(frames, itertools.repeat(None)):
+        if frame is not None:
+            waiting.append(frame)
+            if frame.pts is not None:
+                heapq.heappush(stamps, frame.pts)
+        if len(waiting) > _REORDERED or frame is None:
+            if not waiting:
+                return
+            yield heapq.heappop(stamps) if stamps else None, waiting.popleft()
 
 
 def _collect(

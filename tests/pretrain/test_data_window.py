@@ -22,11 +22,12 @@ def write_video(path: Path, pts: list[int], codec: str, options: dict[str, str],
     with av.open(path, "w") as container:
         stream: Any = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, TICKS)
+        base = Fraction(1, 25) if path.suffix == ".avi" else Fraction(1, TICKS)
+        stream.codec_context.time_base = base
         stream.codec_context.gop_size = gop
         for number, time in enumerate(pts):
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), grey(number), np.uint8), format="rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, TICKS)
+            frame.pts, frame.time_base = round(time / TICKS / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -36,10 +37,11 @@ def grey(number: int) -> int:
 
 
 def sequential(path: Path) -> tuple[Any, Any]:
-    """All timestamps (seconds from the first frame) and frames, decoded from the first to the last."""
+    """All times (seconds from the first frame) and frames, decoded from the first to the last."""
     with av.open(path) as container:
         frames: list[Any] = list(container.decode(video=0))
     times = np.array([float(frame.pts * frame.time_base) for frame in frames])
+    times = np.sort(times)  # AVI: FFmpeg's timestamps are out of order, the frames are not
     return times - times[0], np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
 
 
@@ -57,6 +59,7 @@ FILES = {
     "open-gop.mp4": (CONSTANT, "libx264", {**B_FRAMES, "x264-params": "open-gop=1:keyint=12:min-keyint=12"}),
     "vp9.webm": (CONSTANT, "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8"}),
     "b-frames.avi": (CONSTANT[:100], "mpeg4", {"bf": "2"}),
+    "h264.avi": (CONSTANT[:100], "libx264", B_FRAMES),
     "stream.ts": (CONSTANT[:100], "libx264", B_FRAMES),
 }
 
