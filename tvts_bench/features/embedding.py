@@ -37,7 +37,7 @@ class Embedder:
         if self._staged is None:
             shape = (self._clips, *pixels.shape)
             self._staged = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        self._staged[self._count].copy_(pixels)
+        self._staged[self._count].numpy()[...] = pixels.numpy()  # torch's copy would wake its threads for each clip
         self._count += 1
         if self._count == self._clips:
             self._embed()
