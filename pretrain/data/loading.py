@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from pretrain.data.batches import NarratedBatch
-from pretrain.data.mixing import Draw, Mixture, Share, in_order
+from pretrain.data.mixing import Draw, Mixture, Share, described, in_order
 from pretrain.data.sources import Sample, Source
 from tvts_bench.errors import UserError
 
@@ -177,6 +177,8 @@ class NarratedLoader:
         self.mixture = Mixture(shares=tuple(shares), seed=config.seed)
         for step in range(len(self.mixture.cycle)):
             self.mixture.draws(step, rank, world_size)  # refuses a batch that cannot be divided now, not in an hour
+        for line in described(self.mixture) if rank == 0 else ():
+            logger.info("%s", line)
         self.counts: Counter[str] = Counter()
         self.failures: list[str] = []
         self._config, self._workers = config, workers

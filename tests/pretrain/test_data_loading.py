@@ -111,6 +111,13 @@ def test_a_batch_that_cannot_be_shared_is_refused_before_training(yt: Source, im
         loader(yt, images, rank=0, world_size=4)
 
 
+def test_what_an_epoch_leaves_out_is_said_once(yt: Source, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="pretrain"):
+        loader(yt, rank=0, world_size=2)
+        loader(yt, rank=1, world_size=2)
+    assert caplog.text.count("9 samples, 2 batches of 4 an epoch (the 1 left over") == 1
+
+
 def test_what_was_redrawn_is_counted(tmp_path: Path) -> None:
     root = write_yt_tree(tmp_path, [9, 10])  # only the shorter length fits
     path = root / "videos/subset_0/annotations/train0.json"
