@@ -141,7 +141,7 @@ def check(
         cache=cache or runtimes.default_cache(),
         progress=progress_bar,
     )
-    found = load_dataset(dataset, root, annotations=annotations, fold=fold, progress=progress_bar)
+    found = load_dataset(dataset, root, annotations=annotations, fold=fold, cache=cache, progress=progress_bar)
     target = out or Path(f"check-{found.name}.csv")
     if target.is_dir():
         raise UserError(f"--out {target} is a folder; give the name of a CSV file in it")

@@ -57,13 +57,17 @@ def make_backbone(name: str | None, checkpoint: Path | None, seed: int) -> Backb
     return load_backbone(name if name or checkpoint else EMBEDDED_BACKBONE, checkpoint, seed=seed)
 
 
-def make_dataset(name: str | None, root: Path | None, annotations: Path | None, fold: int) -> Dataset:
+def make_dataset(
+    name: str | None, root: Path | None, annotations: Path | None, fold: int, cache: Path | None
+) -> Dataset:
     """The data set asked for, or the embedded world, made on first use."""
     if name is None and root is not None:
         raise UserError(
             f"--root {root} needs --dataset NAME: `tvts-bench datasets` lists them; `folder` is class/video"
         )
-    return load_dataset(name or EMBEDDED_DATASET, root, annotations=annotations, fold=fold, progress=progress_bar)
+    return load_dataset(
+        name or EMBEDDED_DATASET, root, annotations=annotations, fold=fold, cache=cache, progress=progress_bar
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

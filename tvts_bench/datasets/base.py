@@ -57,6 +57,7 @@ class LoadOptions:
     annotations: Path | None = None  # a list or folder of lists in place of the one found under the root
     fold: int = 1  # the official split number of UCF-101 and HMDB-51, 1 to 3
     variant: str | None = None  # the part of `name:variant` after the colon
+    cache: Path | None = None  # where an embedded data set is made; None: the default cache. Others ignore it
 
     def refuse(self, dataset: str, *meaningless: str) -> None:
         """Raise a DatasetError if one of the fields named is set, because `dataset` cannot make use of it."""

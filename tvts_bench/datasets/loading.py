@@ -19,11 +19,13 @@ def load_dataset(
     *,
     annotations: Path | None = None,
     fold: int = 1,
+    cache: Path | None = None,
     progress: Progress = silent,
 ) -> Dataset:
     """The data set `name` (or `name:variant`) whose official distribution lies under `root`.
 
-    `progress` shows what takes long on the way: writing the embedded world on first use, walking a large folder.
+    `cache` is where an embedded data set is made on first use (None: the default cache). `progress` shows what
+    takes long on the way: making it, walking a large folder.
 
     Raises:
         UnknownNameError: no such data set; the nearest names are listed.
@@ -38,5 +40,5 @@ def load_dataset(
     if variant and variant not in plugin.INFO.variants:
         there = ", ".join(plugin.INFO.variants) or "none"
         raise DatasetError(f"{base} has no variant {variant!r}; it has: {there}")
-    options = LoadOptions(annotations=annotations, fold=fold, variant=variant or None)
+    options = LoadOptions(annotations=annotations, fold=fold, variant=variant or None, cache=cache)
     return cast(Dataset, plugin.load(root, options, progress))

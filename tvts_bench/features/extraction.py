@@ -107,7 +107,7 @@ def _shard(
     decoders: Counter[str] = Counter()
     for record, outcome in zip(plan.records, outcomes, strict=True):
         if isinstance(outcome, Failure):
-            log.warning("no features for %s: %s", record.id, outcome.reason)
+            log.info("no features for %s: %s", record.id, outcome.reason)
             failures[record.id] = outcome
         else:
             embedder.add(outcome.pixels)

@@ -68,7 +68,7 @@ def load(root: Path | None, options: LoadOptions, progress: Progress) -> Dataset
     options.refuse("scripted_motion", "annotations")
     variant = options.variant or INFO.variants[0]
     sibling = registry.load("datasets", variant)
-    ensure = _maker(progress) if root is None else partial(_demand, root)
+    ensure = _maker(options.cache or default_cache(), progress) if root is None else partial(_demand, root)
     read = partial(_read, sibling, variant, replace(options, variant=None), progress, ensure)
     dataset = read(_FIRST_PART[variant])
     readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {}
@@ -101,9 +101,9 @@ def _read(
     return cast(Dataset, sibling.load(ensure(part) / variant, options, progress))
 
 
-def _maker(progress: Progress) -> Callable[[str], Path]:
-    """Makes a part of the default world in the cache, and says where the world is."""
-    out = default_cache() / "scripted-motion" / DEFAULT.digest[:12]
+def _maker(cache: Path, progress: Progress) -> Callable[[str], Path]:
+    """Makes a part of the default world in `cache`, and says where the world is."""
+    out = cache / "scripted-motion" / DEFAULT.digest[:12]
 
     def ensure(part: str) -> Path:
         make_world(out, DEFAULT, parts=(part,), progress=progress)
