@@ -50,9 +50,7 @@ def test_saving_the_same_numbers_again_keeps_one_file(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_other_numbers_of_the_same_run_are_set_aside_and_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_numbers_of_the_same_run_are_set_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(make_result(12.5), tmp_path)
     saved = save(make_result(13.0), tmp_path)
     assert saved.superseded is not None

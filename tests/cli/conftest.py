@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from plain_videos import write_plain_video
+
+from tests.plain_videos import write_plain_video
 
 
 @pytest.fixture

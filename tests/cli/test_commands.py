@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import Result
-from plain_videos import write_plain_video
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from tests.plain_videos import write_plain_video
 from tvts_bench.cli.main import COMMANDS, app
 
 

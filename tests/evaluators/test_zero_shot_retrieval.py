@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plain_videos import write_plain_video
 
+from tests.plain_videos import write_plain_video
 from tvts_bench import evaluate, load_backbone
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
 from tvts_bench.errors import UserError

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from feature_world import HangingPath, Linear, make_records, run
 
+from tests.features.feature_world import HangingPath, Linear, make_records, run
 from tvts_bench.devices import distributed_runtime
 from tvts_bench.runtime import Runtime
 

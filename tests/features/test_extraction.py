@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from feature_world import SPEC, HangingPath, Linear, make_records, run, stored_files, write_video
 from torch import Tensor
 
+from tests.features.feature_world import SPEC, HangingPath, Linear, make_records, run, stored_files, write_video
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.features.base import FeatureError

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from feature_world import SPEC, CrashingPath, HangingPath, make_records
 
+from tests.features.feature_world import SPEC, CrashingPath, HangingPath, make_records
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.features.base import Failure
 from tvts_bench.features.decoding import Decoded, Decoding

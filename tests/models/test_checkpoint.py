@@ -88,7 +88,7 @@ def emptied_record(path: Path) -> None:
 
 
 def script(path: Path) -> None:
-    module = torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2))  # type: ignore[no-untyped-call]
+    module = torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2))
     torch.jit.save(module, path)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 import faiss
 import numpy as np
 import pytest
-from dense_neighbors import dense_scores, exact_scores, first_k
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.neighbors.dense_neighbors import dense_scores, exact_scores, first_k
 from tvts_bench.neighbors import Embedded, NeighborError, nearest, search
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from coded_video import X264_CLOSED, codes, write_video
 from torch import Tensor
 
+from tests.video.coded_video import X264_CLOSED, codes, write_video
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.reader import DECODERS, VideoDecodeError
 from tvts_bench.video.spec import ClipSpec

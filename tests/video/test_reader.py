@@ -10,8 +10,8 @@ import decord
 import numpy as np
 import pytest
 from av.audio.stream import AudioStream
-from coded_video import EVERY_CONTAINER, VP9, X264_CLOSED, codes, write_packed, write_video
 
+from tests.video.coded_video import EVERY_CONTAINER, VP9, X264_CLOSED, codes, write_packed, write_video
 from tvts_bench.video.reader import (
     DECODERS,
     UnknownDecoderError,
