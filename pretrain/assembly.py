@@ -1,0 +1,125 @@
+"""From a configuration to what a run is made of: sources, tokenizer, loader, model with its start."""
+
+import itertools
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from pretrain.config import RunConfig
+from pretrain.data.drawn import StoryIndex, words_heard
+from pretrain.data.loading import LoaderConfig, NarratedLoader
+from pretrain.data.narrated import words_of
+from pretrain.data.sources import Source, build_source
+from pretrain.model.inflate import load_mae
+from pretrain.model.text import TextTokenizer
+from pretrain.model.tvts import TVTS
+from pretrain.schema import ConfigError
+from tvts_bench.models.checkpoint import load_strictly, read_checkpoint, without_prefixes
+from tvts_bench.runtime import Progress, silent
+from tvts_bench.training.ranks import Rank
+
+TOKENIZER = "tokenizer.json"
+VOCABULARY_FROM = 5_000
+"""Transcripts, the first of every source, that a vocabulary of its own is built from."""
+_STORIES = 300  # in their place: each uses most of the drawn world's few words
+
+logger = logging.getLogger(__name__)
+
+
+def build_sources(config: RunConfig, cache: Path | None, progress: Progress = silent) -> list[Source]:
+    """Every source, checked; the embedded world's files are made where they are missing.
+
+    Raises:
+        UserError: a folder, list or file that is missing or malformed; see `build_source`.
+    """
+    return [
+        build_source(source, config.segments, config.data.crop, cache=cache, progress=progress)
+        for source in config.data.sources
+    ]
+
+
+def build_tokenizer(config: RunConfig, sources: list[Source]) -> TextTokenizer:
+    """The tokenizer of the pretrained text encoder, or one of the words of the sources.
+
+    Raises:
+        TextModelError: it cannot be had.
+    """
+    if config.text.name is not None:
+        return TextTokenizer.pretrained(config.text.name, config.text.max_tokens)
+    texts = itertools.chain.from_iterable(map(transcripts, sources))
+    return TextTokenizer.from_corpus(texts, config.text.max_tokens)
+
+
+def transcripts(source: Source, count: int = VOCABULARY_FROM) -> Iterator[str]:
+    """The text of the first `count` entries of a source, one string each."""
+    count = min(count, len(source), _STORIES if isinstance(source.index, StoryIndex) else count)
+    for number in range(count):
+        entry = source.index[number]
+        if isinstance(source.index, StoryIndex):
+            yield " ".join(word.text for word in words_heard(source.index.story(number)))
+        elif entry.transcript is None:
+            yield entry.caption
+        else:
+            yield " ".join(word.text for word in words_of(entry.transcript, entry.duration))
+
+
+def build_loader(
+    config: RunConfig, sources: list[Source], tokenizer: TextTokenizer, rank: Rank, workers: int
+) -> NarratedLoader:
+    """This rank's batches.
+
+    Raises:
+        MixtureError: sources and batch sizes that do not go together.
+    """
+    data = config.data
+    return NarratedLoader(
+        sources,
+        LoaderConfig(batch_size=data.batch_size, seed=config.seed, max_failures=data.max_failures, strict=data.strict),
+        tokenizer,
+        workers=workers,
+        rank=rank.rank,
+        world_size=rank.world_size,
+    )
+
+
+def total_steps(config: RunConfig, loader: NarratedLoader) -> int:
+    """Length of the run: as given, or until the first source was gone through `epochs` times."""
+    if config.steps is not None:
+        return config.steps
+    assert config.epochs is not None
+    mixture = loader.mixture
+    turns = config.epochs * mixture.batches_per_epoch(0)
+    return max(round(turns * len(mixture.cycle) / mixture.cycle.count(0)), 1)
+
+
+def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = True) -> TVTS:
+    """The model with its start: drawn from the seed, MAE's images, or all of an earlier run.
+
+    Args:
+        config: of the run.
+        tokenizer: of the run.
+        fresh: whether it will be trained from its start; else `init` is left alone, since a state replaces it all.
+
+    Raises:
+        UserError: weights that are missing or do not fit; the message says where they come from.
+    """
+    model = TVTS.seeded(config.network, tokenizer, config.seed)
+    if not fresh:
+        return model
+    if config.init.mae is not None:
+        _require(config.init.mae, "init.mae", "mae_pretrain_vit_base.pth from https://github.com/facebookresearch/mae")
+        load_mae(model.video_model, config.init.mae)
+    if config.init.checkpoint is not None:
+        path = config.init.checkpoint
+        _require(path, "init.checkpoint", "a run's checkpoints/last.pt, its export, or the official TVTS_yt_pt.pth")
+        tensors = without_prefixes(read_checkpoint(path).tensors)
+        if not any(name.startswith("video_model.") for name in tensors):  # an encoder alone, as exports are
+            load_strictly(model.video_model, tensors, path)
+        else:
+            load_strictly(model, tensors, path)
+    return model
+
+
+def _require(path: Path, key: str, what: str) -> None:
+    if not path.is_file():
+        raise ConfigError(f"{key}: there is no file {path}; it is to be {what}; null starts without it")

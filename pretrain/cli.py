@@ -1,0 +1,139 @@
+"""`tvts-pretrain`: parses, calls, prints. Commands import what they need when they run, so `--help` is instant."""
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.cli.main import register
+from tvts_bench.errors import UserError
+
+DIVERGED = 3
+"""Exit code of a run that ended because training failed: NaN, or embeddings that are all alike."""
+
+app = typer.Typer(
+    name="tvts-pretrain",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train video backbones from narrated video, by aligning clips with transcripts and by putting transcripts in"
+    " order.\n\n"
+    "Start with [bold]tvts-pretrain run scripted_motion_tiny[/]: it needs no data and no GPU.\n\n"
+    "Exit codes: 0 finished, 2 an error of yours in one sentence, 3 training diverged or collapsed, 130 or 143 stopped"
+    " by Ctrl-C or SIGTERM with everything saved.",
+)
+
+Assignments = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings that differ, such as lr=1e-3 steps=500.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and log messages.")]
+
+
+def run(
+    preset: Annotated[str, typer.Argument(help="A preset (see `presets`) or the path of a YAML file like one.")],
+    assignments: Assignments = None,
+    debug: Debug = False,
+) -> None:
+    """Train from the start. Under torchrun every process takes its share of the batch.
+
+    tvts-pretrain run scripted_motion_tiny steps=500 out=runs/mine
+
+    torchrun --nproc-per-node 8 -m pretrain run yt_temporal root=/data/yt init.mae=mae_pretrain_vit_base.pth
+
+    Where it runs: out=DIR device=auto workers=1 log_every=10 cache=DIR. All other keys are those of the preset, with
+    dots: objective.lambda=1 objective.sort=none data.batch_size=32 seed=1.
+    """
+    from pretrain.config import compose
+    from pretrain.runs import begin
+    from tvts_bench.cli.progress import progress_bar
+
+    config, place = compose(preset, assignments or [])
+    assert place.out is not None
+    _train(place.out, lambda: begin(config, place, progress_bar))
+
+
+def resume(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run that was stopped.")],
+    assignments: Assignments = None,
+    debug: Debug = False,
+) -> None:
+    """Go on where a run was stopped, exactly: on a CPU the result is the same to the bit.
+
+    What may differ is where it runs (device, workers, number of processes), the batch size and the folders of data.
+    """
+    from pretrain.runs import resume as go_on
+    from tvts_bench.cli.progress import progress_bar
+
+    _train(folder, lambda: go_on(folder, assignments or [], progress_bar))
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    format: Annotated[
+        str,
+        typer.Option("--format", help="safetensors: the encoder, for tvts-bench. official: all of TVTS, as its .pth."),
+    ] = "safetensors",
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; in the run's folder by default.")] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best state by checkpoint.best, not the last.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Write the weights of a run as a file for others."""
+    from pretrain.export import FORMATS
+    from pretrain.runs import export_run
+
+    chosen = next((known for known in FORMATS if known == format), None)
+    if chosen is None:
+        raise UserError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
+    stdout.print(str(export_run(folder, chosen, out, best)), highlight=False, soft_wrap=True)
+
+
+def presets(debug: Debug = False) -> None:
+    """List the presets."""
+    from pretrain.presets import description, preset_names
+
+    names = preset_names()
+    width = max(map(len, names))
+    for name in names:
+        stdout.print(f"{name:<{width}}  {description(name)}", markup=False, highlight=False, soft_wrap=True)
+
+
+for _name, _command in (("run", run), ("resume", resume), ("export", export), ("presets", presets)):
+    register(app, _name, _command)
+
+
+def _train(folder: Path, train: "object") -> None:
+    """Run, and end with the code that says how it went."""
+    from pretrain.runs import DivergedError
+    from pretrain.train import StoppedError
+
+    assert callable(train)
+    try:
+        written = train()
+    except DivergedError as error:
+        stderr.print("training failed: ", end="", style="bold red")
+        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(DIVERGED) from error
+    except StoppedError as stop:
+        name = signal.Signals(stop.signal).name
+        stderr.print(
+            f"stopped by {name}; go on with: tvts-pretrain resume {folder}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(128 + stop.signal) from None
+    stderr.print(
+        f"written: {written}\nmeasure it: tvts-bench retrieval --ckpt {written}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def main() -> None:
+    """Entry point of the `tvts-pretrain` script."""
+    app()

@@ -1,0 +1,112 @@
+"""Narrated ScriptedMotion drawn while it is trained on: the frames and words of the world's stories, without files.
+
+A story's frames are those that `tvts-bench make-data` encodes, and only the ones that a sample shows are drawn; its
+words are those heard, with their times (the cleaned text and its alignment belong to the files). So there are many
+different videos and nothing to make first, and loading keeps up with a small model on one core.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pretrain.data.cropping import CropConfig, crop_clip
+from pretrain.data.index import Entry, Index, Report
+from pretrain.data.segments import SegmentConfig, draw_cut, frame_times, usable
+from pretrain.data.sources import Sample, Source, SourceConfig
+from pretrain.data.transcripts import Word, clean, text_between
+from tvts_bench.datasets.scripted_motion.motions import path
+from tvts_bench.datasets.scripted_motion.narration import Story, narrated_videos, tell
+from tvts_bench.datasets.scripted_motion.render import render
+from tvts_bench.datasets.scripted_motion.world import World
+
+STORIES = {"train": 100_000, "val": 1_000}
+"""Videos of each split."""
+WORLD = World(narrated_train=STORIES["train"], narrated_val=STORIES["val"], narrated_shortest=24, narrated_longest=34)
+"""The default world, with shorter videos: each gives one sample an epoch, and a longer one would be told in vain."""
+_ATTEMPTS = 20  # stories tried in place of one that falls silent too long
+
+
+class StoryIndex(Index):
+    """The stories of a split. There is no file behind it."""
+
+    def __init__(self, split: str) -> None:
+        super().__init__(Path(f"drawn-{split}"))
+        self.split = split
+        self._names = tuple(narrated_videos(WORLD, split))
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"split": self.split}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.__init__(state["split"])  # type: ignore[misc]  # names are quicker made than sent
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, number: int) -> Entry:
+        name = self._names[number]
+        return Entry(id=name.name, path=Path(name.path))
+
+    def story(self, number: int) -> Story:
+        """Story `number`, told."""
+        return tell(WORLD, self._names[number])
+
+    @property
+    def report(self) -> Report:
+        """All are used: a story without a sample is replaced by a following one."""
+        return Report(listed=len(self), used=len(self), excluded={}, counts={})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnSource(Source):
+    """Samples of stories."""
+
+    index: StoryIndex
+
+    def sample(self, number: int, rng: np.random.Generator, *, training: bool = True) -> Sample:
+        """As of a source of files: a random cut, frames and crop if `training`, else centre frames and crop."""
+        for_cut, for_frames, for_crop = rng.spawn(3)
+        story, words = self.told(number)
+        cut = draw_cut(words, story.num_frames / story.fps, self.segments, for_cut)
+        times = frame_times(cut.begin, cut.end, self.config.frames, for_frames if training else None)
+        frames = frames_of(story, np.minimum((times * story.fps).astype(np.int64), story.num_frames - 1))
+        texts = tuple(text_between(words, start, start + cut.length) for start in cut.starts)
+        clip = crop_clip(frames, self.crop, for_crop if training else None)
+        return Sample(id=story.name, clip=clip, texts=texts, events=Counter(cut.events))
+
+    def told(self, number: int) -> tuple[Story, tuple[Word, ...]]:
+        """Story `number`, or the next of which a sample can be cut, with its words."""
+        for attempt in range(_ATTEMPTS):
+            story = self.index.story((number + attempt) % len(self))
+            words = words_heard(story)
+            if usable(words, story.num_frames / story.fps, self.segments) is None:
+                return story, words
+        raise AssertionError(f"none of {_ATTEMPTS} stories can be cut by {self.segments}")
+
+
+def drawn_source(config: SourceConfig, segments: SegmentConfig, crop: CropConfig) -> DrawnSource:
+    """The stories of a split, ready to be sampled."""
+    return DrawnSource(config=config, index=StoryIndex(config.split), segments=segments, crop=crop)
+
+
+def words_heard(story: Story) -> tuple[Word, ...]:
+    """The words of a story with their times."""
+    said = (word for utterance in story.utterances for word in utterance.words)
+    return tuple(Word(text, word.time / 1000) for word in said if (text := clean(word.text)))
+
+
+def frames_of(story: Story, wanted: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Frames `wanted` (increasing) of a story, uint8 RGB [len(wanted), H, W, 3]: those of `story.frames()`."""
+    frames, first = [], 0
+    for scene in story.scenes:
+        count = sum(step.frames for step in scene.steps)
+        here = wanted[(wanted >= first) & (wanted < first + count)] - first
+        if len(here):
+            frames.append(render(scene.subject.look, path(scene.start, scene.steps)[here], *story.shape))
+        first += count
+    return np.concatenate(frames)

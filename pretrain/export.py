@@ -1,0 +1,73 @@
+"""A run's weights as files for others: the encoder alone, or all of TVTS in the layout of the official checkpoint."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pretrain.config import RunConfig
+from pretrain.schema import plain
+from tvts_bench.errors import UserError
+from tvts_bench.models.checkpoint import load_strictly
+from tvts_bench.models.saving import save_backbone
+from tvts_bench.models.vit import VideoTransformer
+
+Format = Literal["safetensors", "official"]
+FORMATS: tuple[Format, ...] = ("safetensors", "official")
+SUFFIXES = {"safetensors": ".safetensors", "official": ".pth"}
+ENCODER = "video_model."
+
+
+class ExportError(UserError):
+    """An export that cannot be written."""
+
+
+def export(path: Path, format: Format, config: RunConfig, model: dict[str, Tensor], step: int) -> Path:
+    """Write the weights `model` (a TVTS state dict) of `step` to `path`; a file that is there is replaced whole.
+
+    `safetensors` holds the video encoder, as `tvts-bench --ckpt` reads it. `official` holds all parts under the keys
+    of the official TVTS code (`module.video_model.*`, `module.text_model.*`, `module.txt_proj.1.*`,
+    `module.vid_proj.0.*`, `module.pred_model.*`) with plain values beside them. It is a TVTS checkpoint to the official
+    code only where the sizes are the paper's and the sorter is k_way.
+
+    Raises:
+        ExportError, CheckpointError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+    if format == "official":
+        _write_official(path, config, model, step)
+        return path
+    encoder = VideoTransformer.empty(config.video)
+    tensors = {name.removeprefix(ENCODER): tensor for name, tensor in model.items() if name.startswith(ENCODER)}
+    load_strictly(encoder, tensors, "the run's state")
+    objective = f"L_base {'on' if config.objective.align else 'off'}, sort {config.objective.sort}"
+    metadata = {"step": str(step), "config_digest": config.digest, "seed": str(config.seed), "objective": objective}
+    save_backbone(path, encoder, metadata)
+    return path
+
+
+def _write_official(path: Path, config: RunConfig, model: dict[str, Tensor], step: int) -> None:
+    content: dict[str, Any] = {
+        "arch": "TVTS",
+        "epoch": step,  # the official trainer counts epochs; runs here are counted in steps
+        "state_dict": {f"module.{name}": tensor.detach().cpu() for name, tensor in model.items()},
+        "optimizer": {},
+        "monitor_best": 0.0,
+        "config": plain(config),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise ExportError(f"cannot write {path}: {reason}") from error

@@ -1,0 +1,237 @@
+"""The command line: exit codes, sentences, and an interrupted run that ends as an uninterrupted one, to the bit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_run import preset, tiny
+from typer.testing import CliRunner
+
+from pretrain.checkpoints import BEST, LAST, RunCheckpointError, State, load_state, save_state
+from pretrain.cli import app
+from pretrain.runlog import read_status
+from pretrain.runs import RunError, begin, export_run, resume
+from tvts_bench.backbones.loading import load_backbone
+
+LONG = ("steps=40", "checkpoint.every_steps=10")
+runner = CliRunner()
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pretrain", *arguments]
+
+
+def started(folder: Path) -> subprocess.Popen[str]:
+    """A long run in a process of its own, as a user starts it."""
+    fixed = (f"out={folder / 'run'}", "workers=0", "log_every=1", "device=cpu")
+    arguments = command("run", preset(folder), *fixed, *LONG)
+    return subprocess.Popen(arguments, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+    metrics = run / "metrics.jsonl"
+    while not (metrics.is_file() and f'"step": {step},' in metrics.read_text()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [(line["step"], line["loss"]) for line in lines if "loss" in line]
+
+
+def assert_same_end(run: Path, other: Path) -> None:
+    """Weights, optimiser and every logged loss are equal to the bit."""
+    first, second = (load_state(each / "checkpoints" / LAST) for each in (run, other))
+    assert first.step == second.step == 40
+    assert all(torch.equal(first.model[name], second.model[name]) for name in first.model)
+    for one, two in zip(first.optimizer["state"].values(), second.optimizer["state"].values(), strict=True):
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    assert losses(run) == losses(other)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    begin(*tiny(folder, *LONG))
+    return folder / "run"
+
+
+def test_a_run_killed_between_states_ends_the_same_to_the_bit(tmp_path: Path, uninterrupted: Path) -> None:
+    process = started(tmp_path)
+    wait_for_step(tmp_path / "run", 13, process)
+    process.kill()
+    process.wait()
+    assert load_state(tmp_path / "run/checkpoints" / LAST).step < 40
+    assert read_status(tmp_path / "run")["outcome"] == "running"
+    resume(tmp_path / "run")
+    assert_same_end(tmp_path / "run", uninterrupted)
+
+
+def test_a_run_told_to_stop_saves_where_it_is_and_ends_the_same_to_the_bit(tmp_path: Path, uninterrupted: Path) -> None:
+    process = started(tmp_path)
+    wait_for_step(tmp_path / "run", 3, process)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert f"tvts-pretrain resume {tmp_path / 'run'}" in said
+    assert read_status(tmp_path / "run")["outcome"] == "interrupted"
+    assert 3 <= load_state(tmp_path / "run/checkpoints" / LAST).step < 40
+    resume(tmp_path / "run")
+    assert_same_end(tmp_path / "run", uninterrupted)
+
+
+def test_a_run_killed_before_its_first_state_begins_again(tmp_path: Path, uninterrupted: Path) -> None:
+    begin(*tiny(tmp_path, *LONG))
+    (tmp_path / "run/checkpoints" / LAST).unlink()
+    resume(tmp_path / "run")
+    assert_same_end(tmp_path / "run", uninterrupted)
+
+
+def test_resuming_what_is_finished_changes_nothing(tmp_path: Path, uninterrupted: Path) -> None:
+    before = (uninterrupted / "checkpoints" / LAST).read_bytes()
+    resume(uninterrupted)
+    state = load_state(uninterrupted / "checkpoints" / LAST)
+    (tmp_path / "x").write_bytes(before)
+    assert all(torch.equal(value, state.model[name]) for name, value in load_state(tmp_path / "x").model.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [("lr=1", "optim.lr differs from the run"), ("data.sources.0.weight=2", "data.sources.0.weight differs")],
+)
+def test_another_configuration_is_refused_on_resume(uninterrupted: Path, change: str, sentence: str) -> None:
+    with pytest.raises(RunError, match=sentence):
+        resume(uninterrupted, [change])
+
+
+def test_another_batch_size_is_allowed_on_resume_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begin(*tiny(tmp_path, "steps=4"))
+    resume(tmp_path / "run", ["batch_size=2"])
+    assert "changed on resume: data.batch_size" in caplog.text
+    resume(tmp_path / "run")  # the change is kept, and is no longer one
+
+
+def test_a_state_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    begin(*tiny(tmp_path, "steps=4"))
+    config = tmp_path / "run/config.yaml"
+    config.write_text(config.read_text().replace("lr: 0.001", "lr: 0.002", 1))
+    with pytest.raises(RunError, match="belongs to another configuration"):
+        resume(tmp_path / "run")
+
+
+def test_exports_load_as_backbones_with_the_runs_own_features(uninterrupted: Path, tmp_path: Path) -> None:
+    own = load_backbone("tvts", export_run(uninterrupted, "safetensors", tmp_path / "deep" / "own.safetensors"))
+    assert own.weights.report is not None
+    assert own.weights.report.format == "tvts-bench safetensors"
+    path = export_run(uninterrupted, "official", tmp_path / "official.pth")
+    content = torch.load(path, weights_only=True)
+    assert list(content) == ["arch", "epoch", "state_dict", "optimizer", "monitor_best", "config"]
+    parts = {".".join(name.split(".")[:3]) for name in content["state_dict"] if "_proj" in name}
+    assert parts == {"module.txt_proj.1", "module.vid_proj.0"}
+    state = load_state(uninterrupted / "checkpoints" / LAST)
+    assert set(content["state_dict"]) == {f"module.{name}" for name in state.model}
+    for name, tensor in own.encoder.state_dict().items():
+        assert torch.equal(tensor, state.model[f"video_model.{name}"])
+
+
+def test_an_official_export_is_read_as_the_official_checkpoint(tmp_path: Path) -> None:
+    size = ("video.embed_dim=128", "video.depth=4", "video.num_heads=4", "video.patch_size=8", "video.num_frames=16")
+    begin(*tiny(tmp_path, "steps=1", *size))
+    path = export_run(tmp_path / "run", "official", None)
+    backbone = load_backbone(None, path)
+    assert (backbone.family, backbone.variant) == ("tvts", "tiny")
+    assert backbone.weights.report is not None
+    assert backbone.weights.report.format == "official TVTS training checkpoint"
+    own = load_backbone(None, tmp_path / "run/backbone.safetensors")
+    clips = torch.rand(2, 3, 16, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(backbone.eval()(clips), own.eval()(clips))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "scripted_motion_tny"], "unknown preset 'scripted_motion_tny' (did you mean scripted_motion_tiny"),
+        (["run", "scripted_motion_tiny", "stpes=4"], "unknown key 'stpes' (did you mean steps"),
+        (["run", "scripted_motion_tiny", "steps=few"], "steps must be a whole number, got 'few'"),
+        (["run", "scripted_motion_tiny", "out={full}"], "is not an empty folder; give another out="),
+        (["run", "yt_temporal"], "source yt_temporal needs root"),
+        (["run", "yt_temporal", "root={full}/no", "out={new}"], "there is no folder"),
+        (["run", "scripted_motion_tiny", "init.mae=/no/mae.pth", "out={new}"], "facebookresearch/mae"),
+        (["run", "scripted_motion_tiny", "device=tpu", "out={new}"], "unknown device 'tpu'"),
+        (["resume", "{full}"], "holds no run of tvts-pretrain"),
+        (["resume", "{new}"], "holds no run of tvts-pretrain"),
+        (["export", "{full}"], "holds no run of tvts-pretrain"),
+        (["export", "{full}", "--format", "onnx"], "--format must be one of safetensors, official, got 'onnx'"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a file").touch()
+    places = {"full": tmp_path / "full", "new": tmp_path / "new"}
+    result = runner.invoke(app, [argument.format(**places) for argument in arguments])
+    assert result.exit_code == 2, result.output
+    assert sentence in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_with_a_run_is_not_begun_again(uninterrupted: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["run", preset(tmp_path), f"out={uninterrupted}"])
+    assert result.exit_code == 2
+    assert f"tvts-pretrain resume {uninterrupted}" in result.output
+
+
+def test_a_diverged_run_ends_with_3(tmp_path: Path) -> None:
+    wild = ("lr=1e30", "optim.warmup=0", "optim.clip_grad=null", f"out={tmp_path / 'run'}", "workers=0")
+    result = runner.invoke(app, ["run", preset(tmp_path), *wild])
+    assert result.exit_code == 3
+    assert "training failed" in result.output
+    assert read_status(tmp_path / "run")["outcome"] == "failed"
+
+
+def test_presets_are_listed_with_their_lines() -> None:
+    result = runner.invoke(app, ["presets"])
+    assert result.exit_code == 0
+    assert "scripted_motion_tiny" in result.output
+    assert "two CPU cores" in result.output
+
+
+def test_help_needs_nothing_heavy() -> None:
+    code = "import sys, pretrain.cli; print([n for n in ('torch', 'transformers', 'pandas', 'av') if n in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def a_state(step: int) -> State:
+    return State(step=step, model={"w": torch.ones(3)}, optimizer={}, digest="d", world_size=1)
+
+
+def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / BEST
+    save_state(path, a_state(1))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunCheckpointError, match="No space left on device; the state saved before stays"):
+        save_state(path, a_state(2))
+    assert load_state(path).step == 1
+    assert [each.name for each in tmp_path.iterdir()] == [BEST]
+
+
+def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunCheckpointError, match="there is no state"):
+        load_state(tmp_path / LAST)
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(RunCheckpointError, match="not a readable state"):
+        load_state(tmp_path / "text")
+    torch.save({"state_dict": {}}, tmp_path / "other")
+    with pytest.raises(RunCheckpointError, match="not a state that this version"):
+        load_state(tmp_path / "other")

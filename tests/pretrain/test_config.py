@@ -1,0 +1,140 @@
+"""Configurations: presets, overrides, refusals, and that what is saved is what is read."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_run import preset, tiny
+
+from pretrain.config import ConfigError, compose, differences, from_yaml, to_yaml
+from pretrain.presets import description, preset_names
+from pretrain.schema import override, plain
+
+PAPER = ("root=/data/yt",)
+
+
+def test_the_paper_preset_is_the_official_recipe() -> None:
+    config, _ = compose("yt_temporal", PAPER)
+    optim, objective = config.optim, config.objective
+    assert (optim.lr, optim.weight_decay, optim.clip_grad, optim.warmup, optim.precision) == (1e-4, 0, None, 0, "fp32")
+    assert [share * config.epochs for share in optim.milestones] == [12, 16]
+    assert (optim.schedule, optim.decay, config.epochs) == ("step", 0.1, 20)
+    assert config.data.batch_size == 24 * 32
+    assert (objective.temperature, objective.weight, objective.segments, objective.stop_gradient) == (0.05, 2, 4, True)
+    assert (config.model.mask, config.model.projection_dim) == (0.75, 256)
+    assert (config.data.lengths, config.data.gap, config.data.sources[0].frames) == ((3, 4, 5), 1, 16)
+    assert (config.text.name, config.text.max_tokens) == ("distilbert-base-uncased", 50)
+    assert (config.video.embed_dim, config.video.depth, config.video.num_patches) == (768, 12, 1568)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_whole_says_what_it_is_and_survives_being_saved(name: str) -> None:
+    roots = {"cc_webvid": ["data.sources.0.root=/a", "data.sources.1.root=/b"], "yt_temporal": list(PAPER)}
+    config, place = compose(name, roots.get(name, []))
+    assert place.out == Path("runs") / name
+    assert len(description(name)) > 20
+    again = from_yaml(to_yaml(config), Path("config.yaml"))
+    assert again == config
+    assert again.digest == config.digest
+    assert config.digest in to_yaml(config)
+
+
+def test_overrides_reach_every_level_by_either_name(tmp_path: Path) -> None:
+    config, place = tiny(
+        tmp_path, "steps=7", "objective.lambda=3", "optim.lr=1e-3", "data.sources.0.weight=2", "seed=5", "batch_size=6"
+    )
+    assert (config.steps, config.seed, config.objective.weight, config.optim.lr) == (7, 5, 3.0, 1e-3)
+    assert config.data.sources[0].weight == 2.0
+    assert config.data.batch_size == 6
+    assert place.out == tmp_path / "run"
+    assert tiny(tmp_path, "lr=0.5")[0].optim.lr == 0.5
+
+
+def test_steps_and_epochs_replace_each_other(tmp_path: Path) -> None:
+    assert tiny(tmp_path, "epochs=2")[0].steps is None
+    assert compose("yt_temporal", [*PAPER, "steps=4"])[0].epochs is None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("optim.lrr=1", "unknown key 'optim.lrr' (did you mean optim.lr"),
+        ("stepps=1", "unknown key 'stepps' (did you mean steps"),
+        ("steps=many", "steps must be a whole number, got 'many'"),
+        ("steps=1.5", "steps must be a whole number, got 1.5"),
+        ("steps=0", "steps or epochs must be positive, got 0"),
+        ("steps=null", "exactly one of steps and epochs"),
+        ("optim.lr=fast", "optim.lr must be a number, got 'fast'"),
+        ("optim.lr=-1", "optim: lr must be positive, got -1.0"),
+        ("optim.schedule=linear", "optim.schedule must be one of constant, cosine, step, got 'linear'"),
+        ("objective.stop_gradient=1", "objective.stop_gradient must be true or false, got 1"),
+        ("objective.segments=9", "objective: segments must be 2 to 6, got 9"),
+        ("optim=3", "optim is a group of keys, got 3"),
+        ("data.sources.1.root=/x", "'1' must be the number of an item, 0 to 0"),
+        ("data.sources.0.kind=tiktok", "data.sources.0.kind must be one of yt_temporal"),
+        ("data.lengths=3", "data.lengths must be a list, got 3"),
+        ("optim.betas=[0.9]", "optim.betas must be a list of 2"),
+        ("steps.more=1", "steps is a single value (10)"),
+        ("steps", "expected key=value, got 'steps'"),
+        ("optim.lr=[", "optim.lr=[ cannot be read as a YAML value"),
+        ("video.image_size=64", "data.crop.size 32 and video.image_size 64 must be equal"),
+        ("data.sources=[]", "data.sources is empty"),
+        ("workers=-1", "workers must be 0 or more"),
+    ],
+)
+def test_nonsense_is_refused_with_the_key_and_what_it_got(tmp_path: Path, assignment: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        tiny(tmp_path, assignment)
+    assert sentence in str(refused.value)
+
+
+def test_an_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"unknown preset 'yt_temporl' \(did you mean yt_temporal\?\)"):
+        compose("yt_temporl", [])
+
+
+def test_the_paper_preset_says_which_key_is_missing() -> None:
+    with pytest.raises(ConfigError, match=r"data\.sources\.0: source yt_temporal needs root"):
+        compose("yt_temporal", [])
+
+
+def test_differences_are_dotted_keys(tmp_path: Path) -> None:
+    assert differences(tiny(tmp_path)[0], tiny(tmp_path, "lr=0.5", "data.lengths=[2.0,3.0]")[0]) == [
+        "data.lengths.0",
+        "data.lengths.1",
+        "optim.lr",
+    ]
+
+
+def test_a_preset_may_be_a_file(tmp_path: Path) -> None:
+    assert compose(preset(tmp_path), [])[1].out == Path("runs/tiny")
+    (tmp_path / "odd.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigError, match="expected a YAML mapping"):
+        compose(str(tmp_path / "odd.yaml"), [])
+
+
+NAMES = st.text("abcdefgh_", min_size=1, max_size=6)
+VALUES = st.one_of(st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False, allow_infinity=False), NAMES)
+
+
+@given(path=st.lists(NAMES, min_size=1, max_size=4), value=VALUES)
+def test_an_override_sets_what_it_names_and_nothing_else(path: list[str], value: object) -> None:
+    values: dict[str, object] = {"zz": 1}
+    override(values, ".".join(path), yaml.safe_dump(value).strip())
+    node: object = values
+    for name in path:
+        assert isinstance(node, dict)
+        node = node[name]
+    assert node == value
+    assert values["zz"] == 1
+    assert set(values) == {"zz", path[0]}
+
+
+@given(st.integers(1, 10**6), st.floats(1e-8, 10.0), st.sampled_from(["constant", "cosine", "step"]))
+def test_what_is_written_is_read_back(steps: int, lr: float, schedule: str) -> None:
+    config, _ = compose("scripted_motion_tiny", [f"steps={steps}", f"lr={lr!r}", f"optim.schedule={schedule}"])
+    assert (config.steps, config.optim.lr, config.optim.schedule) == (steps, lr, schedule)
+    assert from_yaml(to_yaml(config), Path("x")) == config
+    assert yaml.safe_load(to_yaml(config)) == plain(config)

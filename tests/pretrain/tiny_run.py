@@ -1,0 +1,35 @@
+"""A run small enough for tests: seconds for hundreds of steps, every part of the real thing."""
+
+from pathlib import Path
+
+from pretrain.config import Place, RunConfig, compose
+
+PRESET = """
+description: for tests
+steps: 10
+video: {embed_dim: 32, depth: 1, num_heads: 2, image_size: 32, patch_size: 16, num_frames: 4}
+text: {name: null, dim: 32, depth: 1, num_heads: 2, max_tokens: 24, dropout: 0.1}
+model: {mask: 0.25, projection_dim: 16}
+objective: {segments: 2}
+data:
+  batch_size: 4
+  lengths: [3.0]
+  sources: [{kind: scripted_motion_drawn, frames: 4}]
+  crop: {size: 32, short_side: 36}
+optim: {lr: 1.0e-3, schedule: cosine, warmup: 0.2, clip_grad: 1.0}
+checkpoint: {every_steps: 4}
+"""
+
+
+def preset(folder: Path) -> str:
+    """The path of the preset, written into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tiny.yaml"
+    path.write_text(PRESET)
+    return str(path)
+
+
+def tiny(folder: Path, *assignments: str) -> tuple[RunConfig, Place]:
+    """The run in `folder`/run, read and drawn in this process."""
+    fixed = (f"out={folder / 'run'}", "workers=0", "log_every=1", "device=cpu")
+    return compose(preset(folder), [*fixed, *assignments])

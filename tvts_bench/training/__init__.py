@@ -1,0 +1,1 @@
+"""What every kind of training shares: optimisers, schedules, ranks, precision. Knows no task."""

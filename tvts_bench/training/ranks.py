@@ -1,0 +1,68 @@
+"""One process of a training run: its rank, its device, and agreement between ranks."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed
+
+from tvts_bench.devices import resolve_device, under_torchrun
+
+LONGEST_WAIT = timedelta(minutes=30)  # for a rank that reads, checks or validates while the others wait
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank:
+    """This process among all of a run."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: str = "cpu"
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and messages."""
+        return self.rank == 0
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Rank]:
+    """This process's rank, with a process group (NCCL for tensors on GPUs, gloo on the CPU) under torchrun.
+
+    Raises:
+        DeviceError: no such device.
+    """
+    resolved = resolve_device(device)
+    if not under_torchrun():
+        yield Rank(device=resolved)
+        return
+    if resolved == "cuda":
+        resolved = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
+        torch.cuda.set_device(resolved)
+    backend = "cpu:gloo,cuda:nccl" if resolved.startswith("cuda") else "gloo"
+    distributed.init_process_group(backend, timeout=LONGEST_WAIT)
+    try:
+        yield Rank(rank=distributed.get_rank(), world_size=distributed.get_world_size(), device=resolved)
+    finally:
+        distributed.destroy_process_group()
+
+
+def mean_over_ranks(values: Tensor, rank: Rank) -> Tensor:
+    """The mean of `values`, on the CPU, over all ranks; the same on each. All ranks must call this."""
+    if rank.world_size == 1:
+        return values
+    total = values.clone()
+    distributed.all_reduce(total)
+    return total / rank.world_size
+
+
+def largest(value: int, rank: Rank) -> int:
+    """The largest `value` of any rank. All ranks must call this."""
+    if rank.world_size == 1:
+        return value
+    found = torch.tensor(value)
+    distributed.all_reduce(found, op=distributed.ReduceOp.MAX)
+    return int(found)
