@@ -1,5 +1,6 @@
 """A run's weights as files for others: the encoder alone, or all of TVTS in the layout of the official checkpoint."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,9 @@ from tvts_bench.models.vit import VideoTransformer
 Format = Literal["safetensors", "official"]
 FORMATS: tuple[Format, ...] = ("safetensors", "official")
 SUFFIXES = {"safetensors": ".safetensors", "official": ".pth"}
-ENCODER = "video_model."
+ENCODER, ADAPTER = "video_model.", "txt_adapter."
+
+logger = logging.getLogger(__name__)
 
 
 class ExportError(UserError):
@@ -30,7 +33,8 @@ def export(path: Path, format: Format, config: RunConfig, model: dict[str, Tenso
     `safetensors` holds the video encoder, as `tvts-bench --ckpt` reads it. `official` holds all parts under the keys
     of the official TVTS code (`module.video_model.*`, `module.text_model.*`, `module.txt_proj.1.*`,
     `module.vid_proj.0.*`, `module.pred_model.*`) with plain values beside them. It is a TVTS checkpoint to the official
-    code only where the sizes are the paper's and the sorter is k_way.
+    code only where the sizes are the paper's and the sorter is k_way. `txt_adapter`, which a run has where its text
+    encoder's width is not the video encoder's, has no place in that layout and is left out, with a warning.
 
     Raises:
         ExportError, CheckpointError: the file cannot be written.
@@ -52,10 +56,15 @@ def export(path: Path, format: Format, config: RunConfig, model: dict[str, Tenso
 
 
 def _write_official(path: Path, config: RunConfig, model: dict[str, Tensor], step: int) -> None:
+    left_out = [name for name in model if name.startswith(ADAPTER)]
+    if left_out:
+        logger.warning("%s: the official layout has no %s; left out", path, ADAPTER.rstrip("."))
     content: dict[str, Any] = {
         "arch": "TVTS",
         "epoch": step,  # the official trainer counts epochs; runs here are counted in steps
-        "state_dict": {f"module.{name}": tensor.detach().cpu() for name, tensor in model.items()},
+        "state_dict": {
+            f"module.{name}": tensor.detach().cpu() for name, tensor in model.items() if name not in left_out
+        },
         "optimizer": {},
         "monitor_best": 0.0,
         "config": plain(config),

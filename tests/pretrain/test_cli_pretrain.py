@@ -6,17 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import preset, tiny
 from typer.testing import CliRunner
 
 from pretrain.checkpoints import BEST, LAST, RunCheckpointError, State, load_state, save_state
 from pretrain.cli import app
 from pretrain.runlog import read_status
 from pretrain.runs import RunError, begin, export_run, resume
+from tests.pretrain.tiny_run import preset, tiny
 from tvts_bench.backbones.loading import load_backbone
 
 LONG = ("steps=40", "checkpoint.every_steps=10")
@@ -31,7 +32,8 @@ def started(folder: Path) -> subprocess.Popen[str]:
     """A long run in a process of its own, as a user starts it."""
     fixed = (f"out={folder / 'run'}", "workers=0", "log_every=1", "device=cpu")
     arguments = command("run", preset(folder), *fixed, *LONG)
-    return subprocess.Popen(arguments, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(arguments, text=True, env=one_thread, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
@@ -54,6 +56,15 @@ def assert_same_end(run: Path, other: Path) -> None:
     for one, two in zip(first.optimizer["state"].values(), second.optimizer["state"].values(), strict=True):
         assert all(torch.equal(one[name], two[name]) for name in one)
     assert losses(run) == losses(other)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the processes started here: the number of threads decides how sums are rounded."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +148,20 @@ def test_exports_load_as_backbones_with_the_runs_own_features(uninterrupted: Pat
     assert parts == {"module.txt_proj.1", "module.vid_proj.0"}
     state = load_state(uninterrupted / "checkpoints" / LAST)
     assert set(content["state_dict"]) == {f"module.{name}" for name in state.model}
-    for name, tensor in own.encoder.state_dict().items():
-        assert torch.equal(tensor, state.model[f"video_model.{name}"])
+    for name, tensor in own.state_dict().items():
+        assert torch.equal(tensor, state.model[name.replace("encoder.", "video_model.", 1)])
+
+
+def test_what_the_official_layout_has_no_place_for_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begin(*tiny(tmp_path, "steps=1", "text.dim=16"))
+    content = torch.load(export_run(tmp_path / "run", "official", None), weights_only=True)
+    assert not [name for name in content["state_dict"] if "adapter" in name]
+    assert "the official layout has no txt_adapter" in caplog.text
 
 
 def test_an_official_export_is_read_as_the_official_checkpoint(tmp_path: Path) -> None:
     size = ("video.embed_dim=128", "video.depth=4", "video.num_heads=4", "video.patch_size=8", "video.num_frames=16")
-    begin(*tiny(tmp_path, "steps=1", *size))
+    begin(*tiny(tmp_path, "steps=1", "text.dim=128", *size))
     path = export_run(tmp_path / "run", "official", None)
     backbone = load_backbone(None, path)
     assert (backbone.family, backbone.variant) == ("tvts", "tiny")

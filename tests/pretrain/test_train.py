@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_run import tiny
 from torch import nn
 
 from pretrain.assembly import build_loader, build_model, build_sources, build_tokenizer, total_steps
@@ -21,6 +20,7 @@ from pretrain.runs import DivergedError, begin
 from pretrain.step import StepSettings, backward
 from pretrain.text_start import hide_words, pretrain_text
 from pretrain.train import step_settings
+from tests.pretrain.tiny_run import tiny
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.training.ranks import Rank
 

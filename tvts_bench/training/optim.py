@@ -92,7 +92,7 @@ class LearningRate:
         if config.schedule == "cosine":
             self._scheduler = CosineLRScheduler(
                 optimizer,
-                t_initial=max(steps - warmup, 1),
+                t_initial=max(steps - warmup, 2),  # timm warns of 1
                 lr_min=config.final * config.lr,
                 warmup_prefix=True,
                 **common,

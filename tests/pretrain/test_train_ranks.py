@@ -1,0 +1,39 @@
+"""Two processes take the steps that one takes with the double batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pretrain.checkpoints import LAST, load_state
+from pretrain.runs import begin
+from tests.pretrain.tiny_run import preset, tiny
+
+SAME = ("steps=4", "text.dropout=0", "seed=3")
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_gloo_processes_give_the_losses_of_one_with_the_whole_batch(tmp_path: Path, accumulate: int) -> None:
+    begin(*tiny(tmp_path / "one", *SAME))
+    places = (f"out={tmp_path / 'two/run'}", "workers=0", "log_every=1", "device=cpu")
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    run = ("-m", "pretrain", "run", preset(tmp_path / "two"), *places, *SAME, f"optim.accumulate={accumulate}")
+    done = subprocess.run(
+        [*launcher, *run], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = losses(tmp_path / "one/run"), losses(tmp_path / "two/run")
+    assert len(two) == 4
+    assert two == pytest.approx(one, rel=1e-4)
+    first, second = (load_state(tmp_path / name / "run/checkpoints" / LAST).model for name in ("one", "two"))
+    for name, weight in first.items():  # AdamW's first steps are as large for a gradient of 1e-8 as for one of 1
+        torch.testing.assert_close(second[name], weight, rtol=1e-2, atol=2e-4, msg=name)
