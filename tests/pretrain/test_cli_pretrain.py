@@ -30,7 +30,7 @@ def command(*arguments: str) -> list[str]:
 
 def started(folder: Path) -> subprocess.Popen[str]:
     """A long run in a process of its own, as a user starts it."""
-    fixed = (f"out={folder / 'run'}", "workers=0", "log_every=1", "device=cpu")
+    fixed = (f"out={folder / 'run'}", "workers=0", "threads=1", "log_every=1", "device=cpu")
     arguments = command("run", preset(folder), *fixed, *LONG)
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(arguments, text=True, env=one_thread, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

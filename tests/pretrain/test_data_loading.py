@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from narration_files import detokenize, tokenize, write_yt_tree
 from PIL import Image
 
 from pretrain.data.batches import NarratedBatch
@@ -15,6 +14,7 @@ from pretrain.data.loading import LoaderConfig, NarratedLoader, TooManyFailuresE
 from pretrain.data.mixing import MixtureError
 from pretrain.data.segments import SegmentConfig
 from pretrain.data.sources import Source, SourceConfig, build_source
+from tests.pretrain.narration_files import detokenize, tokenize, write_yt_tree
 
 SEGMENTS = SegmentConfig(segments=3, lengths=(2.0, 3.0))
 CROP = CropConfig(size=16, short_side=18)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from narration_files import FPS, second_of, write_json, write_seconds, write_yt_tree, yt_temporal
 from PIL import Image
 
 from pretrain.data.cropping import CropConfig
 from pretrain.data.index import SourceIndexError
 from pretrain.data.segments import SegmentConfig
 from pretrain.data.sources import Source, SourceConfig, SourceConfigError, build_source
+from tests.pretrain.narration_files import FPS, second_of, write_json, write_seconds, write_yt_tree, yt_temporal
 from tvts_bench.datasets.base import AnnotationError, DatasetError
 from tvts_bench.datasets.scripted_motion import World, make_world
 from tvts_bench.video.container import VideoDecodeError

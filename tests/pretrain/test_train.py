@@ -179,7 +179,7 @@ def test_the_text_encoder_learns_the_transcripts_words(tmp_path: Path) -> None:
     sources = build_sources(config, None)
     tokenizer = build_tokenizer(config, sources)
     losses = []
-    for steps in (2, 40):
+    for steps in (2, 60):
         model = build_model(config, tokenizer)
         losses.append(pretrain_text(model.text_model, tokenizer, sources, config, steps, "cpu"))
     assert losses[1] < losses[0] - 0.5

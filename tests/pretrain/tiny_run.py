@@ -31,5 +31,5 @@ def preset(folder: Path) -> str:
 
 def tiny(folder: Path, *assignments: str) -> tuple[RunConfig, Place]:
     """The run in `folder`/run, read and drawn in this process."""
-    fixed = (f"out={folder / 'run'}", "workers=0", "log_every=1", "device=cpu")
+    fixed = (f"out={folder / 'run'}", "workers=0", "threads=1", "log_every=1", "device=cpu")
     return compose(preset(folder), [*fixed, *assignments])
