@@ -44,8 +44,8 @@ def run(
 
     torchrun --nproc-per-node 8 -m pretrain run yt_temporal root=/data/yt init.mae=mae_pretrain_vit_base.pth
 
-    Where it runs: out=DIR device=auto workers=1 log_every=10 cache=DIR. All other keys are those of the preset, with
-    dots: objective.lambda=1 objective.sort=none data.batch_size=32 seed=1.
+    Where it runs: out=DIR device=auto workers=1 threads=N log_every=10 cache=DIR. All other keys are those of the
+    preset, with dots: objective.lambda=1 objective.sort=none data.batch_size=32 seed=1.
     """
     from pretrain.config import compose
     from pretrain.runs import begin

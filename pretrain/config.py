@@ -34,7 +34,7 @@ ALIASES = {
     "objective.k": "objective.segments",
 }
 """Short and customary names for keys."""
-PLACE = ("out", "device", "workers", "log_every", "cache")
+PLACE = ("out", "device", "workers", "threads", "log_every", "cache")
 """Keys of `Place`, at the top level on the command line."""
 FREE_ON_RESUME = ("data.batch_size", "data.sources", "optim.accumulate", "data.max_failures", "data.strict")
 """What may differ when a run is taken up again; `data.sources` only in its folders and batch sizes."""
@@ -188,12 +188,15 @@ class Place:
     out: Path | None = None  # the run's folder; null: runs/PRESET
     device: str = "auto"  # auto, cpu, cuda, cuda:N
     workers: int = 1  # loading processes for each training process; 0 loads in the training process
+    threads: int | None = None  # of the training process on a CPU; null: the cores that loading leaves free
     log_every: int = 10  # steps between readings of the losses; every step is logged, a GPU is waited for only then
     cache: Path | None = None  # of indexes and the embedded world; null: the user's
 
     def __post_init__(self) -> None:
         if self.workers < 0 or self.log_every < 1:
             raise ConfigError(f"workers must be 0 or more and log_every positive, got {self.workers}, {self.log_every}")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be at least 1 or null, got {self.threads}")
 
 
 def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, Place]:

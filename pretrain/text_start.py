@@ -65,7 +65,7 @@ def pretrain_text(
                 optimizer.step()
                 losses.append(loss.detach())
                 advance(1)
-    return float(torch.stack(losses[-50:]).mean())
+    return float(torch.stack(losses[-10:]).mean())
 
 
 class MaskedWords(nn.Module):
