@@ -26,7 +26,7 @@ from pretrain.config import FREE_ON_RESUME, Place, RunConfig, apply, differences
 from pretrain.export import SUFFIXES, Format, export
 from pretrain.model.text import TextTokenizer
 from pretrain.objectives.health import NonFiniteLossError
-from pretrain.runlog import METRICS, RunLog, write_status
+from pretrain.runlog import METRICS, RunLog, read_status, write_status
 from pretrain.schema import build, plain
 from pretrain.text_start import pretrain_text
 from pretrain.train import CollapsedError, StoppedError, Trainer, step_settings
@@ -37,6 +37,7 @@ from tvts_bench.training.ranks import Rank, joined
 
 CONFIG, PLACE, BACKBONE = "config.yaml", "place.yaml", "backbone.safetensors"
 _OUR_FILES = {CONFIG, PLACE, TOKENIZER, METRICS, "status.json", "tensorboard", "checkpoints", BACKBONE}
+"""What a run writes."""
 
 logger = logging.getLogger(__name__)
 
@@ -220,15 +221,18 @@ def _tokenizer(config: RunConfig, folder: Path, sources: list[Any], rank: Rank) 
 
 
 def _prepare(folder: Path, config: RunConfig, place: Place) -> None:
-    """Make the run's folder, which must not hold anything yet."""
-    if (folder / CONFIG).exists():
+    """Make the run's folder, which must not hold anything yet but a run that failed before its first state."""
+    found = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+    failed_early = read_status(folder).get("outcome") == "failed" and "checkpoints" not in found
+    if CONFIG in found and not failed_early:
         raise RunError(
             f"{folder} holds a run already: go on with `tvts-pretrain resume {folder}`, or give another out="
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if (folder.exists() and not folder.is_dir()) or (found - _OUR_FILES if failed_early else found):
         raise RunError(f"{folder} is not an empty folder; give another out=")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / TOKENIZER).unlink(missing_ok=True)
         _write_config(folder, config, place)
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror}") from error

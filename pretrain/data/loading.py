@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -239,15 +240,18 @@ def load_in_order(steps: Dataset[Made], numbers: range, workers: int) -> Iterato
         batch_size=None,
         num_workers=workers,
         multiprocessing_context="forkserver" if workers else None,  # a fork would copy decoders and threads
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=_start_worker if workers else None,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(0),  # else making a loader moves torch's global generator
     )
     yield from loader
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
+    # Ctrl-C and a scheduler's SIGTERM reach every process of a run; the trainer decides what is done first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _segments(sources: Sequence[Source]) -> int:

@@ -17,6 +17,7 @@ from pretrain.checkpoints import BEST, LAST, RunCheckpointError, State, load_sta
 from pretrain.cli import app
 from pretrain.runlog import read_status
 from pretrain.runs import RunError, begin, export_run, resume
+from pretrain.schema import ConfigError
 from tests.pretrain.tiny_run import preset, tiny
 from tvts_bench.backbones.loading import load_backbone
 
@@ -28,12 +29,14 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pretrain", *arguments]
 
 
-def started(folder: Path) -> subprocess.Popen[str]:
-    """A long run in a process of its own, as a user starts it."""
-    fixed = (f"out={folder / 'run'}", "workers=0", "threads=1", "log_every=1", "device=cpu")
+def started(folder: Path, workers: int = 0) -> subprocess.Popen[str]:
+    """A long run in a process group of its own, as a shell starts it."""
+    fixed = (f"out={folder / 'run'}", f"workers={workers}", "threads=1", "log_every=1", "device=cpu")
     arguments = command("run", preset(folder), *fixed, *LONG)
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(arguments, text=True, env=one_thread, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        arguments, text=True, env=one_thread, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
@@ -96,6 +99,23 @@ def test_a_run_told_to_stop_saves_where_it_is_and_ends_the_same_to_the_bit(tmp_p
     assert 3 <= load_state(tmp_path / "run/checkpoints" / LAST).step < 40
     resume(tmp_path / "run")
     assert_same_end(tmp_path / "run", uninterrupted)
+
+
+def test_ctrl_c_reaches_the_loading_processes_too_and_yet_everything_is_saved(tmp_path: Path) -> None:
+    process = started(tmp_path, workers=1)
+    wait_for_step(tmp_path / "run", 3, process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 128 + signal.SIGINT, said
+    assert "Traceback" not in said
+    assert load_state(tmp_path / "run/checkpoints" / LAST).step >= 3
+
+
+def test_a_run_that_could_not_begin_may_be_begun_again(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no file"):
+        begin(*tiny(tmp_path, "init.mae=/no/mae.pth"))
+    begin(*tiny(tmp_path, "steps=1"))
+    assert read_status(tmp_path / "run")["outcome"] == "finished"
 
 
 def test_a_run_killed_before_its_first_state_begins_again(tmp_path: Path, uninterrupted: Path) -> None:
