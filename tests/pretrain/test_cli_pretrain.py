@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from pretrain.checkpoints import BEST, LAST, RunCheckpointError, State, load_state, save_state
 from pretrain.cli import app
+from pretrain.model.tvts import TVTS
 from pretrain.runlog import read_status
 from pretrain.runs import RunError, begin, export_run, resume
 from pretrain.schema import ConfigError
@@ -88,27 +90,34 @@ def test_a_run_killed_between_states_ends_the_same_to_the_bit(tmp_path: Path, un
     assert_same_end(tmp_path / "run", uninterrupted)
 
 
-def test_a_run_told_to_stop_saves_where_it_is_and_ends_the_same_to_the_bit(tmp_path: Path, uninterrupted: Path) -> None:
-    process = started(tmp_path)
-    wait_for_step(tmp_path / "run", 3, process)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert f"tvts-pretrain resume {tmp_path / 'run'}" in said
-    assert read_status(tmp_path / "run")["outcome"] == "interrupted"
-    assert 3 <= load_state(tmp_path / "run/checkpoints" / LAST).step < 40
-    resume(tmp_path / "run")
-    assert_same_end(tmp_path / "run", uninterrupted)
-
-
-def test_ctrl_c_reaches_the_loading_processes_too_and_yet_everything_is_saved(tmp_path: Path) -> None:
+def test_ctrl_c_reaches_loading_processes_too_and_yet_all_is_saved(tmp_path: Path, uninterrupted: Path) -> None:
     process = started(tmp_path, workers=1)
     wait_for_step(tmp_path / "run", 3, process)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 128 + signal.SIGINT, said
+    assert f"tvts-pretrain resume {tmp_path / 'run'}" in said
     assert "Traceback" not in said
-    assert load_state(tmp_path / "run/checkpoints" / LAST).step >= 3
+    assert read_status(tmp_path / "run")["outcome"] == "interrupted"
+    assert 3 <= load_state(tmp_path / "run/checkpoints" / LAST).step < 40
+    resume(tmp_path / "run", ["workers=0"])  # who loads the data changes nothing
+    assert_same_end(tmp_path / "run", uninterrupted)
+
+
+def test_sigterm_ends_with_143_after_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, calls = TVTS.forward, []
+
+    def terminated(self: TVTS, *args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(TVTS, "forward", terminated)
+    result = runner.invoke(app, ["run", preset(tmp_path), f"out={tmp_path / 'run'}", "workers=0", "threads=1"])
+    assert result.exit_code == 143, result.output
+    assert "stopped by SIGTERM" in result.output
+    assert load_state(tmp_path / "run/checkpoints" / LAST).step == 3
 
 
 def test_a_run_that_could_not_begin_may_be_begun_again(tmp_path: Path) -> None:

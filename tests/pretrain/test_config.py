@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain.config import compose, differences, from_yaml, to_yaml
@@ -132,6 +132,7 @@ def test_an_override_sets_what_it_names_and_nothing_else(path: list[str], value:
     assert set(values) == {"zz", path[0]}
 
 
+@settings(deadline=None, max_examples=25)  # a preset is read each time
 @given(st.integers(1, 10**6), st.floats(1e-8, 10.0), st.sampled_from(["constant", "cosine", "step"]))
 def test_what_is_written_is_read_back(steps: int, lr: float, schedule: str) -> None:
     config, _ = compose("scripted_motion_tiny", [f"steps={steps}", f"lr={lr!r}", f"optim.schedule={schedule}"])

@@ -21,7 +21,7 @@ def losses(run: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_two_gloo_processes_give_the_losses_of_one_with_the_whole_batch(tmp_path: Path, accumulate: int) -> None:
     begin(*tiny(tmp_path / "one", *SAME))
     places = (f"out={tmp_path / 'two/run'}", "workers=0", "log_every=1", "device=cpu")
