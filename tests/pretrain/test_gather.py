@@ -44,7 +44,7 @@ def step(network: nn.Module, rows: slice) -> tuple[StepLoss, dict[str, Tensor]]:
     part = Presentation(keep=shown.keep[rows])
     output = network(clips[rows], ids[rows], torch.ones_like(ids[rows]), SEGMENTS[rows], part)
     loss = step_loss(output, SEGMENTS[rows], inner.config.objective)
-    loss.total.backward()  # type: ignore[no-untyped-call]
+    loss.total.backward()
     return loss, {name: p.grad for name, p in inner.named_parameters() if p.grad is not None}
 
 
@@ -80,7 +80,7 @@ def found_by_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     multiprocessing.set_forkserver_preload(
         ["pretrain.model.tvts", "transformers.models.distilbert.modeling_distilbert"]
     )
-    start_processes(work, args=(str(folder),), nprocs=3, start_method="forkserver")  # type: ignore[no-untyped-call]
+    start_processes(work, args=(str(folder),), nprocs=3, start_method="forkserver")
     return folder
 
 

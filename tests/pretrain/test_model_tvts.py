@@ -165,7 +165,7 @@ def test_stop_gradient_keeps_the_sorting_loss_out_of_the_text_encoder(target: st
         model, batch = model_for(target=target, stop_gradient=stop), inputs()
         logits = run(model, batch).sort_logits
         assert logits is not None
-        logits.logsumexp(dim=-1).sum().backward()  # type: ignore[no-untyped-call]
+        logits.logsumexp(dim=-1).sum().backward()
         found = [parameter.grad for parameter in model.text_model.parameters()]
         gradients.append(sum(float(grad.abs().sum()) for grad in found if grad is not None))
     assert gradients[0] == 0
@@ -182,7 +182,7 @@ def test_every_trainable_parameter_gets_a_gradient_whatever_the_batch(objective:
     clips, ids, mask, segments = inputs()
     for real in (segments, torch.ones_like(segments)):
         model.zero_grad()
-        step_loss(run(model, (clips, ids, mask, real)), real, model.config.objective).total.backward()  # type: ignore[no-untyped-call]
+        step_loss(run(model, (clips, ids, mask, real)), real, model.config.objective).total.backward()
         without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
         assert without == []
 

@@ -188,7 +188,7 @@ def test_captions_take_no_part_in_sorting() -> None:
 def test_a_batch_of_captions_alone_still_reaches_the_sorter_with_a_zero_gradient() -> None:
     logits = torch.randn(2, 4, 4, requires_grad=True)
     result = step_loss(output(2, logits), torch.tensor([1, 1]), ObjectiveConfig())
-    result.total.backward()  # type: ignore[no-untyped-call]
+    result.total.backward()
     assert result.sort is not None
     assert float(result.sort) == 0
     assert float(result.sorted_samples) == 0

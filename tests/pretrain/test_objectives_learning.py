@@ -51,7 +51,7 @@ def train(objective: ObjectiveConfig, colours: Tensor, steps: int) -> tuple[floa
             model(clips, ids, mask, segments, model.present(len(clips), 6, generator)), segments, objective
         )
         optimiser.zero_grad()
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss.total.backward()
         optimiser.step()
     return float(loss.total.detach()), {name: float(value) for name, value in loss.metrics.items()}
 
@@ -103,7 +103,7 @@ def test_the_sorter_learns_an_order_that_only_the_video_tells(modelling: SortMod
         shown = said if order is None else said.gather(1, order)
         result = ordering.sorting(modelling, model(kinds[kind][:, None], texts[shown]), order)
         optimiser.zero_grad()
-        result.loss.mean().backward()  # type: ignore[no-untyped-call]
+        result.loss.mean().backward()
         optimiser.step()
     assert float(result.loss.detach().mean()) < 0.1
     assert float(result.accuracies["order_accuracy"].mean()) == 100
