@@ -107,10 +107,17 @@ def as_parquet(columns: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes
     import pyarrow as pa
     from pyarrow import parquet
 
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    table = pa.table({name: pa.array(_valid_text(values)) for name, values in columns.items()})
     buffer = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata(dict(metadata)), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _valid_text(values: Any) -> Any:
+    """`values`; names among them that are not UTF-8 on disk with escapes, as in the CSV."""
+    if not isinstance(next(iter(values), None), str):
+        return values
+    return [value.encode(errors="backslashreplace").decode() for value in values]
 
 
 def _write_parquet(result: Result, name: str, path: Path) -> Path:

@@ -150,7 +150,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises:
         ResultError: no permission, disk full, or any other reason the system gives.
     """
-    data = content.encode() if isinstance(content, str) else content
+    # Names on disk need not be UTF-8; in JSON the escape reads back as the same name.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
