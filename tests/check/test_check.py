@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from tvts_bench.check import CheckReport, Problem, check_dataset, write_csv
+from tvts_bench.check.journal import Journal
+from tvts_bench.check.probe import Finding
+from tvts_bench.check.problems import CheckError
 from tvts_bench.check.run import journal_path
 from tvts_bench.datasets.base import DatasetError
 from tvts_bench.datasets.loading import load_dataset
@@ -208,3 +211,21 @@ def test_csv_has_a_row_a_problem(tmp_path: Path) -> None:
         {"split": "val", "id": row.id, "path": "/x/caf\\udce9.mp4", "problem": "empty", "detail": "0 bytes"}
     ]
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckError, match=r"cannot write .*x.csv: .*another --out"):
+        write_csv([], tmp_path / "file" / "x.csv")
+    with pytest.raises(CheckError, match=r"cannot keep what the check finds in .*--cache DIR"):
+        Journal(tmp_path / "file" / "x.jsonl", fresh=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_under_the_journal_is_one_sentence(tmp_path: Path) -> None:
+    finding = Finding(path="a.mp4", size=1, mtime_ns=1, status="ok")
+    with Journal(tmp_path / "x.jsonl", fresh=False) as journal, Path("/dev/full").open("ab", buffering=0) as full:
+        journal._file, kept = full, journal._file
+        with pytest.raises(CheckError, match="No space left"):
+            journal.add(finding)
+        journal._file = kept

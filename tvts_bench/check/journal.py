@@ -1,13 +1,17 @@
 """What a check found so far: one JSON line a file, appended as it is done, so that nothing is read twice."""
 
+import errno
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tvts_bench.check.probe import Finding
+from tvts_bench.check.problems import CheckError
 
 
 class Journal:
@@ -19,13 +23,15 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            path.unlink(missing_ok=True)
-        self.known = _read(path)
-        self._file = path.open("ab")
-        if self._file.tell() and not path.read_bytes().endswith(b"\n"):
-            self._file.write(b"\n")
+        self.path = path
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                path.unlink(missing_ok=True)
+            self.known = _read(path)
+            self._file = path.open("ab", buffering=0)
+            if self._file.tell() and not path.read_bytes().endswith(b"\n"):
+                self._file.write(b"\n")
 
     def __enter__(self) -> Self:
         return self
@@ -45,9 +51,25 @@ class Journal:
         return known
 
     def add(self, finding: Finding) -> None:
-        """Write a finding down, at once."""
-        self._file.write(json.dumps(asdict(finding)).encode() + b"\n")
-        self._file.flush()
+        """Write a finding down, at once.
+
+        Raises:
+            CheckError: the disk is full, or refuses for another reason.
+        """
+        line = json.dumps(asdict(finding)).encode() + b"\n"
+        with self._writing():
+            if self._file.write(line) < len(line):  # what an almost full disk does
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CheckError(
+                f"cannot keep what the check finds in {self.path}: {error.strerror or error}; "
+                "choose another place with --cache DIR"
+            ) from error
 
 
 def _read(path: Path) -> Mapping[str, Finding]:

@@ -1,5 +1,6 @@
 """From what was found in the files to what is wrong with the data set; reads nothing."""
 
+import contextlib
 import csv
 import os
 import re
@@ -10,9 +11,14 @@ from pathlib import Path
 
 from tvts_bench.check.probe import Finding
 from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.errors import UserError
 
 KINDS = ("missing", "empty", "undecodable", "timed out", "crashed", "duplicate", "leak", "mislabelled")
 """`duplicate`: same content twice in a split. `leak`: the same video in two splits. The rest say what they mean."""
+
+
+class CheckError(UserError):
+    """A check that cannot keep or write what it finds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +121,14 @@ def _plain(name: str) -> str:
 
 
 def write_csv(problems: Sequence[Problem], path: Path) -> None:
-    """All problems with a header, also when there are none. The file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """All problems with a header, also when there are none. The file appears whole or not at all.
+
+    Raises:
+        CheckError: no permission, disk full, or any other reason the system gives.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Names on disk need not be UTF-8.
         with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file)
@@ -127,5 +137,10 @@ def write_csv(problems: Sequence[Problem], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        raise CheckError(
+            f"cannot write {path}: {error.strerror or error}; what was found is kept, so run again with another --out"
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
