@@ -43,6 +43,12 @@ class TestFolder:
         (folder / "walk/loop").symlink_to(folder / "walk")
         assert len(load_dataset("folder", folder).records("all")) == 4
 
+    def test_links_that_lead_in_a_circle_are_no_classes(self, folder: Path) -> None:
+        for link in ("walk/circle", "circle", "walk/circle.mp4"):
+            (folder / link).symlink_to(Path(link).name)
+        records = load_dataset("folder", folder).records("all")
+        assert [record.id for record in records if "circle" in record.id] == ["walk/circle.mp4"]  # listed as failed
+
     def test_video_without_a_class(self, folder: Path) -> None:
         make(folder, "stray.mp4")
         with pytest.raises(DatasetError, match=r"stray.mp4 lies beside the class folders"):

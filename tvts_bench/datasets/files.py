@@ -1,5 +1,6 @@
 """Where the videos and lists of a data set lie: folders are read once, not searched once a video."""
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,9 +48,19 @@ def walk_videos(root: Path) -> list[str]:
             relative = f"{folder}/{entry.name}" if folder else entry.name
             if is_video_name(entry.name):
                 found.append(relative)
-            elif entry.is_dir():
+            elif is_folder(entry):
                 pending.append(relative)
     return sorted(found)
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link that leads in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def scan(folder: Path) -> list[os.DirEntry[str]]:

@@ -52,9 +52,9 @@ def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
 
 def _split_folders(root: Path) -> dict[str, Path]:
     """The folder of each split: train, val and test where exactly such folders are there, else the root as `all`."""
-    folders = [Path(entry.path) for entry in files.scan(root) if entry.is_dir()]
+    folders = [Path(entry.path) for entry in files.scan(root) if files.is_folder(entry)]
     splits = {files.SPLIT_WORDS.get(folder.name.lower(), ""): folder for folder in folders}
-    holds_classes = all(any(entry.is_dir() for entry in files.scan(folder)) for folder in folders)
+    holds_classes = all(any(files.is_folder(entry) for entry in files.scan(folder)) for folder in folders)
     if not folders or "" in splits or len(splits) < len(folders) or not holds_classes:
         return {"all": root}
     return {split: splits[split] for split in ("train", "val", "test") if split in splits}
@@ -64,7 +64,7 @@ def _classes(folder: Path) -> dict[str, list[str]]:
     """Videos of each class folder in `folder`, relative to it; class folders without any are left out."""
     classes = {}
     for entry in files.scan(folder):
-        if entry.is_dir():
+        if files.is_folder(entry):
             videos = files.walk_videos(Path(entry.path))
             if videos:
                 classes[entry.name] = [f"{entry.name}/{video}" for video in videos]
