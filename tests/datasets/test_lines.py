@@ -84,6 +84,21 @@ def test_json_errors_have_line_and_column(tmp_path: Path) -> None:
         lines.read_json(path)
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '[{"id": ' + "1" * 5000 + "}]"], ids=["brackets", "digits"])
+def test_json_made_to_exhaust_the_parser_is_one_sentence(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(DatasetError, match=r"x.json holds JSON that no list of videos has"):
+        lines.read_json(path)
+
+
+def test_a_binary_file_is_no_list(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"a.mp4 0\na\0.mp4 1\n")
+    with pytest.raises(AnnotationError, match=r"x.csv, line 2: a zero byte"):
+        lines.read_lines(path)
+
+
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_line_of_a_json_entry(index: int, tmp_path: Path) -> None:
     path = tmp_path / "x.json"

@@ -28,12 +28,15 @@ def read_text(path: Path) -> str:
 
     Raises:
         DatasetError: the file cannot be opened.
-        AnnotationError: bytes that are not UTF-8, with their line.
+        AnnotationError: bytes that are not UTF-8 text, with their line.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror or error}") from error
+    if b"\0" in data:  # a video or an archive taken for a list, or UTF-16
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise AnnotationError(path, line, "a zero byte, which no text has; save the list as UTF-8 text")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -76,6 +79,8 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise AnnotationError(path, error.lineno, f"column {error.colno}: not JSON ({error.msg})") from error
+    except (RecursionError, ValueError) as error:  # brackets without end, a number of thousands of digits
+        raise DatasetError(f"{path} holds JSON that no list of videos has ({error})") from error
 
 
 def json_entry_line(path: Path, index: int) -> int:

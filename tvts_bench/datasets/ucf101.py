@@ -76,7 +76,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
     numbered: dict[int, str] = {}
     for line, text in lines.read_lines(path):
         number, _, name = text.partition(" ")
-        if not number.isdecimal() or not name.strip():
+        if not lines.is_index(number) or not name.strip():
             raise AnnotationError(path, line, f"expected `number class`, got {text!r}")
         if int(number) in numbered or name.strip() in numbered.values():
             raise AnnotationError(path, line, f"class {text!r} is listed twice")
