@@ -109,6 +109,10 @@ class _Search:
         if self.gallery_split is None:
             _require_pairs(labels, self.dataset.name, self.split)
         gallery = self.dataset.records(self.gallery_split or self.split)
+        if self.protocol.exclude_same_group and all(record.group is None for record in gallery):
+            raise EvaluationError(
+                f"{self.dataset.name} does not say which clips come from one source: leave out --exclude-same-group"
+            )
         _ks(self.protocol.ks, len(gallery) - (self.gallery_split is None))
 
     def measure(self, condition: FrameOrder) -> list[_Ranking]:
