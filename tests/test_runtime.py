@@ -17,6 +17,7 @@ from tvts_bench.runtime import CACHE_VARIABLE, Runtime, default_cache, silent
         ("world_size", 0, "world_size must be at least 1, got 0"),
         ("clip_timeout", 0, "clip_timeout must be positive, got 0"),
         ("clip_timeout", -2.5, "clip_timeout must be positive, got -2.5"),
+        ("clip_timeout", float("nan"), "clip_timeout must be positive, got nan"),
     ],
 )
 def test_nonsense_is_refused_with_the_value(field: str, value: float, sentence: str) -> None:

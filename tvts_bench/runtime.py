@@ -51,5 +51,5 @@ class Runtime:
         for name, least in (("workers", 0), ("batch_size", 1), ("world_size", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.clip_timeout <= 0:
+        if not self.clip_timeout > 0:  # so that nan is refused too
             raise UserError(f"clip_timeout must be positive, got {self.clip_timeout}")
