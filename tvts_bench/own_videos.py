@@ -140,6 +140,7 @@ def write_features(embedded: EmbeddedFiles, path: Path) -> None:
     """
     import json
 
+    require_known_suffix(path)
     features, provenance = embedded.features, json.dumps(canonical(embedded.provenance))
     if path.suffix == ".npz":
         buffer = io.BytesIO()
@@ -155,7 +156,19 @@ def write_features(embedded: EmbeddedFiles, path: Path) -> None:
         columns = {"id": features.ids, "embedding": list(features.values)}
         write_atomically(path, as_parquet(columns, {"tvts_bench": provenance}))
     else:
+        raise AssertionError(path)
+
+
+def require_known_suffix(path: Path) -> None:
+    """Refuse a file that features cannot be written to: to be asked before they are computed, too.
+
+    Raises:
+        OwnVideosError: the suffix is none of `SUFFIXES`, or there is a folder of that name.
+    """
+    if path.suffix not in SUFFIXES:
         raise OwnVideosError(f"cannot write features to {path}: the suffix must be one of {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise OwnVideosError(f"cannot write features to {path}: it is a folder; give the name of a file in it")
 
 
 def _is_folder(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """The commands as a user meets them: what they print, what they write, and how they end on bad input."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,10 @@ def test_clips_that_cannot_be_read_are_listed(run: Run, videos: Path) -> None:
         (("--root", "videos", "--backbone", "pixel"), "did you mean pixels"),
         (("--root", "videos", "--dataset", "folders"), "did you mean folder"),
         (("--root", "videos", "--ckpt", "gone.pth", "--backbone", "tvts"), "gone.pth"),
+        (("--root", "videos", "--exclude-same-group"), "leave out --exclude-same-group"),
+        (("--root", "videos", "--clip-timeout", "nan"), "clip_timeout"),
+        (("--root", "x" * 300), "File name too long"),
+        (("--root", "videos", "--ckpt", "x" * 300, "--backbone", "tvts"), "File name too long"),
         (("--root", "videos", "--out", "a_file/results"), "--out"),
         (("--root", "videos", "--cache", "a_file/cache"), "--cache"),
     ],
@@ -116,6 +121,29 @@ def test_bad_input_is_one_sentence(
     (tmp_path / "empty").mkdir()
     (tmp_path / "a_file").write_text("in the way")
     assert words in run.refused(*MEASURE, *arguments)
+
+
+@pytest.mark.parametrize("option", ["--seed", "--init-seed"])
+@pytest.mark.parametrize("value", ["-1", str(2**32)])
+def test_a_seed_that_no_generator_takes_is_refused_at_once(run: Run, videos: Path, option: str, value: str) -> None:
+    result = run(*MEASURE, "--root", str(videos), option, value)
+    assert result.exit_code == 2
+    assert f"'{option}'" in result.stderr
+    assert not Path("results").exists()
+
+
+def test_names_that_are_not_utf8_reach_every_file(run: Run, videos: Path, tmp_path: Path) -> None:
+    (videos / "red" / "0.mp4").rename(os.fsdecode(os.fsencode(videos) + b"/red/caf\xe9.mp4"))
+    Path(os.fsdecode(os.fsencode(videos) + b"/red/\xff.mp4")).touch()
+    result = run(*MEASURE, "--root", str(videos), "--out", "out", "--json")
+    assert result.exit_code == 0, result.output
+    (document,) = (tmp_path / "out").glob("*.json")
+    assert json.loads(document.read_text()) == json.loads(result.stdout)
+    assert "red/\udcff.mp4" in json.loads(result.stdout)["coverage"][0]["failed"]
+    assert r"red/caf\udce9.mp4" in set(pd.read_parquet(document.with_suffix(".neighbors.parquet"))["query"])
+    for suffix in ("parquet", "csv", "npz"):
+        embedded = run("embed", str(videos), *EMBED, "--out", f"features.{suffix}")
+        assert embedded.exit_code == 0, embedded.output
 
 
 def test_a_root_needs_the_name_of_its_data_set(run: Run, videos: Path) -> None:
@@ -161,6 +189,10 @@ def test_embed_refuses_what_it_cannot_do(run: Run, videos: Path, tmp_path: Path)
     (tmp_path / "nothing").mkdir()
     assert "no video in" in run.refused("embed", "nothing", *EMBED)
     assert ".xlsx" in run.refused("embed", str(videos), *EMBED, "--out", "features.xlsx")
+    (tmp_path / "folder.csv").mkdir()
+    before = sorted((tmp_path / "cache").rglob("*"))
+    assert "is a folder" in run.refused("embed", str(videos), *EMBED, "--out", "folder.csv")
+    assert sorted((tmp_path / "cache").rglob("*")) == before  # said before anything was computed
 
 
 def test_search_finds_the_nearest_and_not_the_query_itself(run: Run, videos: Path) -> None:

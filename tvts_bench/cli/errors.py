@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import logging
 import sys
 from collections.abc import Callable
@@ -16,7 +17,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 USER_ERROR, INTERRUPTED = 2, 130
-SYSTEM_SAYS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE}
+SYSTEM_SAYS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),  # names that cannot be a file's
+}
+"""What the operating system refuses because of the user's files and disks, and not because of a bug."""
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -30,6 +36,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         )
         for chatty in ("filelock", "asyncio", "matplotlib", "urllib3", "fsspec", "numcodecs"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run
         try:
             return command(*args, **kwargs)
         except UserError as error:

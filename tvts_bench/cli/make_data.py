@@ -34,7 +34,9 @@ def make_data(
     ] = None,
     size: Annotated[
         float | None,
-        typer.Option("--size", min=0.0, help="Clips in each labelled part, as a multiple of the usual number."),
+        typer.Option(
+            "--size", min=0.0, max=10_000.0, help="Clips in each labelled part, as a multiple of the usual number."
+        ),
     ] = None,
     narrated: Annotated[
         int | None,

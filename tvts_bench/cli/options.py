@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+MAX_SEED = 2**32 - 1  # what every random generator takes
 WEIGHTS, DATA, PROTOCOL, MACHINE, OUTPUT = "Backbone", "Data", "Protocol", "Machine", "Output"
 
 Checkpoint = Annotated[
@@ -27,7 +28,10 @@ BackboneName = Annotated[
     ),
 ]
 InitSeed = Annotated[
-    int, typer.Option("--init-seed", help="Seed of randomly initialised weights.", rich_help_panel=WEIGHTS)
+    int,
+    typer.Option(
+        "--init-seed", min=0, max=MAX_SEED, help="Seed of randomly initialised weights.", rich_help_panel=WEIGHTS
+    ),
 ]
 DatasetName = Annotated[
     str | None,

@@ -36,7 +36,16 @@ Sampling = Annotated[
         rich_help_panel=options.PROTOCOL,
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="First seed of random frames.", rich_help_panel=options.PROTOCOL)]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=options.MAX_SEED,
+        help="First seed of random frames.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
 Seeds = Annotated[
     int,
     typer.Option(
@@ -149,7 +158,7 @@ def _report(result: "Result", out: Path, as_json: bool) -> None:
 
     written = write_files(result, out)
     if as_json:
-        typer.echo(json.dumps(as_document(result), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(as_document(result), indent=2))  # ASCII: whatever the terminal's encoding
     else:
         stdout.print(f"Zero-shot retrieval on {result.run.dataset['name']}", style="italic", highlight=False)
         stdout.print(result_table(result))
