@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,11 @@ def embed_files(
     Raises:
         OwnVideosError: nothing can be read, or something cannot and `runtime.strict` is set.
     """
-    records = [VideoRecord(id=str(path), path=path, label=0) for path in video_files(paths)]
+    return _embed(video_files(paths), backbone, decoder, dtype, runtime)
+
+
+def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype, runtime: Runtime) -> EmbeddedFiles:
+    records = [VideoRecord(id=str(path), path=path, label=0) for path in files]
     features = _extract(records, backbone, decoder, dtype, runtime)
     if features.failed and (runtime.strict or not features.ids):
         first, reason = next(iter(features.failed.items()))
@@ -115,7 +120,10 @@ def most_similar(
         raise OwnVideosError(f"{folder} is not a folder")
     if _is_folder(query):
         raise OwnVideosError(f"the query {query} is a folder; give one video")
-    gallery = embed_files([folder], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
+    unique: dict[str, Path] = {}  # a file under several names is one hit, the first by name
+    for path in video_files([folder]):
+        unique.setdefault(os.path.realpath(path), path)
+    gallery = _embed(unique.values(), backbone, decoder, dtype, runtime).features
     asked = embed_files([query], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
     resolved = [str(Path(item).resolve()) for item in gallery.ids]
     found = nearest(

@@ -206,6 +206,15 @@ def test_search_finds_the_nearest_and_not_the_query_itself(run: Run, videos: Pat
     assert "cosine" in table.stdout
 
 
+def test_search_finds_a_file_of_several_names_once(run: Run, videos: Path) -> None:
+    (videos / "red" / "again.mp4").symlink_to("1.mp4")
+    (videos / "red" / "circle.mp4").symlink_to("circle.mp4")
+    result = run("search", str(videos / "red" / "0.mp4"), str(videos), *EMBED, "--k", "7", "--json")
+    assert result.exit_code == 0, result.output
+    names = {hit["path"].removeprefix(str(videos)) for hit in json.loads(result.stdout)}
+    assert names == {f"/blue/{i}.mp4" for i in range(4)} | {"/red/1.mp4", "/red/2.mp4", "/red/3.mp4"}
+
+
 def test_search_with_a_query_from_elsewhere(run: Run, videos: Path, tmp_path: Path) -> None:
     query = write_plain_video(tmp_path / "query.mp4", (0, 0, 230))
     result = run("search", str(query), str(videos), *EMBED, "--k", "1", "--json")

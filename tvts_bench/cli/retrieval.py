@@ -166,5 +166,5 @@ def _report(result: "Result", out: Path, as_json: bool) -> None:
             stdout.print(controls)
         for line in facts(result):
             stdout.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
-    stderr.print(failures(result), end="")
+    stderr.print(failures(result), end="", soft_wrap=True)
     stderr.print(f"written: {written.saved.json} (and .csv, .md, .neighbors.parquet)", highlight=False, soft_wrap=True)
