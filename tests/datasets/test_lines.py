@@ -63,7 +63,7 @@ def test_split_by_hand(text: str, expected: tuple[str, str] | None) -> None:
 
 
 @settings(deadline=None)
-@given(rows=st.lists(names, min_size=1, max_size=5), end=st.sampled_from(["\n", "\r\n"]))
+@given(rows=st.lists(names, min_size=1, max_size=5), end=st.sampled_from(["\n", "\r\n", "\r"]))
 def test_lines_keep_their_text_and_number(rows: list[str], end: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "rows.txt"
     path.write_bytes(end.join(["", *rows, ""]).encode("utf-8-sig"))

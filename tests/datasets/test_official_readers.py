@@ -58,6 +58,8 @@ class TestSSV2:
             ('[\n{"id":"1","template":"Openin [something]"}]', "line 2: no class 'Openin something' .*did you mean"),
             ('[\n{"id":"1"},\n7]', "line 2: expected an object with an id and a template"),
             ('[{"id":"1","template":"Closing something"},\n7]', "line 2: expected an object"),
+            ('[{"id":"1\\ud800","template":"Closing something"}]', "line 1: expected an object"),
+            ('[{"id":"1\\u0000","template":"Closing something"}]', "line 1: expected an object"),
             ('{"id":"1"}', "line 1: expected an array"),
             ("[", "line 1: column 2: not JSON"),
             ("[]", "lists no video"),

@@ -91,6 +91,7 @@ class TestList:
             ("videos/b.mp4 -1\n", "line 1: label -1 is out of range"),
             ("videos/b.mp4 1700000000\n", "a name|0 to|numbers"),
             ("videos/b.mp4 123456789\n", "has the label 123456789"),
+            ("videos/b.mp4 0\nc.mp4 300 1\n", "line 2: two numbers behind the path, '300 1'; leave out the number of"),
             ("path,label\n", "lists no video"),
             ("\n\n", "lists no video"),
             ("videos/b.mp4 0\nvideos/b.mp4 1\n", "lists 'videos/b.mp4' more than once"),
@@ -103,6 +104,10 @@ class TestList:
             (listed / "val.csv").write_text(f"c.mp4 1\n{text}")
         with pytest.raises(DatasetError, match=message):
             load_dataset("list", listed).records("val")
+
+    def test_a_name_too_long_for_the_disk_is_one_missing_clip(self, listed: Path) -> None:
+        (listed / "val.csv").write_text(f"{'x' * 5000}.mp4 0\nvideos/b.mp4 1\n")
+        assert load_dataset("list", listed).coverage("val").present == 1
 
     def test_label_beyond_the_class_names(self, listed: Path) -> None:
         (listed / "classes.txt").write_text("walk\n")

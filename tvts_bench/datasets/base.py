@@ -1,6 +1,7 @@
 """The types every data set shares: a record, a data set, what is known of the official one."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -129,5 +130,5 @@ class Dataset:
     def coverage(self, split: str) -> Coverage:
         """How many of the split's files exist (one `stat` each)."""
         records = self.records(split)
-        present = sum(record.path.is_file() for record in records)
+        present = sum(os.path.isfile(record.path) for record in records)  # noqa: PTH113 - False for too long a name
         return Coverage(listed=len(records), present=present, official=self.info.official_sizes.get(split, ()))

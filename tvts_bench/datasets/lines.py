@@ -48,7 +48,8 @@ def read_text(path: Path) -> str:
 def read_lines(path: Path) -> list[tuple[int, str]]:
     """(line number from 1, text without surrounding white space) of every line that is not blank."""
     # Not str.splitlines: it also splits at characters such as U+2028 that may stand inside a file name.
-    stripped = ((number, line.strip()) for number, line in enumerate(read_text(path).split("\n"), start=1))
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")  # Windows, and Macs of old
+    stripped = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
     return [(number, line) for number, line in stripped if line]
 
 

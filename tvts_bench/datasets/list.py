@@ -1,5 +1,7 @@
 """Anyone's own videos, listed with their labels: `path label` lines as VideoMAE and PySlowFast read them."""
 
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +38,7 @@ NAME_FILES = ("classes.txt", "class_names.txt", "label_map.txt")
 HEADER_PATHS = frozenset({"path", "video", "video_path", "filename", "file", "name"})
 HEADER_LABELS = frozenset({"label", "class", "category", "target", "label_id"})
 MOST_CLASSES = 100_000  # a larger number is no class but an id or a time
+TWO_NUMBERS = re.compile(r"[0-9]+[\s,]+[0-9]+")  # `path frames label`, as lists of extracted frames have it
 PREFERRED = ("val", "test", "train", "all")  # the default split is the first of these that is there
 
 
@@ -82,6 +85,11 @@ def _rows(path: Path) -> list[Row]:
         del rows[0]
     if not rows:
         raise DatasetError(f"{path} lists no video")
+    for row in rows:
+        if TWO_NUMBERS.fullmatch(row.label):
+            raise AnnotationError(
+                path, row.line, f"two numbers behind the path, {row.label!r}; leave out the number of frames"
+            )
     return rows
 
 
@@ -114,7 +122,7 @@ def _read(path: Path, rows: Sequence[Row], names: Sequence[str], root: Path) -> 
         )
         records.append(VideoRecord(id=row.path, path=root / row.path, label=label))
     # Stops at the first file that is there, so a complete list costs one look.
-    if not any(record.path.exists() for record in records):
+    if not any(os.path.exists(record.path) for record in records):  # noqa: PTH110 - False for names too long to exist
         raise SplitUnavailableError(
             f"none of the {len(records):,} videos listed in {path} exists; "
             f"paths are taken as absolute or below {root}, the first is {records[0].path}"

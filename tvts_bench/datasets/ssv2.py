@@ -137,6 +137,8 @@ def _template(item: Any) -> str | None:
     """The class an entry names, brackets removed; None for anything that is no entry."""
     if not isinstance(item, dict) or not isinstance(item.get("template"), str) or not item.get("id"):
         return None
+    if not str(item["id"]).isprintable():  # half a surrogate or a zero byte, which no file name can hold
+        return None
     return re.sub(r"[\[\]]", "", item["template"])
 
 
