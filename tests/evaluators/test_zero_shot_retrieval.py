@@ -1,20 +1,25 @@
 """Retrieval from files to metrics, on videos of plain colours whose neighbours are known by eye."""
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import numpy as np
 import pytest
+from torch import Tensor
 
-from tests.plain_videos import write_plain_video
+from tests.plain_videos import write_frames, write_plain_video
 from tvts_bench import evaluate, load_backbone
+from tvts_bench.backbones.base import Backbone, WeightSource
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.evaluators.base import EvaluationError
-from tvts_bench.evaluators.zero_shot_retrieval import CONTROLS, ZeroShotRetrieval
+from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
 from tvts_bench.results import Result
 from tvts_bench.runtime import Runtime
+from tvts_bench.video.spec import ClipSpec
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
 FP32 = ZeroShotRetrieval(decoder="pyav")
@@ -86,6 +91,7 @@ def test_neighbours_of_the_same_source_can_be_excluded(colours: tuple[VideoRecor
     assert first["red0"] == "red2"  # not red1, of the same source
     assert first["red2"] in ("red0", "red1")
     assert result.metric("R@1").chance == pytest.approx(100 * np.mean([1 / 7, 1 / 7, 2 / 8]))
+    assert any("own group" in note for note in result.notes)
 
 
 def test_one_split_can_query_another(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
@@ -95,6 +101,23 @@ def test_one_split_can_query_another(colours: tuple[VideoRecord, ...], runtime: 
     assert result.metric("R@1").value == 100
     assert result.metric("R@1").chance == pytest.approx(100 * 2 / 6)
     assert [(item.split, item.used) for item in result.coverage] == [("test", 3), ("train", 6)]
+    assert sum(result.provenance["decoders"].values()) == 9  # the clips of both splits
+
+
+def test_a_query_that_is_also_in_the_gallery_does_not_count_itself(
+    colours: tuple[VideoRecord, ...], runtime: Runtime
+) -> None:
+    data = dataset({"test": colours[:1], "train": colours})
+    result = evaluate(load_backbone("pixels"), data, replace(FP32, gallery_split="train", ks=(1,)), runtime)
+    assert result.metric("R@1").chance == pytest.approx(100 * 2 / 8)
+    assert result.metric("mAP@R").value == 100
+
+
+def test_groups_that_are_not_there_cannot_be_excluded(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    without = [replace(record, group=None) for record in colours]
+    with pytest.raises(EvaluationError, match="colours test does not say which clips are of one group"):
+        measure(without, replace(FP32, exclude_same_group=True), runtime)
+    assert not runtime.cache.exists()
 
 
 def test_unreadable_clips_are_counted_and_never_replaced(
@@ -139,12 +162,67 @@ def test_k_larger_than_the_gallery_is_refused_before_anything_is_decoded(
     assert not runtime.cache.exists()
 
 
-def test_pixels_averaged_over_time_do_not_notice_that_it_is_gone(
-    colours: tuple[VideoRecord, ...], runtime: Runtime
-) -> None:
-    result = measure(colours, replace(FP32, ks=(1,), controls=CONTROLS), runtime)
-    for condition in CONTROLS:
-        assert result.metric("R@1", condition).value == result.metric("R@1").value
+class FirstFrame(Backbone):
+    """The mean colour of a clip's first frame, so what is first decides."""
+
+    family, variant, embed_dim = "first", "frame", 3
+    clip_spec = ClipSpec(num_frames=4, short_side=32, crop=32, mean=(0.5, 0.5, 0.5))
+    weights = WeightSource(name="no weights", sha256="1" * 64)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return clips[:, :, 0].mean(dim=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def turning(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoRecord, ...]:
+    """Three clips that turn from red to green and three from red to blue: the end tells the class, the start does not.
+
+    The reds come in three shades, one of each class, so that by their first frames a clip's nearest is of the other.
+    """
+    root = tmp_path_factory.mktemp("turning")
+    records = []
+    for label, end in enumerate(((20, 220, 20), (20, 20, 220))):
+        for shade in range(3):
+            path = root / f"{label}{shade}.mp4"
+            write_frames(path, [*[(250, 80 * shade, 80 * shade)] * 16, *[end] * 16])
+            records.append(VideoRecord(id=path.name, path=path, label=label))
+    return tuple(records)
+
+
+def test_controls_take_time_away_from_the_clips(turning: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    protocol = replace(FP32, ks=(1,), controls=("reversed", "single"))
+    result = evaluate(FirstFrame(), dataset({"test": turning}), protocol, runtime)
+    assert result.metric("R@1").value == 0
+    assert result.metric("R@1", "reversed").value == 100
+    assert result.metric("R@1", "single").value == 100  # the frame in the middle, the first of the other colour
+
+
+class FlakyPath(PosixPath):
+    """A file that can be read, but not for ever."""
+
+    looks = 0
+    most = 0  # how often it can be looked at
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        type(self).looks += 1
+        if type(self).looks > type(self).most:
+            raise OSError(errno.EIO, "the disk is gone")
+        return os.stat(os.fspath(self), follow_symlinks=follow_symlinks)  # noqa: PTH116 - what Path.stat does
+
+
+def test_a_clip_lost_under_one_seed_is_left_out_of_all(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    clip = replace(load_backbone("pixels").clip_spec, position="random")
+    protocol = replace(FP32, ks=(1,), clip=clip, seeds=(0, 1))
+    flaky = replace(colours[0], path=FlakyPath(colours[0].path))
+    FlakyPath.most = 10**6
+    measure((flaky, *colours[1:]), replace(protocol, seeds=(0,)), replace(runtime, cache=runtime.cache / "counted"))
+    FlakyPath.looks, FlakyPath.most = 0, FlakyPath.looks  # enough for the first seed, not for the second
+    result = measure((flaky, *colours[1:]), protocol, runtime)
+    assert set(result.coverage[0].failed) == {"red0"}
+    assert result.coverage[0].used == 8
+    assert len(result.metric("R@1").per_seed) == 2
+    assert "red0" not in result.tables["neighbors"]["query"]
+    assert "red0" not in result.tables["neighbors"]["neighbor"]
 
 
 def test_several_seeds_give_one_value_each(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
@@ -154,12 +232,16 @@ def test_several_seeds_give_one_value_each(colours: tuple[VideoRecord, ...], run
     assert sorted(set(result.tables["neighbors"]["seed"])) == [0, 1, 2]
 
 
-def test_a_second_run_decodes_nothing_and_says_the_same(
-    colours: tuple[VideoRecord, ...], runtime: Runtime, tmp_path: Path
-) -> None:
-    first = measure(colours, FP32, runtime)
-    moved = [replace(record, path=record.path) for record in colours]
-    second = measure(moved, FP32, runtime)
+def test_a_second_run_decodes_nothing_and_says_the_same(runtime: Runtime, tmp_path: Path) -> None:
+    paths = [write_plain_video(tmp_path / f"{shade}.mp4", (shade, 0, 0)) for shade in (50, 100, 200)]
+    records = [VideoRecord(id=path.name, path=path, label=0) for path in paths]
+    first = measure(records, FP32, runtime)
+    for path in paths:  # what nothing could be decoded from, in files that look the same from outside
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    second = measure(records, FP32, runtime)
+    assert second.coverage[0].complete
     assert second.metrics == first.metrics
     assert second.run.key == first.run.key
 
@@ -168,6 +250,26 @@ def test_the_run_key_names_what_was_left_to_defaults(colours: tuple[VideoRecord,
     by_default = measure(colours, FP32, runtime)
     spelled_out = replace(FP32, split="test", clip=load_backbone("pixels").clip_spec)
     assert measure(colours, spelled_out, runtime).run.key == by_default.run.key
+    assert by_default.run.evaluator["seeds"] == [0]
+
+
+def test_the_order_in_which_ks_are_asked_for_is_no_part_of_the_run(
+    colours: tuple[VideoRecord, ...], runtime: Runtime
+) -> None:
+    keys = {measure(colours, replace(FP32, ks=ks), runtime).run.key for ks in ((1, 5), (5, 1), (5, 1, 1))}
+    assert len(keys) == 1
+
+
+def test_the_seed_of_the_clip_is_the_seed_that_is_measured(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    clip = replace(load_backbone("pixels").clip_spec, position="random", seed=7)
+    result = measure(colours, replace(FP32, clip=clip), runtime)
+    assert (result.run.evaluator["seeds"], result.run.evaluator["clip"]["seed"]) == ([7], 7)
+    assert measure(colours, replace(FP32, clip=replace(clip, seed=0), seeds=(7,)), runtime).run.key == result.run.key
+
+
+def test_fixed_frames_have_no_seeds_to_vary(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    with pytest.raises(EvaluationError, match="2 seeds repeat random frames"):
+        measure(colours, replace(FP32, seeds=(0, 1)), runtime)
 
 
 def test_nonsense_is_refused_with_its_value() -> None:
@@ -175,5 +277,9 @@ def test_nonsense_is_refused_with_its_value() -> None:
         replace(FP32, ks=(0,))
     with pytest.raises(EvaluationError, match="seed"):
         replace(FP32, seeds=())
+    with pytest.raises(EvaluationError, match=r"\[3, 3\]"):
+        replace(FP32, seeds=(3, 3))
+    with pytest.raises(EvaluationError, match="'reversed'"):
+        replace(FP32, clip=ClipSpec(frame_order="reversed"))
     with pytest.raises(EvaluationError, match="'val'"):
         replace(FP32, split="val", gallery_split="val")

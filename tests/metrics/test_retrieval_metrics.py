@@ -102,14 +102,15 @@ def test_chance_agrees_with_trying_every_draw(gallery: list[int], k: int) -> Non
         others = [other == label for position, other in enumerate(gallery) if position != query]
         draws = list(combinations(others, min(k, len(others))))
         expected.append(sum(any(draw) for draw in draws) / len(draws))
-    assert chance_recall(gallery, gallery, (k,), same_set=True)[k] == pytest.approx(100 * np.mean(expected))
+    relevant = num_relevant(gallery, gallery, same_set=True)
+    candidates = num_candidates(gallery, gallery, same_set=True)
+    assert chance_recall(relevant, candidates, (k,))[k] == pytest.approx(100 * np.mean(expected))
 
 
-def test_chance_with_groups_and_between_sets_by_hand() -> None:
-    # Each query may find 2 of 3 items, one of them relevant when its own group (the other relevant one) is out.
-    chance = chance_recall([0], [0, 0, 1], (1, 2), same_set=False, query_groups=["g"], gallery_groups=["g", "h", "h"])
-    assert chance == pytest.approx({1: 50, 2: 100})
-    assert chance_recall([0, 1], [0, 0, 1, 1], (1, 2), same_set=False) == pytest.approx({1: 50, 2: 100 * 5 / 6})
+def test_chance_by_hand() -> None:
+    assert chance_recall(np.array([1]), np.array([2]), (1, 2)) == pytest.approx({1: 50, 2: 100})
+    assert chance_recall(np.array([2, 2]), np.array([4, 4]), (1, 2)) == pytest.approx({1: 50, 2: 100 * 5 / 6})
+    assert chance_recall(np.array([0, 1]), np.array([3, 1]), (1, 5)) == pytest.approx({1: 50, 5: 50})
 
 
 def test_chance_is_what_random_rankings_reach() -> None:
@@ -120,5 +121,6 @@ def test_chance_is_what_random_rankings_reach() -> None:
     for query in np.repeat(np.arange(30), 400):
         order = rng.permutation(30)
         neighbors.append(order[order != query][:5])
-    chance = chance_recall(gallery, gallery, (1, 5), same_set=True)
+    relevant = num_relevant(gallery, gallery, same_set=True)
+    chance = chance_recall(relevant, num_candidates(gallery, gallery, same_set=True), (1, 5))
     assert recall_at_k(neighbors, queries, gallery, ks=(1, 5)) == pytest.approx(chance, abs=1.5)

@@ -133,7 +133,7 @@ def retrieval(
 
     local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
-    changes = setup.ClipChanges(sampling=sampling, frames=frames, stride=stride, views=views, seed=seed, seeds=seeds)
+    changes = setup.ClipChanges(sampling=sampling, frames=frames, stride=stride, views=views, seed=seed)
     data = setup.make_dataset(dataset, root, annotations, fold, cache)
     protocol = ZeroShotRetrieval(
         split=split,

@@ -79,7 +79,6 @@ class ClipChanges:
     stride: int | None
     views: str | None
     seed: int
-    seeds: int
 
     def applied_to(self, clip: ClipSpec) -> ClipSpec:
         """The clip to measure with.
@@ -100,10 +99,6 @@ class ClipChanges:
         if self.stride is not None:
             changes["stride"] = self.stride
         changed = replace(clip, **changes)
-        if self.seeds > 1 and changed.position != "random":
-            raise UserError(
-                f"--seeds {self.seeds} repeats random frames, but the frames are fixed: add --sampling random"
-            )
         if self.stride is not None and changed.sampling != "dense":
             raise UserError(f"--stride {self.stride} is the distance of dense frames: add --sampling dense")
         return changed

@@ -4,6 +4,7 @@ Two settings. *Leave-one-out*, the paper's: every clip of one split queries all 
 UCF-101 and HMDB-51 papers do: the clips of one split query those of another (test against train).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -14,11 +15,11 @@ import numpy.typing as npt
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.evaluators.base import EvaluationError, Outcome
+from tvts_bench.evaluators.split_features import SplitFeatures, extract_split
 from tvts_bench.features.base import Dtype, Features
-from tvts_bench.features.extraction import extract
 from tvts_bench.metrics.bootstrap import bootstrap_interval
-from tvts_bench.metrics.measured import FORWARD, Metric, SplitCoverage, failure_line
-from tvts_bench.metrics.retrieval import any_hits, average_precision_at_r, chance_recall, num_relevant
+from tvts_bench.metrics.measured import FORWARD, Metric
+from tvts_bench.metrics.retrieval import any_hits, average_precision_at_r, chance_recall, num_candidates, num_relevant
 from tvts_bench.neighbors import Embedded, Neighbors, nearest
 from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec, FrameOrder
@@ -39,8 +40,8 @@ class ZeroShotRetrieval:
     gallery_split: str | None = None  # None: leave-one-out
     ks: tuple[int, ...] | None = None  # None: 1, 5 and 10, as far as the gallery allows
     exclude_same_group: bool = False  # neighbours cut from the query's own source do not count
-    clip: ClipSpec | None = None  # None: the backbone's own
-    seeds: tuple[int, ...] = (0,)  # of random frames; several give mean and spread
+    clip: ClipSpec | None = None  # None: the backbone's own. Its frames in order: other orders are `controls`
+    seeds: tuple[int, ...] | None = None  # of random frames; several give mean and spread. None: the clip's own
     controls: tuple[FrameOrder, ...] = ()  # also measured on clips whose time was taken away
     decoder: str = "decord"
     dtype: Dtype = "fp32"
@@ -48,36 +49,58 @@ class ZeroShotRetrieval:
     def __post_init__(self) -> None:
         if self.ks is not None and (not self.ks or min(self.ks) < 1):
             raise EvaluationError(f"every --k must be at least 1, got {list(self.ks)}")
-        if not self.seeds:
-            raise EvaluationError("at least one seed is needed")
+        if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
+            raise EvaluationError(f"seeds must be one or more different numbers, got {list(self.seeds)}")
+        if self.clip is not None and self.clip.frame_order != FORWARD:
+            raise EvaluationError(f"clips in the order {self.clip.frame_order!r} are a control: name it in `controls`")
         if self.gallery_split is not None and self.gallery_split == self.split:
             raise EvaluationError(
                 f"queries and gallery are both {self.split!r}; leave out --gallery-split to search a split in itself"
             )
 
     def resolve(self, backbone: Backbone, dataset: Dataset) -> Self:
-        """With the data set's usual split and the backbone's own clip where none was given."""
-        return replace(self, split=self.split or dataset.info.default_split, clip=self.clip or backbone.clip_spec)
+        """With the data set's usual split and the backbone's own clip where none was given, K in order.
+
+        Raises:
+            EvaluationError: several seeds for frames that no seed changes.
+        """
+        clip = self.clip or backbone.clip_spec
+        seeds = self.seeds or (clip.seed,)
+        if len(seeds) > 1 and clip.position != "random":
+            raise EvaluationError(
+                f"{len(seeds)} seeds repeat random frames, but the frames are fixed: add --sampling random"
+            )
+        return replace(
+            self,
+            split=self.split or dataset.info.default_split,
+            ks=self.ks and tuple(sorted(set(self.ks))),
+            clip=replace(clip, seed=seeds[0]),
+            seeds=seeds,
+        )
 
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
         """Features, neighbours, metrics.
 
         Raises:
-            EvaluationError: no class has two clips, or a clip cannot be read and `runtime.strict` is set.
+            EvaluationError: no class has two clips, groups are asked for and missing, or a clip cannot be read and
+                `runtime.strict` is set.
             NeighborError: K is larger than the gallery.
         """
         search = _Search(self.resolve(backbone, dataset), backbone, dataset, runtime)
         search.refuse_impossible()
-        conditions: tuple[FrameOrder, ...] = (FORWARD, *self.controls)
-        measured = {condition: search.measure(condition) for condition in conditions}
+        extracted = search.extract()
+        measured = {condition: search.measure(condition, extracted) for condition in search.conditions}
         metrics = tuple(metric for per_seed in measured.values() for metric in _summarise(per_seed))
         forward = measured[FORWARD]
+        notes = [note for ranking in forward for note in ranking.notes]
+        if self.exclude_same_group:
+            notes.insert(0, "neighbours of the query's own group are excluded")
         return Outcome(
             metrics=metrics,
-            coverage=tuple(search.coverage.values()),
-            decoders=search.decoders,
+            coverage=tuple(found.coverage for found in extracted),
+            decoders=sum((found.decoders for found in extracted), Counter()),
             tables={"neighbors": _stacked([ranking.table for ranking in forward])},
-            notes=tuple(dict.fromkeys(note for ranking in forward for note in ranking.notes)),
+            notes=tuple(dict.fromkeys(notes)),
         )
 
 
@@ -93,78 +116,66 @@ class _Ranking:
 
 
 class _Search:
-    """Runs the searches of one evaluation and remembers what they covered."""
+    """The searches of one evaluation: one a condition and seed, all of them over the same clips."""
 
     def __init__(self, protocol: ZeroShotRetrieval, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> None:
         assert protocol.split is not None
         assert protocol.clip is not None
+        assert protocol.seeds is not None
         self.protocol, self.backbone, self.dataset, self.runtime = protocol, backbone, dataset, runtime
-        self.split, self.gallery_split, self.clip = protocol.split, protocol.gallery_split, protocol.clip
-        self.coverage: dict[str, SplitCoverage] = {}
-        self.decoders: dict[str, int] = {}
+        self.split, self.gallery_split = protocol.split, protocol.gallery_split
+        self.clip, self.seeds = protocol.clip, protocol.seeds
+        self.splits = (self.split,) if self.gallery_split is None else (self.split, self.gallery_split)
+        self.conditions: tuple[FrameOrder, ...] = (FORWARD, *protocol.controls)
 
     def refuse_impossible(self) -> None:
         """What the lists alone show to be impossible is said before hours of decoding."""
         labels = np.array([record.label for record in self.dataset.records(self.split)])
         if self.gallery_split is None:
             _require_pairs(labels, self.dataset.name, self.split)
-        gallery = self.dataset.records(self.gallery_split or self.split)
-        if self.protocol.exclude_same_group and all(record.group is None for record in gallery):
-            raise EvaluationError(
-                f"{self.dataset.name} does not say which clips come from one source: leave out --exclude-same-group"
-            )
+        if self.protocol.exclude_same_group:
+            for split in self.splits:
+                if all(record.group is None for record in self.dataset.records(split)):
+                    raise EvaluationError(
+                        f"{self.dataset.name} {split} does not say which clips are of one group:"
+                        " leave out --exclude-same-group"
+                    )
+        gallery = self.dataset.records(self.splits[-1])
         _ks(self.protocol.ks, len(gallery) - (self.gallery_split is None))
 
-    def measure(self, condition: FrameOrder) -> list[_Ranking]:
-        """One ranking a seed."""
-        return [self._rank(condition, seed) for seed in self.protocol.seeds]
+    def clip_of(self, condition: FrameOrder, seed: int) -> ClipSpec:
+        """The clip of one search."""
+        return replace(self.clip, seed=seed, frame_order=condition)
 
-    def _features(self, split: str, clip: ClipSpec) -> Features:
-        records, fingerprint = self.dataset.records(split), self.dataset.fingerprint(split)
-        found = extract(
-            self.backbone,
-            records,
-            fingerprint,
-            clip=clip,
-            decoder=self.protocol.decoder,
-            dtype=self.protocol.dtype,
-            runtime=self.runtime,
-        )
-        if found.failed and (self.runtime.strict or not found.ids):
-            first, reason = next(iter(found.failed.items()))
-            way_out = "; without --strict they are left out and counted" if found.ids else ""
-            raise EvaluationError(
-                f"{len(found.failed)} of {len(records)} clips of {split} cannot be measured, the first:"
-                f" {failure_line(first, reason)}{way_out}"
+    def extract(self) -> tuple[SplitFeatures, ...]:
+        """The features for all searches, of each split."""
+        clips = [self.clip_of(condition, seed) for condition in self.conditions for seed in self.seeds]
+        protocol, runtime = self.protocol, self.runtime
+        return tuple(
+            extract_split(
+                self.backbone,
+                self.dataset,
+                split,
+                clips,
+                decoder=protocol.decoder,
+                dtype=protocol.dtype,
+                runtime=runtime,
             )
-        self.coverage[split] = SplitCoverage(
-            split=split,
-            fingerprint=fingerprint,
-            listed=len(records),
-            used=len(found.ids),
-            failed=dict(found.failed),
-            official=tuple(self.dataset.info.official_sizes.get(split, ())),
+            for split in self.splits
         )
-        for decoder, count in found.decoders.items():
-            self.decoders[decoder] = max(count, self.decoders.get(decoder, 0))
-        return found
 
-    def _rank(self, condition: FrameOrder, seed: int) -> _Ranking:
-        clip = replace(self.clip, seed=seed, frame_order=condition)
-        queries = self._features(self.split, clip)
-        gallery = self._features(self.gallery_split, clip) if self.gallery_split else queries
-        same_set = self.gallery_split is None
-        if same_set:
+    def measure(self, condition: FrameOrder, extracted: Sequence[SplitFeatures]) -> list[_Ranking]:
+        """One ranking a seed."""
+        return [self._rank(condition, seed, extracted) for seed in self.seeds]
+
+    def _rank(self, condition: FrameOrder, seed: int, extracted: Sequence[SplitFeatures]) -> _Ranking:
+        clip = self.clip_of(condition, seed)
+        queries = extracted[0].under(clip)
+        gallery = queries if self.gallery_split is None else extracted[1].under(clip)
+        if self.gallery_split is None:
             _require_pairs(queries.labels, self.dataset.name, self.split)
-        ks = _ks(self.protocol.ks, len(gallery.ids) - same_set)
-        groups = gallery.groups if self.protocol.exclude_same_group else None
-        relevant = num_relevant(
-            queries.labels,
-            gallery.labels,
-            same_set=same_set,
-            query_groups=queries.groups if groups else None,
-            gallery_groups=groups,
-        )
+        relevant, candidates = self._counts(queries, gallery)
+        ks = _ks(self.protocol.ks, int(candidates.max(initial=0)))
         depth, notes = _depth(ks, relevant)
         found = nearest(
             _embedded(queries),
@@ -177,14 +188,6 @@ class _Search:
         scores = {f"R@{k}": hits[k].astype(np.float64) for k in ks}
         if 0 < relevant.max() <= depth:
             scores["mAP@R"] = average_precision_at_r(found.indices, queries.labels, gallery.labels, relevant)
-        chance = chance_recall(
-            queries.labels,
-            gallery.labels,
-            ks,
-            same_set=same_set,
-            query_groups=queries.groups if groups else None,
-            gallery_groups=groups,
-        )
         lonely = int((relevant == 0).sum())
         if lonely:
             notes = (*notes, f"{lonely} queries have no clip of their class to find: they count as misses")
@@ -193,9 +196,20 @@ class _Search:
         return _Ranking(
             condition=condition,
             scores=scores,
-            chance={f"R@{k}": value for k, value in chance.items()},
+            chance={f"R@{k}": value for k, value in chance_recall(relevant, candidates, ks).items()},
             table=_neighbor_table(queries, gallery, found, max(ks), seed),
             notes=notes,
+        )
+
+    def _counts(self, queries: Features, gallery: Features) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """How many clips of its own class, and how many of any, each query may find, [Q] each."""
+        in_gallery = frozenset(gallery.ids)
+        removed: dict[str, Any] = {"same_set": np.array([name in in_gallery for name in queries.ids], dtype=np.bool_)}
+        if self.protocol.exclude_same_group:
+            removed |= {"query_groups": queries.groups, "gallery_groups": gallery.groups}
+        return (
+            num_relevant(queries.labels, gallery.labels, **removed),
+            num_candidates(queries.labels, gallery.labels, **removed),
         )
 
 

@@ -1,7 +1,7 @@
 """The types of features: what they are, what can change them, and why a clip has none."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -37,6 +37,19 @@ class Features:
     decoders: Mapping[str, int]  # decoder and version -> clips it read
     reused: int  # records whose features or failures came from the store
     computed: int  # records decoded by this call, on all ranks
+
+    def only(self, ids: Collection[str]) -> "Features":
+        """The features of those clips alone, in the same order; the rest of the record stays as it is."""
+        if all(name in ids for name in self.ids):
+            return self
+        rows = np.flatnonzero([name in ids for name in self.ids])
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            labels=self.labels[rows],
+            groups=tuple(self.groups[row] for row in rows),
+            values=self.values[rows],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,27 +119,17 @@ def map_at_r(neighbors: ArrayLike, query_labels: ArrayLike, gallery_labels: Arra
     return 100 * float(values.mean()) if len(values) else float("nan")
 
 
-def chance_recall(
-    query_labels: ArrayLike,
-    gallery_labels: ArrayLike,
-    ks: Sequence[int] = DEFAULT_KS,
-    *,
-    same_set: bool | BoolArray,
-    query_groups: Groups | None = None,
-    gallery_groups: Groups | None = None,
-) -> dict[int, float]:
+def chance_recall(relevant: IntArray, candidates: IntArray, ks: Sequence[int] = DEFAULT_KS) -> dict[int, float]:
     """Expected Recall@K, in percent, of a ranking drawn at random for each query; exact, not simulated.
 
     K items drawn from n without replacement miss all R relevant ones with probability C(n-R, K) / C(n, K).
-    The arguments are those of `num_relevant`.
+
+    Args:
+        relevant: R of each query, [Q]; see `num_relevant`.
+        candidates: n of each query, [Q]; see `num_candidates`.
+        ks: the ranks.
     """
-    relevant = num_relevant(
-        query_labels, gallery_labels, same_set=same_set, query_groups=query_groups, gallery_groups=gallery_groups
-    )
-    total = num_candidates(
-        query_labels, gallery_labels, same_set=same_set, query_groups=query_groups, gallery_groups=gallery_groups
-    )
-    return {k: 100 * float((1 - _miss_probability(relevant, total, k)).mean()) for k in ks}
+    return {k: 100 * float((1 - _miss_probability(relevant, candidates, k)).mean()) for k in ks}
 
 
 def _miss_probability(relevant: IntArray, total: IntArray, k: int) -> FloatArray:
