@@ -10,22 +10,26 @@ from tvts_bench.version import VERSION
 
 if TYPE_CHECKING:  # so that checkers and editors see the types of what is loaded on first use
     from tvts_bench.backbones.loading import load_backbone
+    from tvts_bench.backbones.own import as_backbone
     from tvts_bench.datasets.loading import load_dataset
     from tvts_bench.evaluation import evaluate
     from tvts_bench.results import Result
     from tvts_bench.runtime import Runtime
+    from tvts_bench.video.spec import ClipSpec
 
 __version__ = VERSION
 
 _PUBLIC = {
+    "as_backbone": "tvts_bench.backbones.own",
     "load_backbone": "tvts_bench.backbones.loading",
     "load_dataset": "tvts_bench.datasets.loading",
     "evaluate": "tvts_bench.evaluation",
     "Result": "tvts_bench.results",
     "Runtime": "tvts_bench.runtime",
+    "ClipSpec": "tvts_bench.video.spec",
 }
 
-__all__ = ["Result", "Runtime", "__version__", "evaluate", "load_backbone", "load_dataset"]
+__all__ = ["ClipSpec", "Result", "Runtime", "__version__", "as_backbone", "evaluate", "load_backbone", "load_dataset"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 import datetime
 from typing import Any
 
-from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.evaluators.base import Evaluator, Outcome
 from tvts_bench.metrics.measured import SplitCoverage
@@ -32,6 +32,7 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
             "variant": backbone.variant,
             "weights": backbone.weights.name,
             "sha256": backbone.weights.sha256,
+            "tensors_sha256": tensors_sha256(backbone),
         },
         dataset={"name": dataset.name, "splits": {item.split: item.fingerprint for item in outcome.coverage}},
         decoder=decoder_identity(resolved.decoder),

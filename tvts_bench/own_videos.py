@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.datasets.files import is_video_name, walk_videos
 from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
@@ -99,6 +99,7 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
         "backbone": f"{backbone.family}:{backbone.variant}",
         "weights": backbone.weights.name,
         "weights_sha256": backbone.weights.sha256,
+        "tensors_sha256": tensors_sha256(backbone),
         "clip": canonical(backbone.clip_spec),
         "dtype": dtype,
         "decoders": dict(features.decoders),

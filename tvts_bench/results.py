@@ -28,7 +28,7 @@ class Run:
     """What was asked for: everything that can change a number, and nothing else. Its digest is its key."""
 
     evaluator: Mapping[str, Any]  # canonical form of the evaluator: its name, its clip, decoder, dtype, seeds, ...
-    backbone: Mapping[str, Any]  # family, variant, name and sha256 of the weights
+    backbone: Mapping[str, Any]  # family, variant, name and sha256 of the weights, sha256 of the tensors held
     dataset: Mapping[str, Any]  # name and fingerprints of the splits
     decoder: str  # with versions
 

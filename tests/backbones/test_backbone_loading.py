@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from tvts_bench import registry
 from tvts_bench.backbones.base import BackboneError, as_embedding
 from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.backbones.tvts import SIZES
+from tvts_bench.models.saving import save_backbone
+from tvts_bench.models.vit import VideoTransformer
 from tvts_bench.registry import UnknownNameError
 
 # Base-sized networks take seconds here; their shape is tested in tests/models.
@@ -81,3 +84,9 @@ def test_a_module_that_returns_something_else_is_told_what_it_returned() -> None
             as_embedding(output, backbone, 2)
     good: Tensor = torch.zeros(2, 192)
     assert as_embedding(good, backbone, 2) is good
+
+
+def test_paths_may_be_strings(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_backbone(path, VideoTransformer.seeded(SIZES["tiny"], 0))
+    assert load_backbone(checkpoint=str(path)).weights.sha256 == load_backbone("tvts", path).weights.sha256

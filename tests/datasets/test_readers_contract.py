@@ -53,6 +53,12 @@ def test_ids_and_fingerprint_do_not_depend_on_the_place(copy: tuple[str, Path], 
         assert load_dataset(name, moved).fingerprint(split) == dataset.fingerprint(split)
 
 
+def test_paths_may_be_strings(copy: tuple[str, Path], dataset: Dataset) -> None:
+    name, root = copy
+    split = dataset.info.default_split
+    assert load_dataset(name, str(root)).fingerprint(split) == dataset.fingerprint(split)
+
+
 def test_info_says_what_a_user_must_know(copy: tuple[str, Path]) -> None:
     info = dataset_info(copy[0])
     assert isinstance(info, DatasetInfo)

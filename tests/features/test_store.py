@@ -14,7 +14,15 @@ from tvts_bench.features.base import Failure, FeatureError, FeatureKey
 from tvts_bench.features.store import FeatureStore, Shard, plan_shards
 from tvts_bench.video.spec import ClipSpec
 
-KEY = FeatureKey(backbone="toy", weights="0" * 64, clip=ClipSpec(), decoder="d 1", records="f" * 64, dtype="fp32")
+KEY = FeatureKey(
+    backbone="toy",
+    weights="0" * 64,
+    tensors="1" * 64,
+    clip=ClipSpec(),
+    decoder="d 1",
+    records="f" * 64,
+    dtype="fp32",
+)
 
 
 def records(folder: Path, count: int) -> list[VideoRecord]:
@@ -117,13 +125,14 @@ def test_the_folder_depends_on_every_part_of_the_key_and_says_what_it_is(store: 
     others = [
         replace(KEY, backbone="b"),
         replace(KEY, weights="1"),
+        replace(KEY, tensors="2"),
         replace(KEY, clip=ClipSpec(seed=1)),
         replace(KEY, decoder="d 2"),
         replace(KEY, records="r"),
         replace(KEY, dtype="bf16"),
     ]
     folders = {store.folder} | {FeatureStore(tmp_path / "features", key).folder for key in others}
-    assert len(folders) == 7
+    assert len(folders) == 1 + len(others)
     written = json.loads((store.folder / "key.json").read_text())
     assert written["decoder"] == "d 1"
     assert written["clip"]["num_frames"] == 16

@@ -1,5 +1,6 @@
 """What every backbone is: a module from normalised clips to one vector each, and what is known of its weights."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +18,7 @@ class BackboneError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class WeightSource:
-    """Which weights a backbone holds: the digest is part of every feature key and every result."""
+    """Which weights a backbone was given; in every result. What it holds now is said by `tensors_sha256`."""
 
     name: str  # a file's name, "random init (seed 0)", or "no weights"
     sha256: str  # of the file, or a digest of what made the weights
@@ -62,6 +63,19 @@ class BackbonePlugin(Protocol):
     def load(self, checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
         """The backbone with the checkpoint's weights (strictly), or randomly initialised from `seed` without one."""
         ...
+
+
+def tensors_sha256(module: nn.Module) -> str:
+    """sha256 (hex) over the names, types, shapes and values of all parameters and buffers; 0.2 s for a base encoder.
+
+    A file's hash does not change when the module that was loaded from it is trained further; this does.
+    """
+    state = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        if isinstance(tensor, Tensor):  # modules may keep other things beside their tensors
+            state.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+            state.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return state.hexdigest()
 
 
 def as_embedding(output: object, backbone: Backbone, batch: int) -> Tensor:

@@ -1,6 +1,7 @@
 """A backbone by its name, by its file, or by both."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +11,9 @@ from tvts_bench.backbones.recognition import description
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, read_checkpoint, without_prefixes
 
 
-def load_backbone(name: str | None = None, checkpoint: Path | None = None, *, seed: int = 0) -> Backbone:
+def load_backbone(
+    name: str | None = None, checkpoint: str | os.PathLike[str] | None = None, *, seed: int = 0
+) -> Backbone:
     """The backbone `name` with the weights of `checkpoint`, in evaluation mode, on the CPU.
 
     Args:
@@ -34,10 +37,10 @@ def load_backbone(name: str | None = None, checkpoint: Path | None = None, *, se
             raise BackboneError(
                 f"backbone {family} has no variant {variant!r}{hint}; there are: {', '.join(plugin.VARIANTS)}"
             )
-        weights = read_checkpoint(checkpoint) if checkpoint is not None else None
+        weights = read_checkpoint(Path(checkpoint)) if checkpoint is not None else None
         return plugin.load(weights, variant or None, seed).eval()
     assert checkpoint is not None
-    weights = read_checkpoint(checkpoint)
+    weights = read_checkpoint(Path(checkpoint))
     return _recognised(weights).load(weights, None, seed).eval()
 
 

@@ -1,5 +1,6 @@
 """Load a data set by its name on the command line."""
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -15,11 +16,11 @@ def dataset_info(name: str) -> DatasetInfo:
 
 def load_dataset(
     name: str,
-    root: Path | None = None,
+    root: str | os.PathLike[str] | None = None,
     *,
-    annotations: Path | None = None,
+    annotations: str | os.PathLike[str] | None = None,
     fold: int = 1,
-    cache: Path | None = None,
+    cache: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
 ) -> Dataset:
     """The data set `name` (or `name:variant`) whose official distribution lies under `root`.
@@ -31,6 +32,7 @@ def load_dataset(
         UnknownNameError: no such data set; the nearest names are listed.
         DatasetError: the root is missing or empty, or holds no list that can be read.
     """
+    root, annotations, cache = (None if path is None else Path(path) for path in (root, annotations, cache))
     base, _, variant = name.partition(":")
     plugin = registry.load("datasets", base)
     if root is None and not getattr(plugin, "EMBEDDED", False):

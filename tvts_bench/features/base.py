@@ -57,9 +57,10 @@ class FeatureKey:
     """Everything that can change features; its digest names their folder in the store."""
 
     backbone: str  # family and variant
-    weights: str  # sha256
+    weights: str  # sha256 of where they are from: a file, or the recipe of an initialisation
+    tensors: str  # sha256 of what the backbone holds now: it may have been trained since
     clip: ClipSpec
     decoder: str  # decoder and version
     records: str  # fingerprint of the data set's split
     dtype: Dtype
-    version: int = 1  # raised when equal inputs give other features, or shards are laid out differently
+    version: int = 2  # raised when equal inputs give other features, or shards are laid out differently

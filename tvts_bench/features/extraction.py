@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 
-from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.devices import from_rank_zero, together
 from tvts_bench.features.base import Dtype, Failure, FeatureError, FeatureKey, Features
@@ -47,6 +47,7 @@ def extract(
     key = FeatureKey(
         backbone=f"{backbone.family}-{backbone.variant}",
         weights=backbone.weights.sha256,
+        tensors=tensors_sha256(backbone),
         clip=clip,
         decoder=decoder_identity(decoder),
         records=fingerprint,
