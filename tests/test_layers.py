@@ -27,12 +27,18 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices"}),
-    frozenset({"registry", "provenance", "runtime", "torchvision_ops"}),
+    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic"}),
     frozenset({"errors", "version"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FOR_PRETRAINING = {"training", "models", "video", "datasets", "registry", "provenance", "runtime", "devices"}
-FOR_PRETRAINING |= {"torchvision_ops", "errors", "version", "cli"}  # cli: the console and the error handling of both
+FOR_PRETRAINING |= {
+    "torchvision_ops",
+    "atomic",
+    "errors",
+    "version",
+    "cli",
+}  # cli: the console and the error handling of both
 NO_TORCH = ("datasets", "metrics", "neighbors", "results", "tables")
 HEAVY = ("torch", "pandas", "faiss", "av", "decord", "sklearn", "pyarrow", "timm", "transformers", "torchvision")
 

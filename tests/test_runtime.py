@@ -1,5 +1,8 @@
 """Settings that change how long a run takes: nonsense is refused, the cache is where the user says."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import platformdirs
@@ -23,6 +26,14 @@ from tvts_bench.runtime import CACHE_VARIABLE, Runtime, default_cache, silent
 def test_nonsense_is_refused_with_the_value(field: str, value: float, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         Runtime(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores")
+def test_workers_are_counted_by_the_cores_this_process_may_use() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+    code += "from tvts_bench.runtime import default_workers; print(default_workers())"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "1"
 
 
 def test_no_worker_is_allowed() -> None:

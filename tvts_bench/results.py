@@ -2,14 +2,13 @@
 
 import json
 import logging
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
 from tvts_bench.metrics.measured import FORWARD, Metric, SplitCoverage
 from tvts_bench.provenance import digest
@@ -152,28 +151,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     # Names on disk need not be UTF-8; in JSON the escape reads back as the same name.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with whole_file(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise ResultError(
             f"cannot write {path}: {error.strerror or error}; choose another folder with --out"
         ) from error
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _set_aside(path: Path, document: Mapping[str, Any]) -> Path | None:

@@ -33,6 +33,11 @@ def default_cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("tvts-bench"))
 
 
+def default_workers() -> int:
+    """Processor cores this process may use, which in a container or under a scheduler need not be all there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """What may change how long a run takes but not what it measures."""

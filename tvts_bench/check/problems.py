@@ -1,14 +1,14 @@
 """From what was found in the files to what is wrong with the data set; reads nothing."""
 
-import contextlib
 import csv
-import os
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
+from tvts_bench.atomic import whole_file
 from tvts_bench.check.probe import Finding
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
@@ -126,21 +126,15 @@ def write_csv(problems: Sequence[Problem], path: Path) -> None:
     Raises:
         CheckError: no permission, disk full, or any other reason the system gives.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(column.name for column in fields(Problem))
+    writer.writerows(astuple(problem) for problem in problems)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Names on disk need not be UTF-8.
-        with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.writer(file)
-            writer.writerow(column.name for column in fields(Problem))
-            writer.writerows(astuple(problem) for problem in problems)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with whole_file(path) as file:
+            file.write(text.getvalue().encode(errors="backslashreplace"))  # names on disk need not be UTF-8
     except OSError as error:
         raise CheckError(
             f"cannot write {path}: {error.strerror or error}; what was found is kept, so run again with another --out"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)

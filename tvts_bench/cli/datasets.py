@@ -127,8 +127,6 @@ def check(
 
     tvts-bench check ucf101 --root ~/data/ucf101
     """
-    import os
-
     from tvts_bench import runtime as runtimes
     from tvts_bench.check import check_dataset, write_csv
     from tvts_bench.cli.progress import progress_bar
@@ -136,7 +134,7 @@ def check(
     from tvts_bench.errors import UserError
 
     runtime = runtimes.Runtime(
-        workers=(os.cpu_count() or 1) if workers is None else workers,
+        workers=runtimes.default_workers() if workers is None else workers,
         clip_timeout=timeout,
         cache=cache or runtimes.default_cache(),
         progress=progress_bar,

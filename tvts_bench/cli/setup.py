@@ -1,6 +1,5 @@
 """From options to the objects a run needs. Imported inside commands: it brings torch."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +42,7 @@ def make_runtime(
         warm_up()
     return Runtime(
         device=resolve_device(device),
-        workers=(os.cpu_count() or 1) if workers is None else workers,
+        workers=runtimes.default_workers() if workers is None else workers,
         batch_size=batch_size,
         clip_timeout=clip_timeout,
         cache=cache or runtimes.default_cache(),

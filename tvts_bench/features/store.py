@@ -6,7 +6,6 @@ its records' ids and file signatures: a video that changes, arrives or is replac
 two copies of a data set with different files do not mix.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -21,12 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tvts_bench import provenance
+from tvts_bench.atomic import SUFFIX, whole_file
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.features.base import Failure, FeatureKey
 from tvts_bench.features.disk import writing
 
 SHARD_RECORDS = 64  # at most so many clips are lost with a killed run; part of the layout, so `FeatureKey.version`
-TEMPORARY_SUFFIX = ".tmp"
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ class FeatureStore:
         """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            for leftover in self.folder.glob(f"*{TEMPORARY_SUFFIX}"):
+            for leftover in self.folder.glob(f"*{SUFFIX}"):
                 leftover.unlink()
             text = json.dumps(provenance.canonical(self.key), indent=2, sort_keys=True)
             self._write("key.json", f"{text}\n".encode())
@@ -127,18 +126,8 @@ class FeatureStore:
             self._write(plan.name, save({"values": shard.values}, metadata=metadata))
 
     def _write(self, name: str, content: bytes) -> None:
-        """Atomically: readers see the old file or the new one, whole."""
-        temporary = self.folder / f"{name}.{os.getpid()}{TEMPORARY_SUFFIX}"
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.folder / name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        with whole_file(self.folder / name) as file:
+            file.write(content)
 
 
 def _from_metadata(text: str, values: NDArray[np.float32]) -> Shard:

@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from tvts_bench.atomic import whole_file
 from tvts_bench.models.checkpoint import OWN_METADATA, Checkpoint, CheckpointError
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig, VideoTransformerError
 
@@ -28,15 +28,10 @@ def save_backbone(path: Path, model: VideoTransformer, metadata: Mapping[str, st
     architecture = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = save(tensors, metadata={**(metadata or {}), OWN_METADATA: architecture})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
 
 

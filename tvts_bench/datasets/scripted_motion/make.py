@@ -14,11 +14,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tvts_bench import provenance
+from tvts_bench.atomic import whole_file
 from tvts_bench.datasets.scripted_motion.jobs import UNFINISHED
-from tvts_bench.datasets.scripted_motion.processes import Crew, default_workers
+from tvts_bench.datasets.scripted_motion.processes import Crew
 from tvts_bench.datasets.scripted_motion.produce import LABELLED, PARTS, class_names, folder, items, lists
 from tvts_bench.datasets.scripted_motion.world import GENERATOR_VERSION, World, WorldError, from_fields
-from tvts_bench.runtime import Progress, silent
+from tvts_bench.runtime import Progress, default_workers, silent
 
 MANIFEST = "scripted_motion.json"
 DEFAULT = World()
@@ -209,10 +210,8 @@ def _write_manifest(out: Path, manifest: Manifest) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(text, encoding="utf-8", newline="\n")
-    unfinished.replace(path)
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 def _unwritable(out: Path, reason: str) -> WorldError:

@@ -18,11 +18,6 @@ Job = Mapping[str, Any]
 _WORKER = "tvts_bench.datasets.scripted_motion.worker"
 
 
-def default_workers() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Crew:
     """Worker processes that live as long as its `with` block; started when the first jobs need them.
 

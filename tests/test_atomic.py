@@ -1,0 +1,34 @@
+"""A file is the old one or the new one, whole."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from tvts_bench.atomic import whole_file
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with whole_file(path) as file:
+        file.write(b"new")
+        assert not path.exists()
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_there_stays_if_writing_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"old")
+    with pytest.raises(TypeError), whole_file(path) as file:
+        file.writelines([b"ne", "w"])  # type: ignore[list-item]  # fails half way
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_others_may_read_it_as_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    with whole_file(tmp_path / "whole"):
+        pass
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "whole")]
+    assert modes[0] == modes[1]
