@@ -1,5 +1,6 @@
 """A result survives its file, a damaged file is refused, and nothing that was measured is lost."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -57,6 +58,26 @@ def test_other_numbers_of_the_same_run_are_set_aside_and_said(tmp_path: Path, ca
     assert load(saved.superseded).metric("R@1").value == 12.5
     assert load(saved.json).metric("R@1").value == 13.0
     assert saved.superseded.name in caplog.text
+
+
+def test_all_files_of_a_run_are_set_aside_together(tmp_path: Path) -> None:
+    for value in (1.0, 2.0, 3.0):
+        tables = {"neighbors": {"similarity": [value]}}
+        written = write_files(replace(make_result(value), tables=tables), tmp_path)
+    stem = make_result().stem
+    for name, value in ((f"{stem}.1", 1.0), (f"{stem}.2", 2.0), (stem, 3.0)):
+        assert load(tmp_path / f"{name}.json").metric("R@1").value == value
+        assert pd.read_csv(tmp_path / f"{name}.csv")["value"][0] == value
+        assert pd.read_parquet(tmp_path / f"{name}.neighbors.parquet")["similarity"][0] == value
+    assert written.saved.superseded == tmp_path / f"{stem}.2.json"
+    assert len(list(tmp_path.iterdir())) == 3 * 4
+
+
+def test_the_spread_over_seeds_is_in_every_table() -> None:
+    result = make_result()
+    varied = replace(result, metrics=(replace(result.metrics[0], value=2.0, per_seed=(1.0, 2.0, 3.0)),))
+    assert "| forward | 2.00 ± 1.00 [10.0, 15.0] |" in as_markdown(varied)
+    assert pd.read_csv(io.StringIO(as_csv(varied)))["sd_of_seeds"][0] == 1
 
 
 def test_an_edited_run_no_longer_fits_its_key(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tvts_bench.results import Result, Saved, save, write_atomically
+from tvts_bench.results import Result, Saved, save, set_aside, write_atomically
 
 COLUMNS = (
     "dataset",
@@ -18,6 +18,7 @@ COLUMNS = (
     "value",
     "low",
     "high",
+    "sd_of_seeds",
     "chance",
     "used",
     "listed",
@@ -38,15 +39,19 @@ class Written:
 def write_files(result: Result, folder: Path) -> Written:
     """Write all files of `result` into `folder`, each atomically, the JSON last: where it is, the others are.
 
+    Those of an earlier run that measured something else are set aside first, all together.
+
     Raises:
         ResultError: the folder cannot be made or written to.
     """
+    superseded = set_aside(result, folder)
     stem = folder / result.stem
     tables = tuple(_write_parquet(result, name, Path(f"{stem}.{name}.parquet")) for name in result.tables)
     csv_path, markdown_path = Path(f"{stem}.csv"), Path(f"{stem}.md")
     write_atomically(csv_path, as_csv(result))
     write_atomically(markdown_path, as_markdown(result))
-    return Written(saved=save(result, folder), csv=csv_path, markdown=markdown_path, tables=tables)
+    saved = replace(save(result, folder), superseded=superseded)
+    return Written(saved=saved, csv=csv_path, markdown=markdown_path, tables=tables)
 
 
 def as_csv(result: Result) -> str:
@@ -58,7 +63,7 @@ def as_csv(result: Result) -> str:
     for metric in result.metrics:
         backbone = f"{result.run.backbone['family']}:{result.run.backbone['variant']}"
         row = (result.run.dataset["name"], backbone, result.run.backbone["weights"], metric.condition, metric.name)
-        numbers = (metric.value, metric.low, metric.high, metric.chance)
+        numbers = (metric.value, metric.low, metric.high, metric.spread, metric.chance)
         writer.writerow((*row, *numbers, queries.used, queries.listed, result.run.key))
     return text.getvalue()
 
@@ -74,7 +79,8 @@ def as_markdown(result: Result) -> str:
         for name in names:
             metric = measured.get((condition, name))
             interval = "" if metric is None or metric.low is None else f" [{metric.low:.1f}, {metric.high:.1f}]"
-            cells.append("" if metric is None else f"{metric.value:.2f}{interval}")
+            spread = "" if metric is None or metric.spread is None else f" ± {metric.spread:.2f}"
+            cells.append("" if metric is None else f"{metric.value:.2f}{spread}{interval}")
         lines.append(f"| {condition} | {' | '.join(cells)} |")
     chances = [measured[conditions[0], name].chance for name in names if (conditions[0], name) in measured]
     lines.append("| chance | " + " | ".join("" if value is None else f"{value:.2f}" for value in chances) + " |")
@@ -86,7 +92,9 @@ def facts(result: Result) -> list[str]:
     run, clip = result.run, result.run.evaluator["clip"]
     views = clip["temporal_views"] * clip["spatial_views"]
     lines = [
-        f"percent, with 95 % bootstrap intervals over queries; run {run.key[:12]}",
+        "percent, with 95 % bootstrap intervals over queries"
+        + (", ± the standard deviation over seeds" if any(metric.per_seed for metric in result.metrics) else "")
+        + f"; run {run.key[:12]}",
         f"backbone {run.backbone['family']}:{run.backbone['variant']}, weights {run.backbone['weights']}"
         f" (sha256 {run.backbone['sha256'][:12]})",
         *(

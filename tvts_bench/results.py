@@ -116,15 +116,16 @@ def from_json(document: Mapping[str, Any], source: Path | None = None) -> Result
 def save(result: Result, folder: Path) -> Saved:
     """Write `result` to its file in `folder`, atomically.
 
-    A file of the same run with other numbers is kept, renamed with the next free number, and a warning is logged.
+    A file of the same run with other numbers is kept (`set_aside`), and a warning is logged.
 
     Raises:
         ResultError: the folder cannot be made or written to.
     """
     path = folder / f"{result.stem}.json"
     document = as_json(result)
-    superseded = _set_aside(path, document) if path.exists() else None
-    write_atomically(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    superseded = set_aside(result, folder)
+    write_atomically(path, text)
     return Saved(json=path, superseded=superseded)
 
 
@@ -161,17 +162,36 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         ) from error
 
 
-def _set_aside(path: Path, document: Mapping[str, Any]) -> Path | None:
+def set_aside(result: Result, folder: Path) -> Path | None:
+    """Rename the files of an earlier run of `result` that measured other numbers; where its JSON then is.
+
+    They keep their names but for the next free number behind the stem. None where there is nothing to keep.
+
+    Raises:
+        ResultError: the system does not let them be renamed.
+    """
+    path = folder / f"{result.stem}.json"
+    if not path.exists() or _says_the_same(path, as_json(result)):
+        return None
+    number = 1
+    while (aside := folder / f"{result.stem}.{number}.json").exists():
+        number += 1
+    others = [file for file in folder.iterdir() if file.name.startswith(f"{result.stem}.")]
+    try:
+        for file in others:
+            rest = file.name.removeprefix(result.stem)
+            if not rest[1:2].isdigit():  # those were set aside before
+                file.rename(folder / f"{result.stem}.{number}{rest}")
+    except OSError as error:
+        raise ResultError(f"cannot rename the earlier files of {path}: {error.strerror or error}") from error
+    log.warning("%s held other numbers for the same run; kept as %s", path.name, aside.name)
+    return aside
+
+
+def _says_the_same(path: Path, document: Mapping[str, Any]) -> bool:
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        old = None
+        return False
     new = json.loads(json.dumps(document))
-    if isinstance(old, dict) and all(old.get(part) == new[part] for part in ("metrics", "coverage")):
-        return None
-    number = 1
-    while (aside := path.with_suffix(f".{number}.json")).exists():
-        number += 1
-    path.rename(aside)
-    log.warning("%s held other numbers for the same run; kept as %s", path.name, aside.name)
-    return aside
+    return isinstance(old, dict) and all(old.get(part) == new[part] for part in ("metrics", "coverage"))

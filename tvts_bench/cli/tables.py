@@ -1,7 +1,5 @@
 """Results as terminal tables."""
 
-import statistics
-
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +19,7 @@ def result_table(result: Result) -> Table:
         if metric.condition != FORWARD:
             continue
         interval = "" if metric.low is None else f"{metric.low:.1f} - {metric.high:.1f}"
-        deviation = [f"{statistics.stdev(metric.per_seed):.2f}" if metric.per_seed else ""] if spread else []
+        deviation = ["" if metric.spread is None else f"{metric.spread:.2f}"] if spread else []
         chance = "" if metric.chance is None else f"{metric.chance:.2f}"
         table.add_row(metric.name, f"[bold]{metric.value:.2f}[/]", interval, *deviation, chance)
     return table

@@ -1,5 +1,6 @@
 """A measured number, and which part of a data set it speaks of."""
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,11 @@ class Metric:
     high: float | None = None
     chance: float | None = None  # what a random ranking would get
     per_seed: tuple[float, ...] = ()  # one value a sampling seed, when there are several
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over the seeds (of a sample: divided by their number less one); None for a single one."""
+        return statistics.stdev(self.per_seed) if len(self.per_seed) > 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
