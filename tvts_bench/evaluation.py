@@ -64,6 +64,7 @@ def _provenance(backbone: Backbone, dataset: Dataset, outcome: Outcome, runtime:
         "batch_size": runtime.batch_size,
         "world_size": runtime.world_size,
         "decoders": dict(outcome.decoders),
+        "features_computed_by": dict(outcome.computed_by),
         "root": str(dataset.root),
         "load_report": canonical(report) if report is not None else None,
     }

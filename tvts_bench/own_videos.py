@@ -103,6 +103,7 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
         "clip": canonical(backbone.clip_spec),
         "dtype": dtype,
         "decoders": dict(features.decoders),
+        "features_computed_by": dict(features.computed_by),
         "versions": versions(),
     }
     return EmbeddedFiles(features=features, provenance=provenance)

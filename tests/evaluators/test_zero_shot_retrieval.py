@@ -240,8 +240,11 @@ def test_a_second_run_decodes_nothing_and_says_the_same(runtime: Runtime, tmp_pa
         status = path.stat()
         path.write_bytes(bytes(status.st_size))
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    second = measure(records, FP32, runtime)
+    second = measure(records, FP32, replace(runtime, batch_size=3))
     assert second.coverage[0].complete
+    (computed_by,) = second.provenance["features_computed_by"].items()
+    assert computed_by[0].startswith("cpu, batches of 16, torch ")  # by the first run
+    assert computed_by[1] == 3
     assert second.metrics == first.metrics
     assert second.run.key == first.run.key
 

@@ -38,7 +38,7 @@ def shard_of(some: list[VideoRecord]) -> Shard:
     values = np.random.default_rng(0).standard_normal((len(some) - 1, 5)).astype(np.float32)
     failures = {some[0].id: Failure(reason="cut off \u2014 \udcff", retry=True)}
     ids = tuple(record.id for record in some[1:])
-    return Shard(ids=ids, values=values, failures=failures, decoders={"d 1": len(ids)})
+    return Shard(ids=ids, values=values, failures=failures, decoders={"d 1": len(ids)}, computed_by="cpu")
 
 
 @pytest.fixture
@@ -91,7 +91,9 @@ def test_a_shard_of_failures_only_has_no_values(store: FeatureStore, tmp_path: P
     some = records(tmp_path / "data", 1)
     (plan,) = plan_shards(some)
     empty = np.empty((0, 5), dtype=np.float32)
-    store.write(plan, Shard(ids=(), values=empty, failures={"v0": Failure(reason="empty")}, decoders={}))
+    store.write(
+        plan, Shard(ids=(), values=empty, failures={"v0": Failure(reason="empty")}, decoders={}, computed_by="cpu")
+    )
     found = store.read(plan)
     assert found is not None
     assert found.values.shape == (0, 5)

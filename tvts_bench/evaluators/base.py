@@ -22,6 +22,7 @@ class Outcome:
     metrics: tuple[Metric, ...]
     coverage: tuple[SplitCoverage, ...]
     decoders: Mapping[str, int]  # decoder with version -> clips it read
+    computed_by: Mapping[str, int]  # device, batch size and versions -> clips embedded, now or by an earlier run
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> column -> values
     notes: tuple[str, ...] = ()
 

@@ -1,7 +1,7 @@
 """The features of a split under one or several clip specifications, and what they cover: what evaluators start from."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,11 +36,13 @@ class SplitFeatures:
 
     @property
     def decoders(self) -> Counter[str]:
-        """How many videos each decoder read; one that was read for several clips counts once."""
-        most: Counter[str] = Counter()
-        for features in self.found.values():
-            most |= Counter(features.decoders)
-        return most
+        """How many videos each decoder read."""
+        return _most(features.decoders for features in self.found.values())
+
+    @property
+    def computed_by(self) -> Counter[str]:
+        """How many videos were embedded on which device, in which batches, with which versions."""
+        return _most(features.computed_by for features in self.found.values())
 
 
 def extract_split(
@@ -86,3 +88,11 @@ def extract_split(
 
 def _read_by_all(found: Sequence[Features]) -> frozenset[str]:
     return frozenset.intersection(*(frozenset(features.ids) for features in found))
+
+
+def _most(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """The largest of each count: a video that was read for several clips counts once."""
+    most: Counter[str] = Counter()
+    for count in counts:
+        most |= Counter(count)
+    return most

@@ -99,6 +99,7 @@ class ZeroShotRetrieval:
             metrics=metrics,
             coverage=tuple(found.coverage for found in extracted),
             decoders=sum((found.decoders for found in extracted), Counter()),
+            computed_by=sum((found.computed_by for found in extracted), Counter()),
             tables={"neighbors": _stacked([ranking.table for ranking in forward])},
             notes=tuple(dict.fromkeys(notes)),
         )

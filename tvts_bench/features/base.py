@@ -35,6 +35,7 @@ class Features:
     values: NDArray[np.float32]  # [N, D], the mean over the views of a clip
     failed: Mapping[str, str]  # id -> reason, in record order
     decoders: Mapping[str, int]  # decoder and version -> clips it read
+    computed_by: Mapping[str, int]  # device, batch size and versions -> clips; what is in the store is of its own time
     reused: int  # records whose features or failures came from the store
     computed: int  # records decoded by this call, on all ranks
 

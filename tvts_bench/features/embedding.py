@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tvts_bench.backbones.base import Backbone, as_embedding
 from tvts_bench.features.base import Dtype, FeatureError
+from tvts_bench.provenance import versions
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import normalise
 
@@ -26,6 +27,12 @@ class Embedder:
         self._staged: Tensor | None = None  # uint8 [clips, views, 3, T, crop, crop]
         self._count = 0
         self._done: list[Tensor] = []  # float32 [B, D] each, on the device: copying them here would wait for it
+
+    @property
+    def description(self) -> str:
+        """What can change the last bits of an embedding: the kind of device, the batch size, the versions."""
+        packages = (f"{name} {versions()[name]}" for name in ("torch", "torchvision", "timm") if name in versions())
+        return ", ".join((self.device.type, f"batches of {self.batch_size}", *packages))
 
     def add(self, pixels: Tensor) -> None:
         """Take a copy of one clip's pixels, uint8 [views, 3, T, crop, crop].

@@ -120,7 +120,13 @@ def _shard(
     for index in np.flatnonzero(~finite):
         failures[ids[index]] = Failure(reason="features are not finite (NaN or inf)")
     kept = tuple(ids[index] for index in np.flatnonzero(finite))
-    return Shard(ids=kept, values=values[finite], failures=failures, decoders=dict(decoders))
+    return Shard(
+        ids=kept,
+        values=values[finite],
+        failures=failures,
+        decoders=dict(decoders),
+        computed_by=embedder.description,
+    )
 
 
 def _complete(store: FeatureStore, plan: ShardPlan, found: dict[str, Shard]) -> Shard:
@@ -138,8 +144,10 @@ def _assemble(records: Sequence[VideoRecord], shards: list[Shard], embed_dim: in
     failures = {record: failure for shard in shards for record, failure in shard.failures.items()}
     by_id = {record.id: record for record in records}
     decoders: Counter[str] = Counter()
+    computed_by: Counter[str] = Counter()
     for shard in shards:
         decoders.update(shard.decoders)
+        computed_by[shard.computed_by] += len(shard.ids)
     return Features(
         ids=ids,
         labels=np.array([by_id[record].label for record in ids], dtype=np.int64),
@@ -147,6 +155,7 @@ def _assemble(records: Sequence[VideoRecord], shards: list[Shard], embed_dim: in
         values=np.concatenate([np.empty((0, embed_dim), np.float32), *(shard.values for shard in shards)]),
         failed={record.id: failures[record.id].reason for record in records if record.id in failures},
         decoders=dict(decoders),
+        computed_by=dict(+computed_by),
         reused=len(records) - computed,
         computed=computed,
     )

@@ -46,6 +46,7 @@ class Shard:
     values: NDArray[np.float32]  # [n, D]
     failures: Mapping[str, Failure]  # by id, in record order
     decoders: Mapping[str, int]  # decoder -> clips it read
+    computed_by: str  # device, batch size and versions
 
     @property
     def settled(self) -> bool:
@@ -119,6 +120,7 @@ class FeatureStore:
             "ids": shard.ids,
             "failures": {record: asdict(failure) for record, failure in shard.failures.items()},
             "decoders": dict(shard.decoders),
+            "computed_by": shard.computed_by,
         }
         text = json.dumps(description)
         metadata = {"shard": text, "sha256": _checksum(text, shard.values)}
@@ -136,7 +138,13 @@ def _from_metadata(text: str, values: NDArray[np.float32]) -> Shard:
     if values.ndim != 2 or len(values) != len(ids):
         raise ValueError(f"it holds {len(ids)} ids and values of shape {values.shape}")
     failures = {record: Failure(**failure) for record, failure in description["failures"].items()}
-    return Shard(ids=ids, values=values, failures=failures, decoders=description["decoders"])
+    return Shard(
+        ids=ids,
+        values=values,
+        failures=failures,
+        decoders=description["decoders"],
+        computed_by=description["computed_by"],
+    )
 
 
 def _checksum(text: str, values: NDArray[np.float32]) -> str:
