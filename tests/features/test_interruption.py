@@ -32,7 +32,7 @@ CONTEXT = multiprocessing.get_context("forkserver")
 def values_after_kills(folder: Path, *, kills: int, workers: int, seed: int) -> tuple[list[bytes], bytes]:
     """Kill extractions at random moments of their run and resume; the features of each store that got finished."""
     records = make_records(folder / "videos", COUNT)
-    whole = Runtime(workers=2, cache=folder / "whole")
+    whole = Runtime(workers=0, cache=folder / "whole")
     # In a process like those that are killed: torch's number of threads, which is this one's own, moves the last bit.
     reference = CONTEXT.Process(target=run_slowly, args=(records, whole))
     reference.start()
