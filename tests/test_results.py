@@ -10,7 +10,7 @@ import pytest
 
 from tvts_bench.metrics.measured import Metric, SplitCoverage
 from tvts_bench.result_files import as_csv, as_markdown, write_files
-from tvts_bench.results import Result, ResultError, Run, as_json, from_json, load, save
+from tvts_bench.results import Result, ResultError, Run, as_json, from_json, load, require_writable, save
 
 
 def make_result(value: float = 12.5) -> Result:
@@ -101,6 +101,14 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ResultError, match="--out"):
         save(make_result(), tmp_path / "file" / "results")
+
+
+def test_a_folder_is_tried_out_before_anything_is_computed(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new" / "results")
+    assert not list((tmp_path / "new" / "results").iterdir())
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResultError, match="--out"):
+        require_writable(tmp_path / "file" / "results")
 
 
 def test_numbers_that_are_not_finite_are_never_written(tmp_path: Path) -> None:

@@ -34,7 +34,11 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
             "sha256": backbone.weights.sha256,
             "tensors_sha256": tensors_sha256(backbone),
         },
-        dataset={"name": dataset.name, "splits": {item.split: item.fingerprint for item in outcome.coverage}},
+        dataset={
+            "name": dataset.name,
+            "splits": {item.split: item.fingerprint for item in outcome.coverage},
+            "groups": {item.split: dataset.group_fingerprint(item.split) for item in outcome.coverage},
+        },
         decoder=decoder_identity(resolved.decoder),
     )
     return Result(

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ class Run:
 
     evaluator: Mapping[str, Any]  # canonical form of the evaluator: its name, its clip, decoder, dtype, seeds, ...
     backbone: Mapping[str, Any]  # family, variant, name and sha256 of the weights, sha256 of the tensors held
-    dataset: Mapping[str, Any]  # name and fingerprints of the splits
+    dataset: Mapping[str, Any]  # name, fingerprints of the splits and of their groups
     decoder: str  # with versions
 
     @property
@@ -142,6 +143,21 @@ def load(path: Path) -> Result:
     if not isinstance(document, dict):
         raise ResultError(f"{path}: not a result file of tvts-bench")
     return from_json(document, path)
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` and try it out, so that hours of work do not end before a locked door.
+
+    Raises:
+        ResultError: the folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        problem = f"cannot write to {folder}: {error.strerror or error}"
+        raise ResultError(f"{problem}; choose another place with --out") from error
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

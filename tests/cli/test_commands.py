@@ -103,6 +103,7 @@ def test_clips_that_cannot_be_read_are_listed(run: Run, videos: Path) -> None:
         (("--root", "videos", "--views", "2by3"), "'2by3'"),
         (("--root", "videos", "--views", "1x2"), "spatial_views"),
         (("--root", "videos", "--frames", "-4"), "-4"),
+        (("--root", "videos", "--frames", "100000"), "GiB"),
         (("--root", "videos", "--seeds", "3"), "3 seeds"),
         (("--root", "videos", "--backbone", "pixel"), "did you mean pixels"),
         (("--root", "videos", "--dataset", "folders"), "did you mean folder"),

@@ -275,6 +275,13 @@ def test_fixed_frames_have_no_seeds_to_vary(colours: tuple[VideoRecord, ...], ru
         measure(colours, replace(FP32, seeds=(0, 1)), runtime)
 
 
+def test_other_groups_are_another_run(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    protocol = replace(FP32, ks=(1,), exclude_same_group=True)
+    shuffled = [replace(record, group=f"{index % 4}") for index, record in enumerate(colours)]
+    keys = {measure(records, protocol, runtime).run.key for records in (colours, shuffled)}
+    assert len(keys) == 2
+
+
 def test_nonsense_is_refused_with_its_value() -> None:
     with pytest.raises(EvaluationError, match="0"):
         replace(FP32, ks=(0,))

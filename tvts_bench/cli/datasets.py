@@ -132,6 +132,7 @@ def check(
     from tvts_bench.cli.progress import progress_bar
     from tvts_bench.datasets.loading import load_dataset
     from tvts_bench.errors import UserError
+    from tvts_bench.results import require_writable
 
     runtime = runtimes.Runtime(
         workers=runtimes.default_workers() if workers is None else workers,
@@ -143,6 +144,7 @@ def check(
     target = out or Path(f"check-{found.name}.csv")
     if target.is_dir():
         raise UserError(f"--out {target} is a folder; give the name of a CSV file in it")
+    require_writable(target.parent)
     report = check_dataset(found, runtime, splits=split or (), decoder=decoder, fresh=not resume)
     write_csv(report.problems, target)
     for name, reason in report.unavailable.items():

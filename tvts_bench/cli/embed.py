@@ -35,8 +35,10 @@ def embed(
     from tvts_bench.devices import resolve_dtype
     from tvts_bench.metrics.measured import failure_line
     from tvts_bench.own_videos import embed_files, require_known_suffix, write_features
+    from tvts_bench.results import require_writable
 
     require_known_suffix(out)
+    require_writable(out.parent)
     runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
     embedded = embed_files(files, model, decoder=decoder, dtype=resolve_dtype(dtype, runtime.device), runtime=runtime)

@@ -130,6 +130,7 @@ def retrieval(
     from tvts_bench.cli import setup
     from tvts_bench.devices import resolve_dtype
     from tvts_bench.evaluators.zero_shot_retrieval import CONTROLS, ZeroShotRetrieval
+    from tvts_bench.results import require_writable
 
     local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
@@ -146,6 +147,7 @@ def retrieval(
         decoder=decoder,
         dtype=resolve_dtype(dtype, local.device),
     )
+    require_writable(out)
     setup.measure(model, data, protocol, local, lambda result: _report(result, out, as_json))
 
 

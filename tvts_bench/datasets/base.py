@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tvts_bench.errors import UserError
+from tvts_bench.provenance import digest
 
 
 class DatasetError(UserError):
@@ -126,6 +127,11 @@ class Dataset:
         for record in self.records(split):
             state.update(f"\0{record.id}\t{record.label}".encode(errors="surrogateescape"))
         return state.hexdigest()
+
+    def group_fingerprint(self, split: str) -> str | None:
+        """sha256 (hex) of the groups of the split's videos in order; None where no video has one."""
+        groups = [record.group for record in self.records(split)]
+        return digest(groups) if any(group is not None for group in groups) else None
 
     def coverage(self, split: str) -> Coverage:
         """How many of the split's files exist (one `stat` each)."""

@@ -5,7 +5,7 @@ UCF-101 and HMDB-51 papers do: the clips of one split query those of another (te
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -15,12 +15,12 @@ import numpy.typing as npt
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.evaluators.base import EvaluationError, Outcome
+from tvts_bench.evaluators.ranking import Ranking, neighbor_table, stacked, summarise
 from tvts_bench.evaluators.split_features import SplitFeatures, extract_split
 from tvts_bench.features.base import Dtype, Features
-from tvts_bench.metrics.bootstrap import bootstrap_interval
-from tvts_bench.metrics.measured import FORWARD, Metric
+from tvts_bench.metrics.measured import FORWARD
 from tvts_bench.metrics.retrieval import any_hits, average_precision_at_r, chance_recall, num_candidates, num_relevant
-from tvts_bench.neighbors import Embedded, Neighbors, nearest
+from tvts_bench.neighbors import Embedded, nearest
 from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec, FrameOrder
 
@@ -90,7 +90,7 @@ class ZeroShotRetrieval:
         search.refuse_impossible()
         extracted = search.extract()
         measured = {condition: search.measure(condition, extracted) for condition in search.conditions}
-        metrics = tuple(metric for per_seed in measured.values() for metric in _summarise(per_seed))
+        metrics = tuple(metric for per_seed in measured.values() for metric in summarise(per_seed))
         forward = measured[FORWARD]
         notes = [note for ranking in forward for note in ranking.notes]
         if self.exclude_same_group:
@@ -100,20 +100,9 @@ class ZeroShotRetrieval:
             coverage=tuple(found.coverage for found in extracted),
             decoders=sum((found.decoders for found in extracted), Counter()),
             computed_by=sum((found.computed_by for found in extracted), Counter()),
-            tables={"neighbors": _stacked([ranking.table for ranking in forward])},
+            tables={"neighbors": stacked([ranking.table for ranking in forward])},
             notes=tuple(dict.fromkeys(notes)),
         )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Ranking:
-    """One search: what each query scored, under which condition and seed."""
-
-    condition: FrameOrder
-    scores: Mapping[str, npt.NDArray[np.float64]]  # metric name -> value of each query in 0..1; nan: not defined for it
-    chance: Mapping[str, float]
-    table: Mapping[str, npt.NDArray[Any]]
-    notes: tuple[str, ...]
 
 
 class _Search:
@@ -165,11 +154,11 @@ class _Search:
             for split in self.splits
         )
 
-    def measure(self, condition: FrameOrder, extracted: Sequence[SplitFeatures]) -> list[_Ranking]:
+    def measure(self, condition: FrameOrder, extracted: Sequence[SplitFeatures]) -> list[Ranking]:
         """One ranking a seed."""
         return [self._rank(condition, seed, extracted) for seed in self.seeds]
 
-    def _rank(self, condition: FrameOrder, seed: int, extracted: Sequence[SplitFeatures]) -> _Ranking:
+    def _rank(self, condition: FrameOrder, seed: int, extracted: Sequence[SplitFeatures]) -> Ranking:
         clip = self.clip_of(condition, seed)
         queries = extracted[0].under(clip)
         gallery = queries if self.gallery_split is None else extracted[1].under(clip)
@@ -194,11 +183,11 @@ class _Search:
             notes = (*notes, f"{lonely} queries have no clip of their class to find: they count as misses")
         if len(ks) < len(DEFAULT_KS) and self.protocol.ks is None:
             notes = (*notes, f"the gallery of {len(gallery.ids)} clips is too small for some of R@1, R@5, R@10")
-        return _Ranking(
+        return Ranking(
             condition=condition,
             scores=scores,
             chance={f"R@{k}": value for k, value in chance_recall(relevant, candidates, ks).items()},
-            table=_neighbor_table(queries, gallery, found, max(ks), seed),
+            table=neighbor_table(queries, gallery, found, max(ks), seed),
             notes=notes,
         )
 
@@ -242,49 +231,6 @@ def _depth(ks: Sequence[int], relevant: npt.NDArray[np.int64]) -> tuple[int, tup
 
 def _embedded(features: Features) -> Embedded:
     return Embedded(ids=features.ids, values=features.values, groups=features.groups)
-
-
-def _summarise(rankings: Sequence[_Ranking]) -> list[Metric]:
-    """Mean over seeds of each metric; the interval is over queries, each query's score averaged over the seeds."""
-    metrics = []
-    for name in rankings[0].scores:
-        per_query = [ranking.scores[name] for ranking in rankings if name in ranking.scores]
-        per_seed = tuple(100 * float(np.nanmean(scores)) for scores in per_query)
-        interval = bootstrap_interval(np.mean(per_query, axis=0))
-        metrics.append(
-            Metric(
-                name=name,
-                condition=rankings[0].condition,
-                value=float(np.mean(per_seed)),
-                low=100 * interval.low,
-                high=100 * interval.high,
-                chance=rankings[0].chance.get(name),
-                per_seed=per_seed if len(per_seed) > 1 else (),
-            )
-        )
-    return metrics
-
-
-def _neighbor_table(
-    queries: Features, gallery: Features, found: Neighbors, k: int, seed: int
-) -> Mapping[str, npt.NDArray[Any]]:
-    """One row a query and rank: who was found, how near, and whether it is a hit."""
-    rows, ranks = np.nonzero(found.indices[:, :k] >= 0)
-    targets = found.indices[rows, ranks]
-    return {
-        "seed": np.full(len(rows), seed),
-        "query": np.asarray(queries.ids, dtype=object)[rows],
-        "query_label": queries.labels[rows],
-        "rank": ranks + 1,
-        "neighbor": np.asarray(gallery.ids, dtype=object)[targets],
-        "neighbor_label": gallery.labels[targets],
-        "similarity": found.similarities[rows, ranks],
-        "hit": queries.labels[rows] == gallery.labels[targets],
-    }
-
-
-def _stacked(tables: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
-    return {column: np.concatenate([table[column] for table in tables]) for column in tables[0]}
 
 
 DEFAULT = ZeroShotRetrieval()

@@ -8,6 +8,8 @@ from tvts_bench.errors import UserError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+MAX_BYTES = 2**28  # of one clip; several are in flight for every worker, and no backbone takes more
+
 Sampling = Literal["segments", "dense"]
 Position = Literal["center", "random"]
 FrameOrder = Literal["forward", "reversed", "shuffled", "single"]
@@ -58,8 +60,18 @@ class ClipSpec:
             raise ClipSpecError(f"spatial_views must be 1 or 3, got {self.spatial_views}")
         if self.crop > self.short_side:
             raise ClipSpecError(f"crop {self.crop} does not fit into short_side {self.short_side}")
+        if self.num_bytes > MAX_BYTES:
+            raise ClipSpecError(
+                f"{self.num_frames} frames of {self.crop} x {self.crop} in {self.num_views} views take"
+                f" {self.num_bytes / 2**30:.1f} GiB a clip, more than the {MAX_BYTES / 2**30:g} GiB that is allowed"
+            )
         if min(self.std) <= 0:
             raise ClipSpecError(f"std must be positive, got {self.std}")
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all views of a video, uint8."""
+        return self.num_views * self.num_frames * 3 * self.crop**2
 
     @property
     def num_views(self) -> int:
