@@ -30,7 +30,7 @@ def controls_table(result: Result) -> Table | None:
     conditions = list(dict.fromkeys(metric.condition for metric in result.metrics))
     if len(conditions) < 2:
         return None
-    table = Table(title="Temporal controls, %: frames in random order, backwards, one repeated", title_justify="left")
+    table = Table(title="Temporal controls, %", title_justify="left")
     table.add_column("")
     for condition in conditions:
         table.add_column(condition, justify="right", no_wrap=True)
