@@ -29,6 +29,7 @@ def make_result(value: float = 12.5) -> Result:
         ),
         coverage=(SplitCoverage(split="all", fingerprint="cd" * 32, listed=9, used=8, failed={"x.mp4": "0 bytes"}),),
         provenance={"decoders": {"decord 0.6.0": 8}, "versions": {"torch": "2.13.0"}},
+        protocol=("search of all, leave-one-out",),
         notes=("one note",),
     )
 

@@ -46,6 +46,7 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
         metrics=outcome.metrics,
         coverage=outcome.coverage,
         provenance=_provenance(backbone, dataset, outcome, runtime),
+        protocol=outcome.protocol,
         notes=(*outcome.notes, *(_coverage_note(item) for item in outcome.coverage if not item.complete)),
         tables=outcome.tables,
     )

@@ -89,8 +89,7 @@ def as_markdown(result: Result) -> str:
 
 def facts(result: Result) -> list[str]:
     """What made the numbers, one short line each: for people; the JSON has all of it."""
-    run, clip = result.run, result.run.evaluator["clip"]
-    views = clip["temporal_views"] * clip["spatial_views"]
+    run = result.run
     lines = [
         "percent, with 95 % bootstrap intervals over queries"
         + (", ± the standard deviation over seeds" if any(metric.per_seed for metric in result.metrics) else "")
@@ -102,9 +101,7 @@ def facts(result: Result) -> list[str]:
             f" {len(item.failed):,} failed (fingerprint {item.fingerprint[:12]})"
             for item in result.coverage
         ),
-        f"clips of {clip['num_frames']} frames, {clip['sampling']}/{clip['position']}, {clip['crop']} x {clip['crop']},"
-        f" {views} view{'s' if views > 1 else ''}, seeds {', '.join(map(str, run.evaluator['seeds']))},"
-        f" {run.evaluator['dtype']}",
+        *result.protocol,
         "read by " + ", ".join(f"{name} ({count:,})" for name, count in result.provenance["decoders"].items()),
     ]
     return [*lines, *(f"note: {note}" for note in result.notes)]

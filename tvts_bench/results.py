@@ -46,6 +46,7 @@ class Result:
     metrics: tuple[Metric, ...]
     coverage: tuple[SplitCoverage, ...]
     provenance: Mapping[str, Any]  # versions, device, load report, decoders that read the clips, command, time
+    protocol: tuple[str, ...] = ()  # what was done, in words; `run.evaluator` has it as data
     notes: tuple[str, ...] = ()  # what a reader must know beside the numbers
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False, compare=False)
     # name -> column -> values: neighbours and the like, for files of their own; not part of the JSON
@@ -105,6 +106,7 @@ def from_json(document: Mapping[str, Any], source: Path | None = None) -> Result
                 SplitCoverage(**{**item, "official": tuple(item["official"])}) for item in document["coverage"]
             ),
             provenance=document["provenance"],
+            protocol=tuple(document["protocol"]),
             notes=tuple(document["notes"]),
         )
     except (KeyError, TypeError) as error:

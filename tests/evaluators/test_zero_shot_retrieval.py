@@ -91,7 +91,7 @@ def test_neighbours_of_the_same_source_can_be_excluded(colours: tuple[VideoRecor
     assert first["red0"] == "red2"  # not red1, of the same source
     assert first["red2"] in ("red0", "red1")
     assert result.metric("R@1").chance == pytest.approx(100 * np.mean([1 / 7, 1 / 7, 2 / 8]))
-    assert any("own group" in note for note in result.notes)
+    assert any("own group" in line for line in result.protocol)
 
 
 def test_one_split_can_query_another(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:

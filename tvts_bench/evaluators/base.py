@@ -23,8 +23,9 @@ class Outcome:
     coverage: tuple[SplitCoverage, ...]
     decoders: Mapping[str, int]  # decoder with version -> clips it read
     computed_by: Mapping[str, int]  # device, batch size and versions -> clips embedded, now or by an earlier run
+    protocol: tuple[str, ...]  # what was done, in words: the lines under a table
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> column -> values
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what a reader must know beside that
 
 
 class Evaluator(Protocol):

@@ -78,6 +78,15 @@ class ZeroShotRetrieval:
             seeds=seeds,
         )
 
+    def in_words(self, seeds: Sequence[int]) -> tuple[str, ...]:
+        """The setting and the clips of a resolved protocol, a line each."""
+        setting = f"{self.split} in {self.gallery_split}" if self.gallery_split else f"{self.split}, leave-one-out"
+        excluded = ", neighbours of the query's own group excluded" if self.exclude_same_group else ""
+        return (
+            f"search of {setting}{excluded}",
+            f"clips of {self.clip}, seeds {', '.join(map(str, seeds))}, {self.dtype}",
+        )
+
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
         """Features, neighbours, metrics.
 
@@ -93,14 +102,13 @@ class ZeroShotRetrieval:
         metrics = tuple(metric for per_seed in measured.values() for metric in summarise(per_seed))
         forward = measured[FORWARD]
         notes = [note for ranking in forward for note in ranking.notes]
-        if self.exclude_same_group:
-            notes.insert(0, "neighbours of the query's own group are excluded")
         return Outcome(
             metrics=metrics,
             coverage=tuple(found.coverage for found in extracted),
             decoders=sum((found.decoders for found in extracted), Counter()),
             computed_by=sum((found.computed_by for found in extracted), Counter()),
             tables={"neighbors": stacked([ranking.table for ranking in forward])},
+            protocol=search.protocol.in_words(search.seeds),
             notes=tuple(dict.fromkeys(notes)),
         )
 

@@ -77,3 +77,8 @@ class ClipSpec:
     def num_views(self) -> int:
         """Clips a video: temporal x spatial views."""
         return self.temporal_views * self.spatial_views
+
+    def __str__(self) -> str:
+        """In words, for the lines under a table: "16 frames, segments/center, 224 x 224, 1 view"."""
+        views = f"{self.num_views} view{'s' if self.num_views > 1 else ''}"
+        return f"{self.num_frames} frames, {self.sampling}/{self.position}, {self.crop} x {self.crop}, {views}"
