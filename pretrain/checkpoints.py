@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
 
 FORMAT = 1
@@ -42,18 +43,13 @@ def save_state(path: Path, state: State) -> None:
     Raises:
         RunCheckpointError: it cannot be written, with the system's reason.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     content = {"format": FORMAT, **{name: getattr(state, name) for name in State.__dataclass_fields__}}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        temporary.unlink(missing_ok=True)
         kept = f"; the state saved before stays in {path}" if path.is_file() else ""
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise RunCheckpointError(f"cannot write {path}: {reason}{kept}") from error

@@ -1,7 +1,6 @@
 """A run's weights as files for others: the encoder alone, or all of TVTS in the layout of the official checkpoint."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from pretrain.config import RunConfig
 from pretrain.schema import plain
+from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import load_strictly
 from tvts_bench.models.saving import save_backbone
@@ -69,14 +69,9 @@ def _write_official(path: Path, config: RunConfig, model: dict[str, Tensor], ste
         "monitor_best": 0.0,
         "config": plain(config),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise ExportError(f"cannot write {path}: {reason}") from error

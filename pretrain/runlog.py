@@ -6,10 +6,11 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+from tvts_bench.atomic import whole_file
 
 METRICS, STATUS = "metrics.jsonl", "status.json"
 Outcome = Literal["running", "finished", "interrupted", "failed"]
@@ -27,9 +28,8 @@ class RunLog:
 
         path = folder / METRICS
         kept = [line for line in _lines(path) if _step_of(line) <= start]
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        temporary.replace(path)
+        with whole_file(path) as file:
+            file.write("".join(f"{line}\n" for line in kept).encode())
         self._file = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
 
@@ -56,10 +56,8 @@ class RunLog:
 
 def write_status(folder: Path, outcome: Outcome, **facts: Any) -> None:
     """Say how the run stands, in one file written whole: `outcome`, and for a failed run its `reason`."""
-    path = folder / STATUS
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps({"outcome": outcome, **facts}, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with whole_file(folder / STATUS) as file:
+        file.write((json.dumps({"outcome": outcome, **facts}, indent=1) + "\n").encode())
 
 
 def read_status(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ DIR/backbone.safetensors  the encoder at the end, for `tvts-bench retrieval --ck
 
 import dataclasses
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from pretrain.text_start import pretrain_text
 from pretrain.train import CollapsedError, StoppedError, Trainer, step_settings
 from pretrain.validation import Validation
 from tvts_bench.errors import UserError
-from tvts_bench.runtime import Progress, default_cache, silent
+from tvts_bench.runtime import Progress, default_cache, default_workers, silent
 from tvts_bench.training.ranks import Rank, joined
 
 CONFIG, PLACE, BACKBONE = "config.yaml", "place.yaml", "backbone.safetensors"
@@ -59,7 +58,7 @@ def begin(config: RunConfig, place: Place, progress: Progress = silent) -> Path:
         StoppedError: it was told to stop; `resume` goes on.
         UserError: whatever the configuration asks for and cannot be had.
     """
-    folder, free = place.out, max((os.cpu_count() or 1) - place.workers, 1)
+    folder, free = place.out, max(default_workers() - place.workers, 1)
     assert folder is not None
     place = dataclasses.replace(place, threads=place.threads or free)
     with joined(place.device) as rank:
