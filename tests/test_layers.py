@@ -21,13 +21,13 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"result_files"}),
     frozenset({"results"}),
     frozenset({"evaluators"}),
-    frozenset({"training"}),
+    frozenset({"probes", "training"}),
     frozenset({"features"}),
     frozenset({"backbones"}),
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices"}),
-    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic"}),
+    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture"}),
     frozenset({"errors", "version"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}

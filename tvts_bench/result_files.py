@@ -1,13 +1,23 @@
-"""The files of a result: JSON with everything, CSV and Markdown made from it, Parquet for its tables."""
+"""The files of a result: JSON with everything, CSV and Markdown made from it, Parquet for its tables.
+
+Tables that people open (`AS_CSV`) are also written as CSV, and confusion matrices as pictures.
+"""
 
 import csv
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tvts_bench.confusion_picture import confusion_picture
 from tvts_bench.results import Result, Saved, save, set_aside, write_atomically
+
+CONFUSION = "confusion"  # columns condition, label, class, predicted, predicted_class, clips; see `as_pictures`
+AS_CSV = ("per_class", CONFUSION, "choices")
 
 COLUMNS = (
     "dataset",
@@ -33,7 +43,8 @@ class Written:
     saved: Saved
     csv: Path
     markdown: Path
-    tables: tuple[Path, ...]
+    tables: tuple[Path, ...]  # Parquet
+    copies: tuple[Path, ...] = ()  # CSV and pictures of some of them
 
 
 def write_files(result: Result, folder: Path) -> Written:
@@ -47,11 +58,12 @@ def write_files(result: Result, folder: Path) -> Written:
     superseded = set_aside(result, folder)
     stem = folder / result.stem
     tables = tuple(_write_parquet(result, name, Path(f"{stem}.{name}.parquet")) for name in result.tables)
+    copies = tuple(_write_copies(result, stem))
     csv_path, markdown_path = Path(f"{stem}.csv"), Path(f"{stem}.md")
     write_atomically(csv_path, as_csv(result))
     write_atomically(markdown_path, as_markdown(result))
     saved = replace(save(result, folder), superseded=superseded)
-    return Written(saved=saved, csv=csv_path, markdown=markdown_path, tables=tables)
+    return Written(saved=saved, csv=csv_path, markdown=markdown_path, tables=tables, copies=copies)
 
 
 def as_csv(result: Result) -> str:
@@ -91,7 +103,7 @@ def facts(result: Result) -> list[str]:
     """What made the numbers, one short line each: for people; the JSON has all of it."""
     run = result.run
     lines = [
-        "percent, with 95 % bootstrap intervals over queries"
+        "percent, with 95 % bootstrap intervals over clips"
         + (", ± the standard deviation over seeds" if any(metric.per_seed for metric in result.metrics) else "")
         + f"; run {run.key[:12]}",
         f"backbone {run.backbone['family']}:{run.backbone['variant']}, weights {run.backbone['weights']}"
@@ -128,3 +140,50 @@ def _valid_text(values: Any) -> Any:
 def _write_parquet(result: Result, name: str, path: Path) -> Path:
     write_atomically(path, as_parquet(result.tables[name], {"tvts_bench_run": result.run.key}))
     return path
+
+
+def table_as_csv(columns: Mapping[str, Any]) -> str:
+    """CSV of equally long columns, numbers unrounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*map(_valid_text, columns.values()), strict=True))
+    return text.getvalue()
+
+
+def as_pictures(confusion: Mapping[str, Any], title: str) -> dict[str, bytes]:
+    """A PNG of each condition's confusion matrix.
+
+    Args:
+        confusion: a row a pair of classes that occurs: condition, label and predicted (class indices), class and
+            predicted_class (their names), clips. Classes that occur in no row of a condition are left out of its
+            picture.
+        title: what was measured; the condition is put behind it.
+    """
+    conditions = np.asarray(confusion["condition"], dtype=object)
+    names = dict(zip(confusion["label"], confusion["class"], strict=True))
+    names |= dict(zip(confusion["predicted"], confusion["predicted_class"], strict=True))
+    pictures = {}
+    for condition in dict.fromkeys(confusion["condition"]):
+        rows = np.flatnonzero(conditions == condition)
+        true, answered, clips = (np.asarray(confusion[name])[rows] for name in ("label", "predicted", "clips"))
+        present = np.union1d(true, answered)
+        counts = np.zeros((len(present), len(present)), dtype=np.int64)
+        np.add.at(counts, (np.searchsorted(present, true), np.searchsorted(present, answered)), clips)
+        pictures[condition] = confusion_picture(counts, [names[label] for label in present], f"{title}, {condition}")
+    return pictures
+
+
+def _write_copies(result: Result, stem: Path) -> Iterable[Path]:
+    for name in AS_CSV:
+        if name in result.tables:
+            path = Path(f"{stem}.{name}.csv")
+            write_atomically(path, table_as_csv(result.tables[name]))
+            yield path
+    if CONFUSION in result.tables:
+        run = result.run
+        title = f"{run.dataset['name']}, {run.backbone['family']}:{run.backbone['variant']}"
+        for condition, picture in as_pictures(result.tables[CONFUSION], title).items():
+            path = Path(f"{stem}.{CONFUSION}.{re.sub(r'[^A-Za-z0-9]+', '-', condition).strip('-')}.png")
+            write_atomically(path, picture)
+            yield path

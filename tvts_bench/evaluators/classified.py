@@ -1,0 +1,134 @@
+"""What a classifier said of the test clips: from scores (a seed each) to metrics, and to tables for files."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tvts_bench.metrics.bootstrap import bootstrap_interval
+from tvts_bench.metrics.classification import (
+    chance_at_k,
+    class_accuracies,
+    confusion_counts,
+    correct_at_k,
+    mean_class_accuracy,
+    mean_class_interval,
+    predictions,
+)
+from tvts_bench.metrics.measured import Metric
+
+TOP_5_NEEDS = 6  # classes; with five, every ranking is right
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classified:
+    """The scores of one classifier, trained with one seed."""
+
+    condition: str  # the head or set-up: "linear", "fine-tuned"
+    scores: NDArray[np.floating[Any]]  # [N, C]; larger is better, -inf is no answer
+    seed: int = 0
+
+
+def summarise(said: Sequence[Classified], labels: NDArray[np.int64], num_classes: int | None = None) -> list[Metric]:
+    """Top-1, top-5 (of six classes or more) and mean class accuracy, in percent, of one condition.
+
+    The value is the mean over the seeds; the interval is over test clips, each clip's hits averaged over the seeds.
+
+    Args:
+        said: one entry a seed.
+        labels: of the test clips, [N].
+        num_classes: how many classes can be answered, for chance; None: as many as there are scores.
+
+    Raises:
+        ClassificationError: scores that are NaN, labels that are no class.
+    """
+    total = said[0].scores.shape[1]
+    chosen_from = total if num_classes is None else num_classes
+    metrics = []
+    for k in (1, 5) if total >= TOP_5_NEEDS else (1,):
+        hits = [correct_at_k(one.scores, labels, k).astype(np.float64) for one in said]
+        interval = bootstrap_interval(np.mean(hits, axis=0))
+        values = tuple(100 * float(one.mean()) for one in hits)
+        metrics.append(_metric(f"top-{k}", said, values, (interval.low, interval.high), chance_at_k(chosen_from, k)))
+        if k == 1:
+            by_class = mean_class_interval(np.mean(hits, axis=0), labels, total)
+            means = tuple(100 * mean_class_accuracy(one, labels, total) for one in hits)
+    bounds = (by_class.low, by_class.high)
+    return [*metrics, _metric("mean class accuracy", said, means, bounds, chance_at_k(chosen_from, 1))]
+
+
+def _metric(
+    name: str, said: Sequence[Classified], values: tuple[float, ...], bounds: tuple[float, float], chance: float
+) -> Metric:
+    return Metric(
+        name=name,
+        condition=said[0].condition,
+        value=float(np.mean(values)),
+        low=100 * bounds[0],
+        high=100 * bounds[1],
+        chance=chance,
+        per_seed=values if len(values) > 1 else (),
+    )
+
+
+def classification_tables(
+    said: Sequence[Classified], ids: Sequence[str], labels: NDArray[np.int64], class_names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """`logits` (a row a clip, condition and seed), `per_class` and `confusion` (both over all seeds of a condition)."""
+    conditions = list(dict.fromkeys(one.condition for one in said))
+    of = {condition: [one for one in said if one.condition == condition] for condition in conditions}
+    return {
+        "logits": _stacked(_logits(one, ids, labels) for one in said),
+        "per_class": _stacked(_per_class(of[condition], labels, class_names) for condition in conditions),
+        "confusion": _stacked(_confusion(of[condition], labels, class_names) for condition in conditions),
+    }
+
+
+def _logits(one: Classified, ids: Sequence[str], labels: NDArray[np.int64]) -> dict[str, Any]:
+    return {
+        "condition": [one.condition] * len(ids),
+        "seed": [one.seed] * len(ids),
+        "id": list(ids),
+        "label": labels.tolist(),
+        "predicted": predictions(one.scores).tolist(),
+        "logits": list(one.scores.astype(np.float32)),
+    }
+
+
+def _per_class(said: Sequence[Classified], labels: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, Any]:
+    """A row a class that has test clips; accuracy in percent, a mean over the seeds."""
+    count = len(class_names)
+    hits = np.mean([correct_at_k(one.scores, labels) for one in said], axis=0)
+    accuracies = 100 * class_accuracies(hits, labels, count)
+    clips = np.bincount(labels, minlength=count)
+    rows = np.flatnonzero(clips)
+    return {
+        "condition": [said[0].condition] * len(rows),
+        "label": rows.tolist(),
+        "class": [class_names[row] for row in rows],
+        "clips": clips[rows].tolist(),
+        "accuracy": accuracies[rows].tolist(),
+    }
+
+
+def _confusion(said: Sequence[Classified], labels: NDArray[np.int64], class_names: Sequence[str]) -> dict[str, Any]:
+    """A row a pair of classes that occurs: the true one, the one answered, and how many clips (of all seeds)."""
+    counts = sum(confusion_counts(labels, predictions(one.scores), len(class_names)) for one in said)
+    assert isinstance(counts, np.ndarray)
+    true, answered = np.nonzero(counts)
+    return {
+        "condition": [said[0].condition] * len(true),
+        "label": true.tolist(),
+        "class": [class_names[row] for row in true],
+        "predicted": answered.tolist(),
+        "predicted_class": [class_names[row] for row in answered],
+        "clips": counts[true, answered].tolist(),
+    }
+
+
+def _stacked(tables: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Tables of the same columns, one below the other."""
+    listed = list(tables)
+    return {column: [value for table in listed for value in table[column]] for column in listed[0]}
