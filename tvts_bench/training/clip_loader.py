@@ -1,0 +1,190 @@
+"""Batches of augmented training clips: equal for equal (seed, step), whatever the number of workers or ranks.
+
+A worker makes a whole batch, and a batch is known from its step alone. So resuming at step s is asking for step s, and
+neither the number of workers nor what was read before can change a byte.
+
+A video that cannot be read is left out of its batch, and counted and named: putting another in its place would train on
+a set that nobody asked for. A share of such videos above `max_failures` ends the run.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.errors import UserError
+from tvts_bench.training.augment import ClipAugment, augment_clip
+from tvts_bench.training.clip_frames import FrameMemory
+from tvts_bench.training.clip_order import ClipOrder
+from tvts_bench.training.recipes import Recipe
+from tvts_bench.training.step_loading import load_in_order
+from tvts_bench.video.reader import VideoDecodeError
+from tvts_bench.video.sampling import clip_indices
+from tvts_bench.video.spec import ClipSpec
+
+MEMORY = 2**30  # bytes of short videos that a process tree keeps decoded
+
+log = logging.getLogger(__name__)
+
+
+class TooManyUnreadableError(UserError):
+    """More training videos than allowed cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipBatch:
+    """One process's part of a step. Unreadable clips are missing from it, so it may be smaller than its part, or empty.
+
+    Clips are bytes: `video.transforms.normalise` makes floats of them where they are used.
+    """
+
+    clips: Tensor  # uint8 [B, 3, T, crop, crop]
+    labels: Tensor  # int64 [B]
+    ids: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...] = ()  # (id, reason) of what is missing
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def pin_memory(self) -> Self:
+        """With the tensors in page-locked memory."""
+        return replace(self, clips=self.clips.pin_memory(), labels=self.labels.pin_memory())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsConfig:
+    """Everything that decides what training clips are."""
+
+    clip: ClipSpec  # one view; `position` says whether frames are drawn anew every epoch
+    augment: ClipAugment
+    batch_size: int  # clips a step, over all processes
+    seed: int = 0
+    decoder: str = "decord"
+    max_failures: float = 0.05  # share (0..1) of the videos that may be unreadable
+
+    @classmethod
+    def of(cls, recipe: Recipe, clip: ClipSpec, decoder: str = "decord") -> Self:
+        """What `recipe` says for a backbone whose own clip is `clip`."""
+        return cls(
+            clip=recipe.training_clip(clip),
+            augment=recipe.augment,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            decoder=decoder,
+            max_failures=recipe.max_failures,
+        )
+
+
+class TrainingClips:
+    """The batches of one process, by step.
+
+    `failures` holds the reason for each video that could not be read so far, by id. Whoever resumes a run puts those of
+    the run before back into it.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[VideoRecord],
+        config: ClipsConfig,
+        *,
+        workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        memory: int = MEMORY,
+    ) -> None:
+        """
+        Args:
+            records: the training set.
+            config: what decides the clips.
+            workers: processes that make batches; 0: this one does.
+            rank: this process among `world_size`.
+            world_size: processes that share each batch.
+            memory: bytes of short videos kept decoded, over all workers; 0: every epoch decodes anew.
+
+        Raises:
+            BatchError: the batch is larger than the set, or cannot be divided among the processes.
+        """
+        self.order = ClipOrder(size=len(records), batch_size=config.batch_size, seed=config.seed)
+        self.order.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
+        self.failures: dict[str, str] = {}
+        self._allowed = int(config.max_failures * len(records))
+        self._config, self._workers = config, workers
+        frames = FrameMemory(decoder=config.decoder, limit=memory // max(workers, 1))
+        self._steps = _Steps(tuple(records), config, self.order, frames, rank, world_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one epoch."""
+        return self.order.steps_per_epoch
+
+    def batches(self, start: int, stop: int) -> Iterator[ClipBatch]:
+        """The batches of steps `start` to `stop - 1`.
+
+        Workers, and what they keep decoded, live as long as the iterator: ask once for all that a run still needs, not
+        once an epoch.
+
+        Raises:
+            TooManyUnreadableError: more than `max_failures` of the videos could not be read so far.
+        """
+        for batch in load_in_order(self._steps, range(start, stop), self._workers):
+            self._account(batch)
+            yield batch
+
+    def _account(self, batch: ClipBatch) -> None:
+        for name, reason in batch.failed:
+            if name not in self.failures:
+                self.failures[name] = reason
+                log.warning("left out of training: %s", reason)
+            if len(self.failures) > self._allowed:
+                raise TooManyUnreadableError(
+                    f"{len(self.failures)} of {self.order.size} training videos could not be read so far, more than "
+                    f"the allowed share of {self._config.max_failures:g}; the last: {reason}"
+                )
+
+
+class _Steps(Dataset[ClipBatch]):
+    """Steps as a data set: item `step` is that step's batch."""
+
+    def __init__(
+        self,
+        records: tuple[VideoRecord, ...],
+        config: ClipsConfig,
+        order: ClipOrder,
+        frames: FrameMemory,
+        rank: int,
+        world_size: int,
+    ) -> None:
+        self._records, self._config, self._order, self._frames = records, config, order, frames
+        self._rank, self._world_size = rank, world_size
+
+    def __getitem__(self, step: int) -> ClipBatch:
+        clips: list[Tensor] = []
+        used: list[VideoRecord] = []
+        failed: list[tuple[str, str]] = []
+        for draw in self._order.draws(step, self._rank, self._world_size):
+            record = self._records[draw.index]
+            try:
+                clips.append(self._clip(record, draw.seed))
+                used.append(record)
+            except VideoDecodeError as error:
+                failed.append((record.id, str(error)))
+        clip = self._config.clip
+        nothing = torch.empty((0, 3, clip.num_frames, clip.crop, clip.crop), dtype=torch.uint8)
+        return ClipBatch(
+            clips=torch.stack(clips) if clips else nothing,
+            labels=torch.tensor([record.label for record in used], dtype=torch.int64),
+            ids=tuple(record.id for record in used),
+            failed=tuple(failed),
+        )
+
+    def _clip(self, record: VideoRecord, seed: int) -> Tensor:
+        """uint8 [3, T, crop, crop]: frames and pixels drawn from `seed`."""
+        clip = replace(self._config.clip, seed=seed)
+        frames = self._frames.frames(record.path, lambda n: clip_indices(n, clip, record.id)[0])
+        return augment_clip(frames, self._config.augment, clip, np.random.Generator(np.random.PCG64(seed)))

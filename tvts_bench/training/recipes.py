@@ -1,0 +1,135 @@
+"""A recipe: everything that decides how a classifier is trained and tested, in one frozen place."""
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from tvts_bench.errors import UserError
+from tvts_bench.training.augment import PLAIN, ClipAugment
+from tvts_bench.training.layer_decay import TimeTable
+from tvts_bench.training.mixing import UNMIXED, MixConfig
+from tvts_bench.training.optim import OptimConfig, Precision
+from tvts_bench.video.spec import ClipSpec, Sampling
+
+REFERENCE_BATCH = 256  # clips; the batch that `base_lr` is meant for
+
+Optimizer = Literal["sgd", "adamw"]
+Average = Literal["probabilities", "logits"]
+Choice = Literal["held-out", "test", "last"]
+
+
+class RecipeError(UserError):
+    """A value of a recipe that makes no sense."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a classifier is trained and tested. The defaults are TVTS's fine-tuning on SSV2."""
+
+    optimizer: Optimizer = "adamw"  # sgd: with Nesterov's momentum
+    base_lr: float = 1e-3  # the highest learning rate for a batch of 256 clips; scaled linearly with the batch
+    batch_size: int = 384  # clips a step, over all processes and micro-batches (the paper: 12 x 32 GPUs)
+    weight_decay: float = 0.05  # of matrices only
+    momentum: float = 0.9  # of sgd
+    betas: tuple[float, float] = (0.9, 0.999)  # of adamw
+    epochs: int = 50
+    warmup_epochs: float = 5.0  # the rate rises linearly; then half a cosine down
+    final_lr: float = 0.0  # at the end, as a share of the highest
+    layer_decay: float = 0.75  # rate of a layer / rate of the one above it; 1: the same everywhere
+    time_table: TimeTable = "stem"  # layer of `temporal_embed`; head: the head's rate and weight decay
+    drop_path: float = 0.0  # stochastic depth of the last block; the paper's flag of 0.1 never reached its model
+    mix: MixConfig = field(default_factory=MixConfig)
+    augment: ClipAugment = field(default_factory=ClipAugment)
+    clip_grad: float | None = None  # the largest norm of the whole gradient; None: not clipped
+    ema: float | None = None  # decay a step of averaged weights, which are then the ones tested; None: none
+    precision: Precision = "bf16"
+    accumulate: int = 1  # micro-batches of one step on each process
+    sampling: Sampling = "segments"  # how frames are chosen, in training and testing
+    stride: int = 4  # frames between frames of a dense clip
+    views: str = "2x3"  # in testing: temporal x spatial
+    average: Average = "probabilities"  # of the views of a clip; the official code averages logits
+    best: Choice = "held-out"  # which epoch is tested: best on a held-out part of train, best on test, or the last
+    held_out: float = 0.1  # share of the training clips that is held out where that chooses the epoch
+    max_failures: float = 0.05  # share of the training videos that may be unreadable
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("optimizer", Optimizer), ("average", Average), ("best", Choice)):
+            if getattr(self, name) not in get_args(allowed):
+                raise RecipeError(f"{name} must be one of {', '.join(get_args(allowed))}, got {getattr(self, name)!r}")
+        if self.time_table not in get_args(TimeTable):
+            raise RecipeError(f"time_table must be one of {', '.join(get_args(TimeTable))}, got {self.time_table!r}")
+        for name in ("base_lr", "batch_size", "epochs", "accumulate"):
+            if not getattr(self, name) > 0:
+                raise RecipeError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("momentum", "drop_path", "max_failures"):
+            if not 0 <= getattr(self, name) < 1:
+                raise RecipeError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        for name in ("layer_decay",):
+            if not 0 < getattr(self, name) <= 1:
+                raise RecipeError(f"{name} must be in (0, 1], got {getattr(self, name)}")
+        if not 0 < self.held_out < 1:
+            raise RecipeError(f"held_out must be in (0, 1), got {self.held_out}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise RecipeError(f"ema must be in (0, 1) or left out, got {self.ema}")
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise RecipeError(f"warmup_epochs must be less than {self.epochs} epochs, got {self.warmup_epochs:g}")
+        if self.seed < 0:
+            raise RecipeError(f"seed must not be negative, got {self.seed}")
+        _ = self.num_views, self.schedule(REFERENCE_BATCH)  # each refuses what makes no sense to it
+
+    @property
+    def num_views(self) -> tuple[int, Literal[1, 3]]:
+        """Temporal and spatial views of `views`."""
+        found = re.fullmatch(r"([1-9]\d*)x([13])", self.views)
+        if found is None:
+            raise RecipeError(
+                f"views must be temporal x spatial, with 1 or 3 spatial ones, such as 2x3 or 5x1, got {self.views!r}"
+            )
+        return int(found[1]), 3 if found[2] == "3" else 1
+
+    def lr(self, total_batch: int) -> float:
+        """The highest learning rate, for steps of `total_batch` clips."""
+        return self.base_lr * total_batch / REFERENCE_BATCH
+
+    def schedule(self, total_batch: int) -> OptimConfig:
+        """The learning rate over the run, and what else the optimiser needs."""
+        return OptimConfig(
+            lr=self.lr(total_batch),
+            weight_decay=self.weight_decay,
+            betas=self.betas,
+            schedule="cosine",
+            warmup=self.warmup_epochs / self.epochs,
+            final=self.final_lr,
+            clip_grad=self.clip_grad,
+            accumulate=self.accumulate,
+            precision=self.precision,
+        )
+
+    def training_clip(self, clip: ClipSpec) -> ClipSpec:
+        """A backbone's clip as it is trained on: one view, frames as the augmentation says."""
+        return replace(
+            clip,
+            sampling=self.sampling,
+            stride=self.stride,
+            position=self.augment.frames,
+            temporal_views=1,
+            spatial_views=1,
+        )
+
+    def testing_clip(self, clip: ClipSpec) -> ClipSpec:
+        """A backbone's clip as it is tested: all views, frames at fixed places."""
+        temporal, spatial = self.num_views
+        return replace(
+            clip,
+            sampling=self.sampling,
+            stride=self.stride,
+            position="center",
+            temporal_views=temporal,
+            spatial_views=spatial,
+        )
+
+
+def without_augmentation(recipe: Recipe) -> Recipe:
+    """The same recipe on clips and labels as they are: what a probe on cached features is compared with."""
+    return replace(recipe, augment=PLAIN, mix=UNMIXED)
