@@ -81,10 +81,10 @@ class ClipsConfig:
         )
 
 
-class TrainingClips:
+class ClipLoader:
     """The batches of one process, by step.
 
-    `failures` holds the reason for each video that could not be read so far, by id. Whoever resumes a run puts those of
+    `failed` holds the reason for each video that could not be read so far, by id. Whoever resumes a run puts those of
     the run before back into it.
     """
 
@@ -112,7 +112,7 @@ class TrainingClips:
         """
         self.order = ClipOrder(size=len(records), batch_size=config.batch_size, seed=config.seed)
         self.order.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
-        self.failures: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
         self._allowed = int(config.max_failures * len(records))
         self._config, self._workers = config, workers
         frames = FrameMemory(decoder=config.decoder, limit=memory // max(workers, 1))
@@ -138,12 +138,12 @@ class TrainingClips:
 
     def _account(self, batch: ClipBatch) -> None:
         for name, reason in batch.failed:
-            if name not in self.failures:
-                self.failures[name] = reason
+            if name not in self.failed:
+                self.failed[name] = reason
                 log.warning("left out of training: %s", reason)
-            if len(self.failures) > self._allowed:
+            if len(self.failed) > self._allowed:
                 raise TooManyUnreadableError(
-                    f"{len(self.failures)} of {self.order.size} training videos could not be read so far, more than "
+                    f"{len(self.failed)} of {self.order.size} training videos could not be read so far, more than "
                     f"the allowed share of {self._config.max_failures:g}; the last: {reason}"
                 )
 
