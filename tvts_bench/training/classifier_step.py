@@ -1,0 +1,97 @@
+"""One step of supervised training: a pure function of weights, batch, and (seed, step).
+
+Mixing and stochastic depth draw from (seed, step, micro-batch), micro-batches being numbered over all processes: a part
+of the batch that is fed together is mixed with itself, as the official code does on every GPU. So no state of a random
+number generator outlives a step, and two processes do what one does with twice the micro-batches.
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from tvts_bench.training.clip_loader import ClipBatch
+from tvts_bench.training.clip_order import BatchError
+from tvts_bench.training.mixing import mix
+from tvts_bench.training.optim import autocast
+from tvts_bench.training.ranks import Rank
+from tvts_bench.training.recipes import Recipe
+from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.transforms import normalise
+
+_MIX, _DROP = 3, 4  # what a seed is for; clips and their order use 1 and 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSettings:
+    """What a step needs beside its batch."""
+
+    recipe: Recipe
+    clip: ClipSpec  # mean and deviation of the pixels
+    num_classes: int  # C
+    rank: Rank
+
+    def __post_init__(self) -> None:
+        parts = self.rank.world_size * self.recipe.accumulate
+        if self.recipe.batch_size % parts:
+            raise BatchError(
+                f"a batch of {self.recipe.batch_size} clips cannot be divided into {self.rank.world_size} processes x"
+                f" {self.recipe.accumulate} micro-batches; make it a multiple of {parts}"
+            )
+
+    @property
+    def share(self) -> int:
+        """Clips of a full step on this rank."""
+        return self.recipe.batch_size // self.rank.world_size
+
+
+def backward(model: nn.Module, batch: ClipBatch, step: int, settings: StepSettings) -> Tensor:
+    """Add the gradient of the step's loss to the parameters; this rank's loss, without gradient.
+
+    The loss is the sum of the clips' cross-entropies, divided by the clips of a full batch: the mean over the ranks is
+    that of the global batch, and a clip that could not be read is a clip without gradient, on any rank.
+
+    Args:
+        model: from normalised clips to logits, in training mode, perhaps in DistributedDataParallel.
+        batch: this rank's.
+        step: its number.
+        settings: the rest.
+    """
+    recipe, rank = settings.recipe, settings.rank
+    total = torch.zeros((), device=rank.device)
+    for number, rows in enumerate(_parts(len(batch), recipe.accumulate)):
+        place = (recipe.seed, step, rank.rank * recipe.accumulate + number)
+        pixels, targets = _mixed(batch.clips[rows], batch.labels[rows], _number(_MIX, *place), settings)
+        waits = isinstance(model, DistributedDataParallel) and number < recipe.accumulate - 1
+        torch.manual_seed(_number(_DROP, *place))  # stochastic depth knows no other generator
+        with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            with autocast(rank.device, recipe.precision):
+                logits = model(pixels)
+            loss = F.cross_entropy(logits.float(), targets, reduction="sum") / settings.share
+            loss.backward()
+        total += loss.detach()
+    return total
+
+
+def _mixed(clips: Tensor, labels: Tensor, seed: int, settings: StepSettings) -> tuple[Tensor, Tensor]:
+    """Normalised clips and soft targets on the device. In place of no clip, one without a class, and so no loss."""
+    device = settings.rank.device
+    if not len(clips):  # all were unreadable; DistributedDataParallel waits for a backward pass all the same
+        nothing = torch.zeros(1, *clips.shape[1:], device=device)
+        return nothing, torch.zeros(1, settings.num_classes, device=device)
+    pixels = normalise(clips.to(device, non_blocking=True), settings.clip.mean, settings.clip.std)
+    return mix(pixels, labels.to(device), settings.recipe.mix, settings.num_classes, seed)
+
+
+def _parts(size: int, count: int) -> list[slice]:
+    """`count` consecutive parts of `size` rows, as equal as can be; empty ones where there are too few rows."""
+    return [slice(size * number // count, size * (number + 1) // count) for number in range(count)]
+
+
+def _number(*key: int) -> int:
+    """0 to 2**63 - 1, another one wherever the key differs."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,296 @@
+"""Supervised training of a classifier: steps, curves, states on disk, the epoch that is tested in the end.
+
+FOLDER/last.pt     the whole state: after every epoch, every few minutes, and when told to stop
+FOLDER/best.pt     the weights of the best epoch, where one is chosen
+FOLDER/steps.csv   learning curves; also epochs.csv, and tensorboard/
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tvts_bench.errors import UserError
+from tvts_bench.runtime import Progress, silent
+from tvts_bench.training.averaging import MeasuredWeights
+from tvts_bench.training.classifier import Classifier
+from tvts_bench.training.classifier_step import StepSettings, backward
+from tvts_bench.training.clip_loader import ClipBatch, ClipLoader
+from tvts_bench.training.curves import Curves
+from tvts_bench.training.loss_watch import LossWatch
+from tvts_bench.training.optim import clip_gradient
+from tvts_bench.training.ranks import largest
+from tvts_bench.training.recipe_optim import build_optimizer, learning_rate
+from tvts_bench.training.signals import StoppedError, stop_signals
+from tvts_bench.training.states import (
+    BEST,
+    LAST,
+    BestWeights,
+    TrainingState,
+    TrainingStateError,
+    load_best,
+    load_state,
+    save_state,
+)
+
+LOOK_EVERY = 10  # steps between two looks at the losses, which wait for a GPU
+SAVE_SECONDS = 600.0  # between two states within an epoch
+
+Measure = Callable[[nn.Module], Mapping[str, float]]
+"""Measures of a model that choose the epoch: "top_1" in percent, "loss". All ranks call it and get the same numbers."""
+
+log = logging.getLogger(__name__)
+
+
+class TrainingError(UserError):
+    """A training that this machine cannot do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlace:
+    """Where a training leaves its files, and whether one that is there is continued. Changes no number."""
+
+    folder: Path
+    digest: str  # of everything that can change the weights; a state of another one is refused
+    resume: bool = False
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """How a training went; the weights to test are in the model."""
+
+    epoch: int  # whose weights they are, counted from 1
+    epochs: int
+    history: tuple[Mapping[str, float], ...]  # a record an epoch
+    failed: Mapping[str, str]  # training clips that could not be read: id -> reason
+
+
+def train_classifier(
+    model: Classifier, loader: ClipLoader, settings: StepSettings, place: TrainingPlace, measure: Measure | None = None
+) -> Trained:
+    """Train `model` by the recipe in `settings` and leave the weights to test in it, on the rank's device.
+
+    Under torchrun every rank calls this, within a process group; the folder must be one that all ranks share. On a CPU
+    a training that was stopped and resumed gives the bits of one that was not. Torch's global generators are put back.
+
+    Args:
+        model: from normalised clips to logits.
+        loader: this rank's batches.
+        settings: recipe, pixels, classes, rank.
+        place: folder and digest.
+        measure: chooses the epoch (highest top-1, then lowest loss, then the first). None: the last epoch is tested.
+
+    Raises:
+        LossError: the loss is not finite any more.
+        TrainingError: the device's memory does not hold a micro-batch.
+        TrainingStateError: there is a state already and `place.resume` is off, or it cannot be read or written.
+        StoppedError: SIGTERM or Ctrl-C; the state is on disk.
+        UserError: what the loader or `measure` raises.
+    """
+    device = torch.device(settings.rank.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _fitting(settings):
+        training = _Training(model, loader, settings, place, measure)
+        try:
+            return training.run()
+        finally:
+            training.curves.close()
+
+
+class _Training:
+    """One rank's training."""
+
+    def __init__(
+        self,
+        model: Classifier,
+        loader: ClipLoader,
+        settings: StepSettings,
+        place: TrainingPlace,
+        measure: Measure | None,
+    ) -> None:
+        recipe, rank = settings.recipe, settings.rank
+        self.model, self.loader, self.settings, self.place, self.measure = model, loader, settings, place, measure
+        self.recipe, self.rank = recipe, rank
+        self.per_epoch = loader.steps_per_epoch
+        self.steps = recipe.epochs * self.per_epoch
+        self.step, self.loss_sum = 0, 0.0
+        self.history: list[dict[str, float]] = []
+        state = _found(place)
+        model.to(rank.device).train()
+        self.optimizer = build_optimizer(recipe, model.backbone, model.head, recipe.batch_size)
+        self.weights = MeasuredWeights(model.trained, recipe.ema)
+        if state is not None:
+            self._restore(state)
+        self.rate = learning_rate(recipe, self.optimizer, recipe.batch_size, self.per_epoch)
+        self.wrapped = _wrapped(model, rank.device) if rank.world_size > 1 else model
+        self.curves = Curves(place.folder, self.step, self.history, active=rank.is_first)
+        self.watch = LossWatch(self.curves, rank, batch_size=recipe.batch_size, steps_per_epoch=self.per_epoch)
+
+    def run(self) -> Trained:
+        """Train to the end."""
+        saved = time.monotonic()
+        with stop_signals() as asked, self.place.progress(self.steps, "steps", "training") as advance:
+            advance(self.step)
+            self.watch.start_clock()
+            for batch in self.loader.batches(self.step, self.steps):
+                self._train_on(batch)
+                advance(1)
+                if self.step % LOOK_EVERY == 0:
+                    self.loss_sum += self.watch.look()
+                ended = self.step % self.per_epoch == 0
+                if ended:
+                    self._end_epoch()
+                number, late = self._agreed(asked(), time.monotonic() - saved > SAVE_SECONDS)
+                if ended or number or late:
+                    self._save(required=bool(number) or self.step == self.steps)
+                    saved = time.monotonic()
+                if number and self.step < self.steps:
+                    raise StoppedError(number)
+        return self._finished()
+
+    def _train_on(self, batch: ClipBatch) -> None:
+        rate = self.rate.set(self.step)
+        groups = self.optimizer.param_groups
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = backward(self.wrapped, batch, self.step, self.settings)
+        norm = clip_gradient((weight for group in groups for weight in group["params"]), self.recipe.clip_grad)
+        self.optimizer.step()
+        self.weights.update()
+        self.step += 1
+        self.watch.add(self.step, rate / groups[0].get("lr_scale", 1.0), loss, norm)
+
+    def _end_epoch(self) -> None:
+        """Measure, keep the weights if they are the best so far, and write the epoch down."""
+        self.loss_sum += self.watch.look()
+        epoch = self.step // self.per_epoch
+        record: dict[str, float] = {"epoch": epoch, "step": self.step, "loss": self.loss_sum / self.per_epoch}
+        self.loss_sum = 0.0
+        if self.measure is not None:
+            with self.weights.in_place():
+                record |= {f"measured_{name}": value for name, value in self.measure(self.model).items()}
+                if self.rank.is_first and all(_merit(record) > _merit(earlier) for earlier in self.history):
+                    weights = self.model.trained.state_dict()
+                    best = BestWeights(digest=self.place.digest, epoch=epoch, model=weights)
+                    save_state(self.place.folder / BEST, best)
+            self.watch.start_clock()
+        self.history.append(record)
+        self.curves.write_epochs(self.history)
+
+    def _save(self, *, required: bool) -> None:
+        """Write the state; unless `required`, a full disk is only a warning."""
+        self.loss_sum += self.watch.look()
+        failed = self._failed()
+        if not self.rank.is_first:
+            return
+        state = TrainingState(
+            digest=self.place.digest,
+            step=self.step,
+            steps=self.steps,
+            model=self.model.trained.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            average=self.weights.state(),
+            loss_sum=self.loss_sum,
+            history=self.history,
+            failed=failed,
+            world_size=self.rank.world_size,
+        )
+        try:
+            save_state(self.place.folder / LAST, state)
+        except TrainingStateError as error:
+            if required:
+                raise
+            log.warning("%s; training goes on", error)
+
+    def _restore(self, state: TrainingState) -> None:
+        self.model.trained.load_state_dict(state.model)
+        self.optimizer.load_state_dict(state.optimizer)
+        self.weights.restore(state.average)
+        self.step, self.loss_sum, self.history = state.step, state.loss_sum, list(state.history)
+        self.loader.failed.update(state.failed)
+        if self.rank.is_first and state.world_size != self.rank.world_size:
+            log.warning(
+                "the training had %d processes and has %d now: batches stay the same, mixing and rounding differ",
+                state.world_size,
+                self.rank.world_size,
+            )
+
+    def _finished(self) -> Trained:
+        """With the weights to test in the model."""
+        epoch = self.recipe.epochs
+        if self.rank.world_size > 1:
+            distributed.barrier()  # the first rank has written them
+        if self.measure is None:
+            self.weights.settle()
+        else:
+            best = load_best(self.place.folder / BEST, self.place.digest)
+            epoch = best.epoch
+            self.model.trained.load_state_dict(best.model)
+        self.model.eval()
+        history = tuple(self.history)
+        return Trained(epoch=epoch, epochs=self.recipe.epochs, history=history, failed=self._failed())
+
+    def _failed(self) -> dict[str, str]:
+        """The training clips that could not be read so far, on any rank."""
+        if self.rank.world_size == 1:
+            return dict(self.loader.failed)
+        found: list[dict[str, str]] = [{}] * self.rank.world_size
+        distributed.all_gather_object(found, self.loader.failed)
+        return {name: reason for failed in found for name, reason in failed.items()}
+
+    def _agreed(self, number: int, late: bool) -> tuple[int, bool]:
+        """(signal or 0, whether a state is due by time), the same on every rank."""
+        if self.rank.world_size == 1:
+            return number, late
+        found = largest(number * 2 + int(late), self.rank)
+        return found // 2, bool(found % 2)
+
+
+def _found(place: TrainingPlace) -> TrainingState | None:
+    """The state to continue from.
+
+    Raises:
+        TrainingStateError: there is one, and it was not asked for, or it is not one of this training.
+    """
+    path = place.folder / LAST
+    if not path.exists():
+        return None
+    state = load_state(path, place.digest)
+    if not place.resume:
+        raise TrainingStateError(
+            f"{place.folder} holds this training at step {state.step} of {state.steps}: add --resume to go on from"
+            " there, or give another --out to begin anew"
+        )
+    return state
+
+
+def _wrapped(model: nn.Module, device: str) -> nn.Module:
+    """For several processes: NCCL between GPUs, whatever else the processes talk over."""
+    if not device.startswith("cuda"):
+        return DistributedDataParallel(model)
+    return DistributedDataParallel(model, device_ids=[device], process_group=distributed.new_group(backend="nccl"))
+
+
+def _merit(record: Mapping[str, float]) -> tuple[float, float]:
+    """By what epochs are compared; larger is better."""
+    return record["measured_top_1"], -record["measured_loss"]
+
+
+@contextmanager
+def _fitting(settings: StepSettings) -> Iterator[None]:
+    """The GPU's want of memory as one sentence."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        recipe = settings.recipe
+        clips = math.ceil(settings.share / recipe.accumulate)
+        raise TrainingError(
+            f"{settings.rank.device} has not enough memory to train on {clips} clips at once: raise --accumulate"
+            f" (now {recipe.accumulate}), which leaves the batch of {recipe.batch_size} as it is"
+        ) from error
