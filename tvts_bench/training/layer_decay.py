@@ -10,7 +10,7 @@ from typing import Any, Literal
 from torch import nn
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.base import Backbone, BackboneError
 
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # isort: skip
 from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # isort: skip
@@ -61,9 +61,11 @@ class _Classifier(nn.Module):
 
     def place(self, time_table: TimeTable) -> None:
         """Ask the backbone for the layer of every parameter."""
-        self._layers = {
-            f"backbone.{name}": self.backbone.layer_of(name) for name, _ in self.backbone.named_parameters()
-        }
+        names = [name for name, _ in self.backbone.named_parameters()]
+        try:
+            self._layers = {f"backbone.{name}": self.backbone.layer_of(name) for name in names}
+        except BackboneError as error:
+            raise BackboneError(f"{error}; set the layer decay to 1 to train all of it with one rate") from error
         last = max(self._layers.values(), default=0)
         for name, _ in self.named_parameters():
             if name.startswith("head.") or (time_table == "head" and name.endswith("temporal_embed")):

@@ -1,8 +1,8 @@
 """The recipes that have a name: one for each data set and task, and the paper's habits.
 
 Where they are from. SSV2: the scripts of TVTS's official code, which has no other data set. Kinetics-400 and UCF-101:
-that recipe with the frames, views and schedule of VideoMAE's scripts for the same network, of which the official code is
-a copy; HMDB-51 as UCF-101. The embedded world's: ours, minutes on two cores.
+that recipe with the frames, views and schedule of VideoMAE's scripts for the same network, of which the official code
+is a variation; HMDB-51 as UCF-101. The embedded world's: ours, minutes on two cores.
 """
 
 import difflib
@@ -45,29 +45,22 @@ _SMALL_PROBE = replace(
     _SMALL_FINETUNE, optimizer="sgd", base_lr=0.4, weight_decay=1e-9, epochs=20, warmup_epochs=2.0, layer_decay=1.0
 )
 
+_FEW_VIDEOS = Recipe(
+    base_lr=5e-4,
+    batch_size=128,
+    epochs=100,
+    layer_decay=0.7,
+    drop_path=0.2,
+    augment=_MIRRORED,
+    sampling="dense",
+    views="5x3",
+)
+
 FINETUNE: Mapping[str, Recipe] = {
     "ssv2": Recipe(),
     "k400": Recipe(epochs=100, augment=_MIRRORED, sampling="dense", views="5x3"),
-    "ucf101": Recipe(
-        base_lr=5e-4,
-        batch_size=128,
-        epochs=100,
-        layer_decay=0.7,
-        drop_path=0.2,
-        augment=_MIRRORED,
-        sampling="dense",
-        views="5x3",
-    ),
-    "hmdb51": Recipe(
-        base_lr=5e-4,
-        batch_size=128,
-        epochs=100,
-        layer_decay=0.7,
-        drop_path=0.2,
-        augment=_MIRRORED,
-        sampling="dense",
-        views="5x3",
-    ),
+    "ucf101": _FEW_VIDEOS,
+    "hmdb51": _FEW_VIDEOS,
     "own": Recipe(batch_size=64, views="2x3"),  # `folder` and `list`: SSV2's, since left may not be right in them
     "scripted_motion:ssv2": _SMALL_FINETUNE,
     "scripted_motion:k400": _SMALL_FINETUNE,
