@@ -51,6 +51,8 @@ class Runtime:
     strict: bool = False  # an unreadable clip is an error instead of a counted exclusion
     rank: int = 0
     world_size: int = 1
+    out: Path | None = None  # what trains keeps its states and curves in a folder there; None: in the cache
+    resume: bool = False  # a training that was interrupted there goes on
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 0), ("batch_size", 1), ("world_size", 1)):
