@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def pixels(picture: bytes) -> NDArray[np.uint8]:
 
 
 def test_tables_that_people_open_are_csv_and_pictures_too(tmp_path: Path) -> None:
-    tables = {"per_class": PER_CLASS, "confusion": CONFUSION, "logits": {"id": ["a"]}}
+    tables: dict[str, Any] = {"per_class": PER_CLASS, "confusion": CONFUSION, "logits": {"id": ["a"]}}
     written = write_files(replace(make_result(), tables=tables), tmp_path)
     names = {path.name.removeprefix(f"{make_result().stem}.") for path in written.copies}
     assert names == {"per_class.csv", "confusion.csv", "confusion.linear.png", "confusion.k-NN-k-20.png"}

@@ -100,7 +100,7 @@ def test_the_interval_covers_the_mean_over_classes_as_often_as_it_says() -> None
     for draw in range(200):
         hits = rng.random(len(labels)) < np.repeat(rates, sizes)
         interval = mean_class_interval(hits, labels, 3, seed=draw, resamples=400)
-        held += interval.low <= np.mean(rates) <= interval.high
+        held += int(interval.low <= np.mean(rates) <= interval.high)
     assert 0.88 <= held / 200 <= 0.99
 
 

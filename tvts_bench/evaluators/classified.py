@@ -103,10 +103,10 @@ def _per_class(said: Sequence[Classified], labels: NDArray[np.int64], class_name
     hits = np.mean([correct_at_k(one.scores, labels) for one in said], axis=0)
     accuracies = 100 * class_accuracies(hits, labels, count)
     clips = np.bincount(labels, minlength=count)
-    rows = np.flatnonzero(clips)
+    rows = np.flatnonzero(clips).tolist()
     return {
         "condition": [said[0].condition] * len(rows),
-        "label": rows.tolist(),
+        "label": rows,
         "class": [class_names[row] for row in rows],
         "clips": clips[rows].tolist(),
         "accuracy": accuracies[rows].tolist(),
@@ -117,12 +117,12 @@ def _confusion(said: Sequence[Classified], labels: NDArray[np.int64], class_name
     """A row a pair of classes that occurs: the true one, the one answered, and how many clips (of all seeds)."""
     counts = sum(confusion_counts(labels, predictions(one.scores), len(class_names)) for one in said)
     assert isinstance(counts, np.ndarray)
-    true, answered = np.nonzero(counts)
+    true, answered = (indices.tolist() for indices in np.nonzero(counts))
     return {
         "condition": [said[0].condition] * len(true),
-        "label": true.tolist(),
+        "label": true,
         "class": [class_names[row] for row in true],
-        "predicted": answered.tolist(),
+        "predicted": answered,
         "predicted_class": [class_names[row] for row in answered],
         "clips": counts[true, answered].tolist(),
     }

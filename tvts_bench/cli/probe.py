@@ -1,0 +1,169 @@
+"""`tvts-bench probe`: how much of a class can be read from frozen features."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvts_bench.cli import options
+from tvts_bench.cli.retrieval import Frames, Sampling, Stride, Views
+
+Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        help="cached: features extracted once, then every head from them. paper: the official online recipe.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+HeadNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--head",
+        help="knn, logistic or linear; repeat it. All three by default.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+TrainSplit = Annotated[str, typer.Option("--train-split", help="Split to train on.", rich_help_panel=options.DATA)]
+AllowSharedClips = Annotated[
+    bool,
+    typer.Option(
+        "--allow-shared-clips",
+        help="Test on clips that are trained on, too; the result says how many.",
+        rich_help_panel=options.DATA,
+    ),
+]
+Fraction = Annotated[
+    float | None,
+    typer.Option(
+        "--fraction",
+        help="Share of every class's training labels that is used: 0.01, 0.1. With --seeds for a spread.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+PerClass = Annotated[
+    int | None,
+    typer.Option("--per-class", help="Training clips of every class: 4, 16.", rich_help_panel=options.PROTOCOL),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        min=0,
+        max=options.MAX_SEED,
+        help="First seed of what is drawn: labels kept, the held-out part, the order of clips.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds", min=1, help="Number of seeds: mean and spread over them.", rich_help_panel=options.PROTOCOL
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs", min=1, help="Of SGD; by default 50 (cached), or the recipe's.", rich_help_panel=options.PROTOCOL
+    ),
+]
+Habits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--habit",
+        help="With --protocol paper, a named change to its recipe: paper, no-augmentation, ...; repeat it.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="With --protocol paper, go on with a training that was stopped. The cached protocol always does.",
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+Solver = Annotated[
+    str,
+    typer.Option(
+        "--solver",
+        help="Of logistic regression: sklearn, torch, or auto: torch where a GPU is. Part of the record.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
+
+
+def probe(
+    ckpt: options.Checkpoint = None,
+    backbone: options.BackboneName = None,
+    init_seed: options.InitSeed = 0,
+    dataset: options.DatasetName = None,
+    root: options.Root = None,
+    annotations: options.Annotations = None,
+    fold: options.Fold = 1,
+    split: options.Split = None,
+    train_split: TrainSplit = "train",
+    allow_shared_clips: AllowSharedClips = False,
+    strict: options.Strict = False,
+    protocol: Protocol = "cached",
+    head: HeadNames = None,
+    fraction: Fraction = None,
+    per_class: PerClass = None,
+    epochs: Epochs = None,
+    habit: Habits = None,
+    seed: Seed = 0,
+    seeds: Seeds = 1,
+    solver: Solver = "auto",
+    sampling: Sampling = None,
+    frames: Frames = None,
+    stride: Stride = None,
+    views: Views = None,
+    decoder: options.Decoder = "decord",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    workers: options.Workers = None,
+    batch_size: options.BatchSize = 16,
+    clip_timeout: options.ClipTimeout = 120.0,
+    cache: options.Cache = None,
+    out: options.Out = Path("results"),
+    resume: Resume = False,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Classification by heads on frozen features: k-NN, logistic regression, linear heads by SGD.
+
+    Without options it measures a small backbone on the embedded world. A run that was stopped goes on where it was.
+
+    tvts-bench probe --ckpt TVTS_yt_pt.pth --dataset ssv2 --root DIR
+
+    tvts-bench probe --ckpt x.pth --dataset ucf101 --root DIR --per-class 4 --seeds 5
+
+    tvts-bench probe --ckpt TVTS_yt_pt.pth --dataset ssv2 --root DIR --protocol paper --resume
+    """
+    from tvts_bench.cli import setup
+    from tvts_bench.cli.classification import report
+    from tvts_bench.cli.probe_protocols import Asked
+    from tvts_bench.results import require_writable
+
+    asked = Asked(
+        split=split,
+        train_split=train_split,
+        allow_shared_clips=allow_shared_clips,
+        heads=tuple(head or ()),
+        fraction=fraction,
+        per_class=per_class,
+        epochs=epochs,
+        habits=tuple(habit or ()),
+        seeds=tuple(range(seed, seed + seeds)),
+        solver=solver,
+        clip=setup.ClipChanges(sampling=sampling, frames=frames, stride=stride, views=views, seed=seed),
+        decoder=decoder,
+        dtype=dtype,
+    )
+    build = asked.protocol(protocol)
+    local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    model = setup.make_backbone(backbone, ckpt, init_seed)
+    data = setup.make_dataset(dataset, root, annotations, fold, cache)
+    evaluator = build(model, data, local)
+    require_writable(out)
+    setup.measure(model, data, evaluator, local, lambda result: report(result, "Probe", out, as_json))

@@ -1,0 +1,227 @@
+"""Probes of frozen features that are extracted once: k-NN, logistic regression, a grid of linear heads.
+
+The fast protocol. Hyper-parameters are chosen on a held-out part of the training split, the chosen head is fitted to
+all of it, and the test split is asked once. Not the paper's recipe, which draws new augmented clips in every epoch
+(`online_probe`), and never to be confused with it.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self, get_args
+
+import numpy as np
+
+from tvts_bench.backbones.base import Backbone
+from tvts_bench.datasets.base import Dataset
+from tvts_bench.devices import from_rank_zero
+from tvts_bench.evaluators.base import EvaluationError, Outcome
+from tvts_bench.evaluators.classified import Classified, classification_tables, summarise
+from tvts_bench.evaluators.probe_heads import CONDITIONS, HeadName, Heads
+from tvts_bench.evaluators.split_features import SplitFeatures, extract_split
+from tvts_bench.evaluators.train_and_test import TRAIN, TrainAndTest, train_and_test
+from tvts_bench.features.base import Dtype, Features
+from tvts_bench.metrics.measured import Metric
+from tvts_bench.probes.base import Fitted, HeldOut, LabelledFeatures, Task
+from tvts_bench.probes.low_label import LowLabel
+from tvts_bench.probes.selection import hold_out
+from tvts_bench.runtime import Runtime
+from tvts_bench.video.spec import ClipSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedProbe:
+    """The protocol."""
+
+    name: ClassVar[str] = "cached_probe"
+
+    split: str | None = None  # to test on; None: the split that the data set's papers evaluate
+    train_split: str | None = None  # None: "train"
+    heads: tuple[HeadName, ...] = ("knn", "logistic", "linear")
+    settings: Heads = field(default_factory=Heads)  # of each head: grids, epochs
+    held_out: float = 0.2  # share of every class of the training split that hyper-parameters are chosen on
+    low_label: LowLabel | None = None  # None: all training clips
+    seeds: tuple[int, ...] = (0,)  # of all draws: labels kept, held-out part, order of clips; several give a spread
+    allow_shared_clips: bool = False  # test on clips that were trained on, and say so
+    clip: ClipSpec | None = None  # None: the backbone's own
+    decoder: str = "decord"
+    dtype: Dtype = "fp32"
+
+    def __post_init__(self) -> None:
+        unknown = [head for head in self.heads if head not in get_args(HeadName)]
+        if unknown or not self.heads or len(set(self.heads)) < len(self.heads):
+            asked = ", ".join(map(repr, self.heads)) or "none"
+            raise EvaluationError(f"--head must name different heads of: {', '.join(get_args(HeadName))}; got {asked}")
+        if not 0 <= self.held_out < 1:
+            raise EvaluationError(f"the held-out share must be from 0 to below 1, got {self.held_out:g}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise EvaluationError(f"seeds must be one or more different numbers, got {list(self.seeds)}")
+
+    def resolve(self, backbone: Backbone, dataset: Dataset) -> Self:
+        """With the data set's usual splits and the backbone's own clip where none was given."""
+        return replace(
+            self,
+            split=self.split or dataset.info.default_split,
+            train_split=self.train_split or TRAIN,
+            clip=self.clip or backbone.clip_spec,
+        )
+
+    def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
+        """Features of both splits, heads, metrics.
+
+        Raises:
+            EvaluationError: the splits do not go together (see `train_and_test`), or a clip cannot be read and
+                `runtime.strict` is set.
+            UserError: what the heads refuse.
+        """
+        probe = _Probe(self.resolve(backbone, dataset), backbone, dataset, runtime)
+        probe.extract()
+        fitted = from_rank_zero(runtime, probe.fit)
+        return probe.outcome(fitted)
+
+
+class _Probe:
+    """One evaluation. Made from a resolved protocol."""
+
+    def __init__(self, protocol: CachedProbe, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> None:
+        assert protocol.split is not None
+        assert protocol.train_split is not None
+        assert protocol.clip is not None
+        self.protocol, self.backbone, self.dataset, self.runtime = protocol, backbone, dataset, runtime
+        self.split, self.train_split, self.clip = protocol.split, protocol.train_split, protocol.clip
+        self.num_classes = len(dataset.class_names)
+        self.lists: TrainAndTest = train_and_test(
+            dataset, self.train_split, self.split, allow_shared=protocol.allow_shared_clips
+        )
+
+    def extract(self) -> None:
+        """The features of both splits, from the store where it has them."""
+        self.found = {split: self._extract(split) for split in (self.split, self.train_split)}
+        self.test, self.train = (self.found[split].under(self.clip) for split in (self.split, self.train_split))
+        if len(np.unique(self.train.labels)) < 2:
+            raise EvaluationError(
+                f"only {len(self.train.ids)} clips of {self.dataset.name} {self.train_split} can be read, all of one"
+                " class: there is nothing to tell apart"
+            )
+
+    def _extract(self, split: str) -> SplitFeatures:
+        protocol = self.protocol
+        return extract_split(
+            self.backbone,
+            self.dataset,
+            split,
+            [self.clip],
+            decoder=protocol.decoder,
+            dtype=protocol.dtype,
+            runtime=self.runtime,
+        )
+
+    def fit(self) -> dict[HeadName, list[Fitted]]:
+        """Every head, once a seed."""
+        fitted: dict[HeadName, list[Fitted]] = {head: [] for head in self.protocol.heads}
+        for seed in self.protocol.seeds:
+            task = self.task(seed)
+            for head, found in self.protocol.settings.fit(self.protocol.heads, task, seed, self.runtime):
+                fitted[head].append(found)
+        return fitted
+
+    def task(self, seed: int) -> Task:
+        """What the heads learn with this seed: the labels it keeps, the part it holds out."""
+        train, low_label = self.train, self.protocol.low_label
+        kept = np.arange(len(train.ids)) if low_label is None else low_label.draw(train.labels, seed)
+        labels = train.labels[kept]
+        return Task(
+            train=LabelledFeatures(values=train.values[kept], labels=labels),
+            parts=self._parts(labels, [train.groups[row] for row in kept], seed),
+            test=self.test.values,
+            num_classes=self.num_classes,
+        )
+
+    def _parts(self, labels: np.ndarray, groups: list[str | None], seed: int) -> HeldOut:
+        if self.protocol.held_out == 0:
+            return HeldOut(fit=np.arange(len(labels)), held=np.empty(0, dtype=np.int64))
+        return hold_out(labels, groups, self.protocol.held_out, seed)
+
+    def outcome(self, fitted: dict[HeadName, list[Fitted]]) -> Outcome:
+        """Metrics and tables of what the heads said."""
+        seeds = self.protocol.seeds
+        said = {
+            head: [
+                Classified(condition=CONDITIONS[head], scores=one.scores, seed=seed)
+                for seed, one in zip(seeds, found, strict=True)
+            ]
+            for head, found in fitted.items()
+        }
+        seen = len(np.unique(self.train.labels))
+        metrics: list[Metric] = []
+        for one in said.values():
+            metrics += summarise(one, self.test.labels, seen)
+        everything = [one for found in said.values() for one in found]
+        tables = classification_tables(everything, self.test.ids, self.test.labels, self.dataset.class_names)
+        found = self.found.values()
+        return Outcome(
+            metrics=tuple(metrics),
+            coverage=tuple(self.found[split].coverage for split in (self.split, self.train_split)),
+            decoders=sum((features.decoders for features in found), Counter()),
+            computed_by=sum((features.computed_by for features in found), Counter()),
+            protocol=(*self._in_words(), *self._chosen(fitted)),
+            tables=tables | {"choices": _choices(fitted, seeds)},
+            notes=self._notes(fitted),
+        )
+
+    def _in_words(self) -> tuple[str, ...]:
+        protocol = self.protocol
+        kept = f", {protocol.low_label}" if protocol.low_label else ""
+        lines = [
+            f"cached probe: frozen features extracted once, no augmentation; trained on {self.train_split}{kept},"
+            f" tested on {self.split}",
+            f"clips of {self.clip}, {protocol.dtype}; seeds {', '.join(map(str, protocol.seeds))}",
+        ]
+        if protocol.held_out:
+            lines.append(
+                f"hyper-parameters chosen on {100 * protocol.held_out:g} % of every class of {self.train_split}, held"
+                f" out by whole groups; then fitted to all of it; {self.split} was touched once"
+            )
+        return tuple(lines)
+
+    def _chosen(self, fitted: dict[HeadName, list[Fitted]]) -> tuple[str, ...]:
+        lines = []
+        for head, found in fitted.items():
+            said = (
+                one.chosen.setting
+                + (" (nothing held out)" if one.chosen.accuracy is None else f" (held-out {one.chosen.accuracy:.1f} %)")
+                for one in found
+            )
+            lines.append(f"{CONDITIONS[head]}: {self.protocol.settings.in_words(head)}; {', '.join(said)}")
+        return tuple(lines)
+
+    def _notes(self, fitted: dict[HeadName, list[Fitted]]) -> tuple[str, ...]:
+        notes = [*self.lists.notes, *(note for found in fitted.values() for one in found for note in one.notes)]
+        lost = np.setdiff1d(self.test.labels, self.train.labels)
+        if len(lost):
+            names = ", ".join(self.dataset.class_names[label] for label in lost.tolist())
+            notes.append(f"no training clip of {names} could be read: their test clips count as errors")
+        twins = _twins(self.train, self.test)
+        if twins and not self.lists.shared:
+            notes.append(f"{twins} test clips have exactly the features of a training clip: copies under other names?")
+        return tuple(dict.fromkeys(notes))
+
+
+def _twins(train: Features, test: Features) -> int:
+    """Test clips whose features equal those of a training clip to the bit."""
+    there = {row.tobytes() for row in train.values}
+    return sum(row.tobytes() in there for row in test.values)
+
+
+def _choices(fitted: dict[HeadName, list[Fitted]], seeds: tuple[int, ...]) -> dict[str, list[object]]:
+    """A row a setting that was tried: its top-1 on the held-out part, percent, and whether it was chosen."""
+    rows = [
+        (CONDITIONS[head], seed, choice.setting, choice.accuracy, choice.chosen)
+        for head, found in fitted.items()
+        for seed, one in zip(seeds, found, strict=True)
+        for choice in one.choices
+    ]
+    columns = ("condition", "seed", "setting", "held_out_accuracy", "chosen")
+    return {name: [row[index] for row in rows] for index, name in enumerate(columns)}
+
+
+DEFAULT = CachedProbe()
