@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
     frozenset({"report", "ablations", "tables"}),
-    frozenset({"check", "evaluation", "own_videos"}),
+    frozenset({"check", "evaluation", "folds", "own_videos"}),
     frozenset({"result_files"}),
     frozenset({"results"}),
     frozenset({"evaluators"}),

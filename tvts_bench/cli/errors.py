@@ -4,6 +4,7 @@ import errno
 import functools
 import io
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -12,6 +13,7 @@ import typer
 
 from tvts_bench.cli.console import stderr
 from tvts_bench.errors import UserError
+from tvts_bench.training.signals import StoppedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +48,10 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             if error.errno not in SYSTEM_SAYS:
                 raise
             return _end(error, f"{error.filename or 'a file'}: {error.strerror}", debug)
+        except StoppedError as stop:
+            name = signal.Signals(stop.signal).name
+            stderr.print(f"stopped by {name}; the same command with --resume goes on", highlight=False)
+            raise typer.Exit(128 + stop.signal) from None
         except KeyboardInterrupt:
             stderr.print("stopped; what was computed is kept, the same command takes it up again", highlight=False)
             raise typer.Exit(INTERRUPTED) from None

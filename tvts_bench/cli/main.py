@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from tvts_bench.cli import datasets, embed, make_data, probe, retrieval, search
+from tvts_bench.cli import datasets, embed, finetune, make_data, probe, retrieval, search
 from tvts_bench.cli.errors import guarded
 from tvts_bench.version import VERSION
 
@@ -25,6 +25,7 @@ MEASURE, DATA = "Measure", "Data"
 COMMANDS = (
     ("retrieval", retrieval.retrieval, MEASURE),
     ("probe", probe.probe, MEASURE),
+    ("finetune", finetune.finetune, MEASURE),
     ("embed", embed.embed, MEASURE),
     ("search", search.search, MEASURE),
     ("datasets", datasets.datasets, DATA),

@@ -1,0 +1,147 @@
+"""`tvts-bench finetune`: train the backbone with a linear head, and test it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tvts_bench.cli import options, recipes
+from tvts_bench.cli.probe import AllowSharedClips, TrainSplit
+from tvts_bench.cli.retrieval import Frames, Stride, Views
+
+if TYPE_CHECKING:
+    from tvts_bench.backbones.base import Backbone
+    from tvts_bench.datasets.base import Dataset
+    from tvts_bench.evaluators.base import Evaluator
+    from tvts_bench.results import Result
+    from tvts_bench.runtime import Runtime
+
+ALL_FOLDS, FOLDS = "all", (1, 2, 3)  # --split all: the mean of the three
+WITH_FOLDS = ("ucf101", "hmdb51")
+
+FoldOrAll = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="Split to measure; by default the one that the data set's papers report. `all` for UCF-101 and HMDB-51:"
+        " each of the three official splits (--fold), and their mean.",
+        rich_help_panel=options.DATA,
+        show_default=False,
+    ),
+]
+
+
+def finetune(
+    ckpt: options.Checkpoint = None,
+    backbone: options.BackboneName = None,
+    init_seed: options.InitSeed = 0,
+    dataset: options.DatasetName = None,
+    root: options.Root = None,
+    annotations: options.Annotations = None,
+    fold: options.Fold = 1,
+    split: FoldOrAll = None,
+    train_split: TrainSplit = "train",
+    allow_shared_clips: AllowSharedClips = False,
+    strict: options.Strict = False,
+    recipe: recipes.RecipeName = None,
+    habit: recipes.Habits = None,
+    epochs: recipes.Epochs = None,
+    warmup_epochs: recipes.WarmupEpochs = None,
+    total_batch: recipes.TotalBatch = None,
+    accumulate: recipes.Accumulate = None,
+    lr: recipes.LearningRate = None,
+    layer_decay: recipes.LayerDecay = None,
+    drop_path: recipes.DropPath = None,
+    ema: recipes.Ema = None,
+    clip_grad: recipes.ClipGrad = None,
+    best: recipes.Best = None,
+    average: recipes.Average = None,
+    seed: recipes.Seed = 0,
+    resume: recipes.Resume = False,
+    sampling: recipes.Sampling = None,
+    frames: Frames = None,
+    stride: Stride = None,
+    views: Views = None,
+    decoder: options.Decoder = "decord",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    workers: options.Workers = None,
+    batch_size: options.BatchSize = 16,
+    clip_timeout: options.ClipTimeout = 120.0,
+    cache: options.Cache = None,
+    out: options.Out = Path("results"),
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Fine-tuning: the backbone and a linear head, trained on augmented clips and tested on several views of each.
+
+    Without options it fine-tunes a small backbone on the embedded world. States and curves lie in a folder of the
+    training's own under --out. Several GPUs: torchrun --nproc-per-node 8 -m tvts_bench finetune ...
+
+    tvts-bench finetune --ckpt TVTS_yt_pt.pth --dataset ssv2 --root DIR --accumulate 16
+
+    tvts-bench finetune --ckpt x.pth --dataset hmdb51 --root DIR --split all
+
+    tvts-bench finetune --ckpt x.pth --dataset ssv2 --root DIR --habit paper --resume
+    """
+    from tvts_bench.cli import setup
+    from tvts_bench.cli.classification import report
+    from tvts_bench.evaluators.finetune import Finetune
+    from tvts_bench.results import require_writable
+
+    changes = recipes.RecipeChanges(
+        preset=recipe,
+        habits=tuple(habit or ()),
+        fields={
+            **{"epochs": epochs, "warmup_epochs": warmup_epochs, "batch_size": total_batch, "accumulate": accumulate},
+            **{"base_lr": lr, "layer_decay": layer_decay, "drop_path": drop_path, "ema": ema, "clip_grad": clip_grad},
+            **{"best": best, "average": average, "seed": seed, "views": views},
+        },
+        sampling=sampling,
+        stride=stride,
+        dtype=dtype,
+    )
+    local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    model = setup.make_backbone(backbone, ckpt, init_seed)
+    folds = FOLDS if split == ALL_FOLDS and _has_folds(dataset) else (fold,)
+    data = [setup.make_dataset(dataset, root, annotations, each, cache) for each in folds]
+    protocol = Finetune(
+        recipe=changes.recipe("finetune", data[0].name, local.device),
+        train_split=train_split,
+        split=None if len(data) > 1 else split,
+        clip=model.clip_spec if frames is None else replace(model.clip_spec, num_frames=frames),
+        allow_shared_clips=allow_shared_clips,
+        decoder=decoder,
+    )
+    require_writable(out)
+    local = replace(local, out=out, resume=resume)
+    _measure(model, data, protocol, local, lambda result: report(result, "Fine-tuning", out, as_json))
+
+
+def _measure(
+    backbone: "Backbone",
+    folds: "Sequence[Dataset]",
+    evaluator: "Evaluator",
+    runtime: "Runtime",
+    show: "Callable[[Result], None]",
+) -> None:
+    """Measure on each fold, as one rank of many under torchrun, and show every result, of several also their mean."""
+    from tvts_bench.devices import distributed_runtime
+    from tvts_bench.evaluation import evaluate
+    from tvts_bench.folds import mean_of_folds
+
+    results = []
+    with distributed_runtime(runtime) as own:
+        for dataset in folds:
+            results.append(evaluate(backbone, dataset, evaluator, own))
+            if own.rank == 0:
+                show(results[-1])
+    if own.rank == 0 and len(results) > 1:
+        show(mean_of_folds(results))
+
+
+def _has_folds(dataset: str | None) -> bool:
+    """Whether the data set of that name on the command line has official splits by number."""
+    return dataset is not None and dataset.rpartition(":")[2] in WITH_FOLDS
