@@ -1,5 +1,6 @@
 """`tvts-bench probe`: how much of a class can be read from frozen features."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -162,6 +163,7 @@ def probe(
     )
     build = asked.protocol(protocol)
     local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    local = replace(local, out=out, resume=resume)
     model = setup.make_backbone(backbone, ckpt, init_seed)
     data = setup.make_dataset(dataset, root, annotations, fold, cache)
     evaluator = build(model, data, local)

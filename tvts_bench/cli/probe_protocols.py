@@ -47,6 +47,9 @@ class Asked:
             "--fraction": self.fraction,
             "--per-class": self.per_class,
             "--seeds": self.seeds[1:],
+            "--solver": None if self.solver == "auto" else self.solver,
+            "--sampling": self.clip.sampling,  # the recipe says how frames are chosen
+            "--stride": self.clip.stride,
         }
         if name == "cached":
             _refuse({"--habit": self.habits}, "--protocol cached")
