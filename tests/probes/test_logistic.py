@@ -65,7 +65,7 @@ def test_what_does_not_converge_is_said(solver: str) -> None:
 
 def test_no_global_random_state_is_touched() -> None:
     task, _ = clouds(clips=10)
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index, union-attr]  # noqa: NPY002
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
     fit_logistic(Logistic(cs=(0.1,)), task)
     assert torch.equal(before, torch.get_rng_state())
     assert np.array_equal(numpy_before, np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tvts_bench.cli import options
+from tvts_bench.cli import options, recipes
 from tvts_bench.cli.retrieval import Frames, Sampling, Stride, Views
 
 Protocol = Annotated[
@@ -62,28 +62,6 @@ Seeds = Annotated[
         "--seeds", min=1, help="Number of seeds: mean and spread over them.", rich_help_panel=options.PROTOCOL
     ),
 ]
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        "--epochs", min=1, help="Of SGD; by default 50 (cached), or the recipe's.", rich_help_panel=options.PROTOCOL
-    ),
-]
-Habits = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--habit",
-        help="With --protocol paper, a named change to its recipe: paper, no-augmentation, ...; repeat it.",
-        rich_help_panel=options.PROTOCOL,
-    ),
-]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume",
-        help="With --protocol paper, go on with a training that was stopped. The cached protocol always does.",
-        rich_help_panel=options.OUTPUT,
-    ),
-]
 Solver = Annotated[
     str,
     typer.Option(
@@ -110,11 +88,17 @@ def probe(
     head: HeadNames = None,
     fraction: Fraction = None,
     per_class: PerClass = None,
-    epochs: Epochs = None,
-    habit: Habits = None,
+    solver: Solver = "auto",
     seed: Seed = 0,
     seeds: Seeds = 1,
-    solver: Solver = "auto",
+    recipe: recipes.RecipeName = None,
+    habit: recipes.Habits = None,
+    epochs: recipes.Epochs = None,
+    total_batch: recipes.TotalBatch = None,
+    lr: recipes.LearningRate = None,
+    best: recipes.Best = None,
+    average: recipes.Average = None,
+    resume: recipes.Resume = False,
     sampling: Sampling = None,
     frames: Frames = None,
     stride: Stride = None,
@@ -127,13 +111,13 @@ def probe(
     clip_timeout: options.ClipTimeout = 120.0,
     cache: options.Cache = None,
     out: options.Out = Path("results"),
-    resume: Resume = False,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
     """Classification by heads on frozen features: k-NN, logistic regression, linear heads by SGD.
 
-    Without options it measures a small backbone on the embedded world. A run that was stopped goes on where it was.
+    Without options it measures a small backbone on the embedded world. A run that was stopped goes on where it was
+    (with --protocol paper: with --resume). Recipes belong to --protocol paper; --epochs to both.
 
     tvts-bench probe --ckpt TVTS_yt_pt.pth --dataset ssv2 --root DIR
 
@@ -153,10 +137,11 @@ def probe(
         heads=tuple(head or ()),
         fraction=fraction,
         per_class=per_class,
-        epochs=epochs,
-        habits=tuple(habit or ()),
-        seeds=tuple(range(seed, seed + seeds)),
         solver=solver,
+        seeds=tuple(range(seed, seed + seeds)),
+        recipe={"epochs": epochs, "batch_size": total_batch, "base_lr": lr, "best": best, "average": average},
+        preset=recipe,
+        habits=tuple(habit or ()),
         clip=setup.ClipChanges(sampling=sampling, frames=frames, stride=stride, views=views, seed=seed),
         decoder=decoder,
         dtype=dtype,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tvts_bench.backbones.base import Backbone
+from tvts_bench.cli.recipes import RecipeChanges
 from tvts_bench.cli.setup import ClipChanges
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.devices import resolve_dtype
@@ -28,10 +29,11 @@ class Asked:
     heads: tuple[str, ...]
     fraction: float | None
     per_class: int | None
-    epochs: int | None
-    habits: tuple[str, ...]
-    seeds: tuple[int, ...]
     solver: str
+    seeds: tuple[int, ...]
+    recipe: Mapping[str, Any]  # changes of the recipe's fields; of the cached protocol only `epochs`
+    preset: str | None  # the recipe of another data set
+    habits: tuple[str, ...]
     clip: ClipChanges
     decoder: str
     dtype: str
@@ -48,11 +50,17 @@ class Asked:
             "--per-class": self.per_class,
             "--seeds": self.seeds[1:],
             "--solver": None if self.solver == "auto" else self.solver,
-            "--sampling": self.clip.sampling,  # the recipe says how frames are chosen
-            "--stride": self.clip.stride,
+        }
+        paper_only = {
+            "--recipe": self.preset,
+            "--habit": self.habits,
+            "--total-batch": self.recipe["batch_size"],
+            "--lr": self.recipe["base_lr"],
+            "--best": self.recipe["best"],
+            "--average": self.recipe["average"],
         }
         if name == "cached":
-            _refuse({"--habit": self.habits}, "--protocol cached")
+            _refuse(paper_only, "--protocol cached")
             return self.cached
         if name == "paper":
             _refuse(cached_only, "--protocol paper")
@@ -78,26 +86,31 @@ class Asked:
     def paper(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Evaluator:
         """The official recipe of the data set, with what was asked for changed."""
         from tvts_bench.evaluators.online_probe import DEFAULT
-        from tvts_bench.training.presets import preset, with_habits
 
-        recipe = with_habits(preset("probe", dataset.name), self.habits)
-        changes: dict[str, Any] = {"seed": self.seeds[0], "epochs": self.epochs, "views": self.clip.views}
-        changes["precision"] = None if self.dtype == "auto" else resolve_dtype(self.dtype, runtime.device)
-        recipe = replace(recipe, **{name: value for name, value in changes.items() if value is not None})
+        changes = RecipeChanges(
+            preset=self.preset,
+            habits=self.habits,
+            fields={**self.recipe, "seed": self.seeds[0], "views": self.clip.views},
+            sampling=self.clip.sampling,
+            stride=self.clip.stride,
+            dtype=self.dtype,
+        )
+        frames = self.clip.frames
         return replace(
             DEFAULT,
-            recipe=recipe,
+            recipe=changes.recipe("probe", dataset.name, runtime.device),
             split=self.split,
             train_split=self.train_split,
             allow_shared_clips=self.allow_shared_clips,
-            clip=replace(self.clip, views=None).applied_to(backbone.clip_spec),
+            clip=backbone.clip_spec if frames is None else replace(backbone.clip_spec, num_frames=frames),
             decoder=self.decoder,
         )
 
     def _settings(self, heads: Heads, device: str) -> Heads:
         solver = self.solver if self.solver != "auto" else "torch" if device.startswith("cuda") else "sklearn"
         logistic = replace(heads.logistic, solver=solver)  # type: ignore[arg-type]  # it refuses what is no solver
-        linear = heads.linear if self.epochs is None else replace(heads.linear, epochs=self.epochs)
+        epochs = self.recipe["epochs"]
+        linear = heads.linear if epochs is None else replace(heads.linear, epochs=epochs)
         return replace(heads, logistic=logistic, linear=linear)
 
     def _low_label(self) -> LowLabel | None:
