@@ -1,7 +1,9 @@
 """A training small enough for tests: four-frame clips of 32 pixels, a transformer of two blocks, every real part."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tvts_bench.backbones.base import WeightSource
 from tvts_bench.backbones.tvts import TVTS
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
+from tvts_bench.runtime import Progress
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import StepSettings
 from tvts_bench.training.clip_loader import ClipLoader, ClipsConfig
@@ -40,16 +43,27 @@ def tiny_backbone(seed: int = 0) -> TVTS:
     return TVTS(VideoTransformer.seeded(config, seed), "toy", WeightSource(name="toy", sha256="0" * 64))
 
 
-def write_records(folder: Path, count: int = 12, start: int = 0) -> tuple[VideoRecord, ...]:
-    """`count` clips of three colours in turn, each a little different; two frames of one group."""
+def write_records(folder: Path, count: int = 12) -> tuple[VideoRecord, ...]:
+    """`count` clips of three colours in turn, each a little different."""
     records = []
-    for number in range(start, start + count):
-        label = number % 3
+    for number in range(count):
         rng = np.random.default_rng(number)
-        frames = [[value + int(rng.integers(-30, 30)) for value in COLOURS[label]] for _ in range(6)]
+        frames = [[value + int(rng.integers(-30, 30)) for value in COLOURS[number % 3]] for _ in range(6)]
         path = write_frames(folder / f"{number}.mp4", frames)
-        records.append(VideoRecord(id=f"v{number:03d}", path=path, label=label))
+        records.append(VideoRecord(id=f"v{number:03d}", path=path, label=number % 3))
     return tuple(records)
+
+
+def settings_of(recipe: Recipe = RECIPE, rank: Rank | None = None) -> StepSettings:
+    """Three classes of the tiny backbone's clips."""
+    return StepSettings(recipe=recipe, clip=tiny_backbone().clip_spec, num_classes=3, rank=rank or Rank())
+
+
+def loader_of(records: Sequence[VideoRecord], recipe: Recipe = RECIPE, rank: Rank | None = None) -> ClipLoader:
+    """A rank's batches, made in this process."""
+    rank = rank or Rank()
+    config = ClipsConfig.of(recipe, tiny_backbone().clip_spec, "pyav")
+    return ClipLoader(records, config, rank=rank.rank, world_size=rank.world_size)
 
 
 def train(
@@ -63,13 +77,25 @@ def train(
     **place: Any,
 ) -> tuple[Classifier, Trained]:
     """`train_classifier` with what the tests never vary."""
-    rank, backbone = rank or Rank(), tiny_backbone()
-    clip = replace(backbone.clip_spec, num_frames=4)
-    settings = StepSettings(recipe=recipe, clip=clip, num_classes=3, rank=rank)
-    config = ClipsConfig.of(recipe, clip, "pyav")
-    loader = ClipLoader(records, config, rank=rank.rank, world_size=rank.world_size)
-    model = Classifier(backbone, 3, frozen=frozen, drop_path=0 if frozen else recipe.drop_path)
-    trained = train_classifier(
-        model, loader, settings, TrainingPlace(**{"folder": folder, "digest": "d", **place}), measure
-    )
+    where = TrainingPlace(**{"folder": folder, "digest": "this", **place})
+    model = Classifier(tiny_backbone(), 3, frozen=frozen, drop_path=recipe.drop_path)
+    trained = train_classifier(model, loader_of(records, recipe, rank), settings_of(recipe, rank), where, measure)
     return model, trained
+
+
+def stopping_after(step: int) -> Progress:
+    """A progress bar that has this process told to stop while it works on `step`."""
+
+    @contextmanager
+    def progress(total: int, unit: str, description: str) -> Iterator[Callable[[int], None]]:
+        done = 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            done += units
+            if done == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        yield advance
+
+    return progress

@@ -1,0 +1,235 @@
+"""Training classifiers: what is stopped goes on exactly, ranks and micro-batches take the same step."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.training.supervised_world import (
+    RECIPE,
+    loader_of,
+    settings_of,
+    stopping_after,
+    tiny_backbone,
+    train,
+    write_records,
+)
+from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.training.classifier import Classifier
+from tvts_bench.training.classifier_step import backward
+from tvts_bench.training.clip_loader import TooManyUnreadableError
+from tvts_bench.training.clip_order import BatchError
+from tvts_bench.training.loss_watch import LossError
+from tvts_bench.training.mixing import UNMIXED
+from tvts_bench.training.ranks import Rank
+from tvts_bench.training.recipes import without_augmentation
+from tvts_bench.training.signals import StoppedError
+from tvts_bench.training.states import TrainingStateError
+
+STEADY = replace(RECIPE, mix=UNMIXED, drop_path=0.0)  # draws nothing but clips
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoRecord, ...]:
+    return write_records(tmp_path_factory.mktemp("videos"))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_equal_to_the_bit(first: nn.Module, second: nn.Module) -> None:
+    ours, theirs = first.state_dict(), second.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("step", [3, 5])  # at the end of an epoch, and within one
+def test_a_training_that_was_stopped_goes_on_to_the_bit(
+    tmp_path: Path, records: Sequence[VideoRecord], step: int
+) -> None:
+    whole, trained = train(records, tmp_path / "whole")
+    with pytest.raises(StoppedError) as stopped:
+        train(records, tmp_path / "parts", progress=stopping_after(step))
+    assert stopped.value.signal == 15
+    assert len(rows(tmp_path / "parts/steps.csv")) == step
+    resumed, again = train(records, tmp_path / "parts", resume=True)
+    assert_equal_to_the_bit(resumed, whole)
+    assert again.history == trained.history
+    without_speed = [
+        [{**row, "clips_per_second": ""} for row in rows(tmp_path / name / "steps.csv")] for name in ("whole", "parts")
+    ]
+    assert without_speed[0] == without_speed[1]
+    assert [row["step"] for row in rows(tmp_path / "parts/epochs.csv")] == ["3", "6", "9"]
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    model, _ = train(records, tmp_path)
+    state = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(TrainingStateError, match="at step 9 of 9: add --resume"):
+        train(records, tmp_path)
+    again, trained = train(records, tmp_path, resume=True)
+    assert_equal_to_the_bit(again, model)
+    assert len(trained.history) == 3
+    assert (tmp_path / "last.pt").read_bytes() == state
+
+
+def test_the_state_of_another_training_is_refused(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    train(records, tmp_path)
+    with pytest.raises(TrainingStateError, match=r"last\.pt is the state of another training"):
+        train(records, tmp_path, resume=True, digest="another")
+    (tmp_path / "last.pt").write_bytes(b"no state")
+    with pytest.raises(TrainingStateError, match=r"last\.pt is not a readable state"):
+        train(records, tmp_path, resume=True)
+    torch.save({"epoch": 3}, tmp_path / "last.pt")
+    with pytest.raises(TrainingStateError, match="not a state that this version"):
+        train(records, tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    with pytest.raises(LossError, match=r"at step \d \(epoch 0\.\d, learning rate .*lower the learning rate"):
+        train(records, tmp_path, replace(STEADY, optimizer="sgd", base_lr=1e38))
+    assert not (tmp_path / "last.pt").exists()  # nothing was whole
+    assert any(
+        row["loss"] in ("nan", "inf") or row["gradient_norm"] in ("nan", "inf") for row in rows(tmp_path / "steps.csv")
+    )
+
+
+def test_the_best_epoch_is_the_first_with_the_highest_top_1_and_the_lowest_loss(
+    tmp_path: Path, records: Sequence[VideoRecord]
+) -> None:
+    answers = iter([(50.0, 0.9), (60.0, 0.8), (60.0, 0.7), (60.0, 0.7), (55.0, 0.1)])
+    seen: list[Tensor] = []
+
+    def measure(model: nn.Module) -> Mapping[str, float]:
+        assert isinstance(model, Classifier)
+        seen.append(model.head.weight.detach().clone())
+        top_1, loss = next(answers)
+        return {"top_1": top_1, "loss": loss}
+
+    model, trained = train(records, tmp_path, replace(RECIPE, epochs=5), measure=measure)
+    assert (trained.epoch, trained.epochs) == (3, 5)
+    assert torch.equal(model.head.weight, seen[2])  # the averaged weights, which were measured
+    assert not model.training
+    assert [record["measured_top_1"] for record in trained.history] == [50, 60, 60, 60, 55]
+
+
+def test_measuring_changes_no_weight(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    train(records, tmp_path / "plain")
+    train(records, tmp_path / "looked", measure=lambda model: {"top_1": 1.0, "loss": -float(id(model))})
+    first, second = (
+        torch.load(tmp_path / name / "last.pt", weights_only=True)["model"] for name in ("plain", "looked")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_averaged_weights_are_those_tested(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    model, _ = train(records, tmp_path, replace(STEADY, ema=0.9))
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert torch.equal(model.head.weight, state["average"]["head.weight"])
+    assert not torch.equal(model.head.weight, state["model"]["head.weight"])
+
+
+def test_training_leaves_the_callers_backbone_and_generators_alone(
+    tmp_path: Path, records: Sequence[VideoRecord]
+) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    backbone = tiny_backbone()
+    model = Classifier(backbone, 3, frozen=False)
+    backward(model, next(loader_of(records, STEADY).batches(0, 1)), 0, settings_of(STEADY))
+    torch.manual_seed(5)
+    train(records, tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+    assert_equal_to_the_bit(backbone, tiny_backbone())
+    assert all(weight.grad is None for weight in backbone.parameters())
+
+
+def test_a_probe_trains_the_head_alone(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    model, _ = train(records, tmp_path, replace(STEADY, layer_decay=1.0), frozen=True)
+    assert_equal_to_the_bit(model.backbone, tiny_backbone())
+    assert float(model.head.weight.detach().abs().max()) > 1e-3
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)["model"]
+    assert set(saved) == {"weight", "bias"}
+
+
+def gradient(model: Classifier) -> dict[str, Tensor]:
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch(records: Sequence[VideoRecord]) -> None:
+    found = []
+    for accumulate in (1, 2):
+        recipe = replace(STEADY, accumulate=accumulate)
+        model = Classifier(tiny_backbone(), 3, frozen=False)
+        loss = backward(model, next(loader_of(records, recipe).batches(0, 1)), 0, settings_of(recipe))
+        found.append((gradient(model), loss))
+    assert float(found[1][1]) == pytest.approx(float(found[0][1]), rel=1e-6)
+    for name, grad in found[0][0].items():
+        torch.testing.assert_close(found[1][0][name], grad, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_a_clip_that_is_missing_has_no_gradient_and_gives_its_share_to_none(records: Sequence[VideoRecord]) -> None:
+    recipe = without_augmentation(STEADY)
+    batch = next(loader_of(records, recipe).batches(0, 1))
+    three = replace(batch, clips=batch.clips[:3], labels=batch.labels[:3], ids=batch.ids[:3])
+    model = Classifier(tiny_backbone(), 3, frozen=False)
+    loss = backward(model, three, 0, settings_of(recipe))
+    # A head of almost zeros gives each of three classes a third: log 3 a clip, over the four of a full batch.
+    assert float(loss) == pytest.approx(3 * np.log(3) / 4, abs=1e-3)
+    nothing = replace(batch, clips=batch.clips[:0], labels=batch.labels[:0], ids=())
+    model = Classifier(tiny_backbone(), 3, frozen=False)
+    assert float(backward(model, nothing, 0, settings_of(recipe))) == 0
+    assert all(not grad.any() for grad in gradient(model).values())
+
+
+def test_unreadable_training_clips_are_left_out_and_named_also_after_a_stop(
+    tmp_path: Path, records: Sequence[VideoRecord]
+) -> None:
+    (tmp_path / "broken.mp4").write_text("no video")
+    broken = [*records, VideoRecord(id="broken", path=tmp_path / "broken.mp4", label=0)]
+    recipe = replace(RECIPE, max_failures=0.1)
+    with pytest.raises(StoppedError):
+        train(broken, tmp_path / "run", recipe, progress=stopping_after(8))
+    _, trained = train(broken, tmp_path / "run", recipe, resume=True)
+    assert set(trained.failed) == {"broken"}
+    assert "broken.mp4" in trained.failed["broken"]
+    with pytest.raises(TooManyUnreadableError, match=r"broken\.mp4"):
+        train(broken, tmp_path / "strict", replace(recipe, max_failures=0.0))
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(records: Sequence[VideoRecord]) -> None:
+    with pytest.raises(BatchError, match="4 clips cannot be divided into 2 processes x 3 micro-batches"):
+        settings_of(replace(RECIPE, accumulate=3), Rank(world_size=2))
+    with pytest.raises(BatchError, match="12 clips, fewer than one batch of 16"):
+        loader_of(records, replace(RECIPE, batch_size=16))
+
+
+def test_two_gloo_processes_take_the_steps_of_one(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    """With everything drawn, two processes do what one does with two micro-batches; without, what it does at once."""
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = subprocess.run(
+        [*launcher, "-m", "tests.training.train_on_ranks", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    drawn, _ = train(records, tmp_path / "one-drawn", replace(RECIPE, epochs=1, warmup_epochs=0.0, accumulate=2))
+    steady, _ = train(records, tmp_path / "one-steady", replace(STEADY, epochs=1, warmup_epochs=0.0))
+    for name, one in (("drawn", drawn), ("steady", steady)):
+        two = torch.load(tmp_path / f"{name}.pt", weights_only=True)
+        for weight, value in one.state_dict().items():
+            torch.testing.assert_close(two[weight], value, rtol=1e-3, atol=1e-5, msg=f"{name} {weight}")
+    assert len(rows(tmp_path / "two-drawn/steps.csv")) == 3  # written once
