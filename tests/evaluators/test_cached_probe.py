@@ -10,12 +10,14 @@ import pytest
 
 from tests.plain_videos import write_frames
 from tvts_bench import evaluate, load_backbone
+from tvts_bench.backbones.base import BackboneError
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.evaluators.base import EvaluationError
 from tvts_bench.evaluators.cached_probe import DEFAULT, CachedProbe
 from tvts_bench.evaluators.probe_heads import Heads
 from tvts_bench.metrics.classification import correct_at_k
+from tvts_bench.probes.attentive import Attentive
 from tvts_bench.probes.linear import Linear
 from tvts_bench.probes.logistic import Logistic
 from tvts_bench.probes.low_label import LowLabel
@@ -201,6 +203,22 @@ def test_a_transformer_is_probed_as_well(splits: dict[str, tuple[VideoRecord, ..
     result = measure(small, runtime, replace(QUICK, heads=("logistic",)), backbone="tvts:tiny")
     assert result.metric("top-1", "logistic regression").value > 100 / 6
     assert "random init" in result.run.backbone["weights"]
+
+
+def test_an_attentive_head_reads_the_tokens_of_the_same_clips(
+    splits: dict[str, tuple[VideoRecord, ...]], runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {name: records[::2] for name, records in splits.items()}
+    settings = replace(QUICK.settings, attentive=Attentive(lrs=(3e-3,), epochs=4, batch_size=8))
+    protocol = replace(QUICK, heads=("attentive",), settings=settings)
+    result = measure(small, runtime, protocol, backbone="tvts:tiny")
+    assert result.metric("top-1", "attentive").value > 100 / 6
+    assert any("attentive: cross-attention over patch tokens" in line for line in result.protocol)
+    with pytest.raises(BackboneError, match="backbone pixels has no patch tokens"):
+        measure(small, runtime, protocol)
+    monkeypatch.setattr("tvts_bench.evaluators.cached_probe.MAX_TOKEN_BYTES", 2**20)
+    with pytest.raises(EvaluationError, match=r"128 tokens of 42 clips .* leave out --head attentive"):
+        measure(small, runtime, protocol, backbone="tvts:tiny")
 
 
 def test_unreadable_clips_are_counted_on_both_sides(

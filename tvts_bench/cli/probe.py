@@ -21,7 +21,8 @@ HeadNames = Annotated[
     list[str] | None,
     typer.Option(
         "--head",
-        help="knn, logistic or linear; repeat it. All three by default.",
+        help="knn, logistic, linear, or attentive (over patch tokens; small data sets); repeat it. The first three by"
+        " default.",
         rich_help_panel=options.PROTOCOL,
     ),
 ]

@@ -7,25 +7,28 @@ all of it, and the test split is asked once. Not the paper's recipe, which draws
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 import numpy as np
 
 from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.tokens import TokenBackbone
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.devices import from_rank_zero
 from tvts_bench.evaluators.base import EvaluationError, Outcome
 from tvts_bench.evaluators.classified import Classified, classification_tables, summarise
-from tvts_bench.evaluators.probe_heads import CONDITIONS, HeadName, Heads
+from tvts_bench.evaluators.probe_heads import CONDITIONS, HeadName, Heads, Tasks, choices_table, chosen_in_words
 from tvts_bench.evaluators.split_features import SplitFeatures, extract_split
 from tvts_bench.evaluators.train_and_test import TRAIN, TrainAndTest, train_and_test
 from tvts_bench.features.base import Dtype, Features
 from tvts_bench.metrics.measured import Metric
-from tvts_bench.probes.base import Fitted, HeldOut, LabelledFeatures, Task
+from tvts_bench.probes.base import Fitted, Float32Array, HeldOut, IntArray, LabelledFeatures, Task
 from tvts_bench.probes.low_label import LowLabel
 from tvts_bench.probes.selection import hold_out
 from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec
+
+MAX_TOKEN_BYTES = 2**33  # of the patch tokens of both splits, float32, which an attentive head is trained from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class CachedProbe:
 
     split: str | None = None  # to test on; None: the split that the data set's papers evaluate
     train_split: str | None = None  # None: "train"
-    heads: tuple[HeadName, ...] = ("knn", "logistic", "linear")
+    heads: tuple[HeadName, ...] = ("knn", "logistic", "linear")  # also "attentive", which needs patch tokens
     settings: Heads = field(default_factory=Heads)  # of each head: grids, epochs
     held_out: float = 0.2  # share of every class of the training split that hyper-parameters are chosen on
     low_label: LowLabel | None = None  # None: all training clips
@@ -89,24 +92,27 @@ class _Probe:
         self.protocol, self.backbone, self.dataset, self.runtime = protocol, backbone, dataset, runtime
         self.split, self.train_split, self.clip = protocol.split, protocol.train_split, protocol.clip
         self.num_classes = len(dataset.class_names)
+        self.tokens: dict[str, Float32Array] = {}
         self.lists: TrainAndTest = train_and_test(
             dataset, self.train_split, self.split, allow_shared=protocol.allow_shared_clips
         )
 
     def extract(self) -> None:
         """The features of both splits, from the store where it has them."""
-        self.found = {split: self._extract(split) for split in (self.split, self.train_split)}
+        self.found = {split: self._extract(self.backbone, split) for split in (self.split, self.train_split)}
         self.test, self.train = (self.found[split].under(self.clip) for split in (self.split, self.train_split))
         if len(np.unique(self.train.labels)) < 2:
             raise EvaluationError(
                 f"only {len(self.train.ids)} clips of {self.dataset.name} {self.train_split} can be read, all of one"
                 " class: there is nothing to tell apart"
             )
+        if "attentive" in self.protocol.heads:
+            self._extract_tokens()
 
-    def _extract(self, split: str) -> SplitFeatures:
+    def _extract(self, backbone: Backbone, split: str) -> SplitFeatures:
         protocol = self.protocol
         return extract_split(
-            self.backbone,
+            backbone,
             self.dataset,
             split,
             [self.clip],
@@ -115,28 +121,54 @@ class _Probe:
             runtime=self.runtime,
         )
 
+    def _extract_tokens(self) -> None:
+        """The patch tokens of the same clips, [N, tokens, D] a split."""
+        backbone = TokenBackbone(self.backbone, self.clip)
+        size = 4 * backbone.embed_dim * (len(self.test.ids) + len(self.train.ids))
+        if size > MAX_TOKEN_BYTES:
+            raise EvaluationError(
+                f"the {backbone.num_tokens} tokens of {len(self.test.ids) + len(self.train.ids):,} clips take"
+                f" {size / 2**30:,.0f} GiB, more than the {MAX_TOKEN_BYTES / 2**30:g} GiB that are kept: leave out"
+                " --head attentive, or probe a smaller data set"
+            )
+        for split, features in ((self.split, self.test), (self.train_split, self.train)):
+            found = self._extract(backbone, split).under(self.clip)
+            if found.ids != features.ids:
+                raise EvaluationError(
+                    f"the clips of {split} that can be read are not the same as a moment ago"
+                    f" ({len(features.ids)}, then {len(found.ids)}): run again"
+                )
+            self.tokens[split] = found.values.reshape(len(found.ids), backbone.num_tokens, -1)
+
     def fit(self) -> dict[HeadName, list[Fitted]]:
         """Every head, once a seed."""
         fitted: dict[HeadName, list[Fitted]] = {head: [] for head in self.protocol.heads}
         for seed in self.protocol.seeds:
-            task = self.task(seed)
-            for head, found in self.protocol.settings.fit(self.protocol.heads, task, seed, self.runtime):
+            for head, found in self.protocol.settings.fit(self.protocol.heads, self.tasks(seed), seed, self.runtime):
                 fitted[head].append(found)
         return fitted
 
-    def task(self, seed: int) -> Task:
+    def tasks(self, seed: int) -> Tasks:
         """What the heads learn with this seed: the labels it keeps, the part it holds out."""
         train, low_label = self.train, self.protocol.low_label
         kept = np.arange(len(train.ids)) if low_label is None else low_label.draw(train.labels, seed)
         labels = train.labels[kept]
-        return Task(
-            train=LabelledFeatures(values=train.values[kept], labels=labels),
-            parts=self._parts(labels, [train.groups[row] for row in kept], seed),
-            test=self.test.values,
-            num_classes=self.num_classes,
-        )
+        parts = self._parts(labels, [train.groups[row] for row in kept], seed)
+        sources: dict[Literal["features", "tokens"], tuple[Float32Array, Float32Array]]
+        sources = {"features": (train.values, self.test.values)}
+        if self.tokens:
+            sources["tokens"] = (self.tokens[self.train_split], self.tokens[self.split])
+        return {
+            name: Task(
+                train=LabelledFeatures(values=values[kept], labels=labels),
+                parts=parts,
+                test=test,
+                num_classes=self.num_classes,
+            )
+            for name, (values, test) in sources.items()
+        }
 
-    def _parts(self, labels: np.ndarray, groups: list[str | None], seed: int) -> HeldOut:
+    def _parts(self, labels: IntArray, groups: list[str | None], seed: int) -> HeldOut:
         if self.protocol.held_out == 0:
             return HeldOut(fit=np.arange(len(labels)), held=np.empty(0, dtype=np.int64))
         return hold_out(labels, groups, self.protocol.held_out, seed)
@@ -163,8 +195,8 @@ class _Probe:
             coverage=tuple(self.found[split].coverage for split in (self.split, self.train_split)),
             decoders=sum((features.decoders for features in found), Counter()),
             computed_by=sum((features.computed_by for features in found), Counter()),
-            protocol=(*self._in_words(), *self._chosen(fitted)),
-            tables=tables | {"choices": _choices(fitted, seeds)},
+            protocol=(*self._in_words(), *chosen_in_words(self.protocol.settings, fitted)),
+            tables=tables | {"choices": choices_table(fitted, seeds)},
             notes=self._notes(fitted),
         )
 
@@ -183,17 +215,6 @@ class _Probe:
             )
         return tuple(lines)
 
-    def _chosen(self, fitted: dict[HeadName, list[Fitted]]) -> tuple[str, ...]:
-        lines = []
-        for head, found in fitted.items():
-            said = (
-                one.chosen.setting
-                + (" (nothing held out)" if one.chosen.accuracy is None else f" (held-out {one.chosen.accuracy:.1f} %)")
-                for one in found
-            )
-            lines.append(f"{CONDITIONS[head]}: {self.protocol.settings.in_words(head)}; {', '.join(said)}")
-        return tuple(lines)
-
     def _notes(self, fitted: dict[HeadName, list[Fitted]]) -> tuple[str, ...]:
         notes = [*self.lists.notes, *(note for found in fitted.values() for one in found for note in one.notes)]
         lost = np.setdiff1d(self.test.labels, self.train.labels)
@@ -210,18 +231,6 @@ def _twins(train: Features, test: Features) -> int:
     """Test clips whose features equal those of a training clip to the bit."""
     there = {row.tobytes() for row in train.values}
     return sum(row.tobytes() in there for row in test.values)
-
-
-def _choices(fitted: dict[HeadName, list[Fitted]], seeds: tuple[int, ...]) -> dict[str, list[object]]:
-    """A row a setting that was tried: its top-1 on the held-out part, percent, and whether it was chosen."""
-    rows = [
-        (CONDITIONS[head], seed, choice.setting, choice.accuracy, choice.chosen)
-        for head, found in fitted.items()
-        for seed, one in zip(seeds, found, strict=True)
-        for choice in one.choices
-    ]
-    columns = ("condition", "seed", "setting", "held_out_accuracy", "chosen")
-    return {name: [row[index] for row in rows] for index, name in enumerate(columns)}
 
 
 DEFAULT = CachedProbe()

@@ -1,18 +1,27 @@
 """The heads of the cached probe by name: their settings, and one after the other fitted to one task."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tvts_bench.probes import attentive, linear
+from tvts_bench.probes.attentive import Attentive
 from tvts_bench.probes.base import Fitted, LabelledFeatures, Task
 from tvts_bench.probes.knn import KNN, fit_knn
-from tvts_bench.probes.linear import Linear, fit_linear, num_steps
+from tvts_bench.probes.linear import Linear
 from tvts_bench.probes.logistic import Logistic, fit_logistic, num_fits
 from tvts_bench.probes.scaling import Scaling
 from tvts_bench.runtime import Runtime
 
-HeadName = Literal["knn", "logistic", "linear"]
-CONDITIONS: dict[HeadName, str] = {"knn": "k-NN", "logistic": "logistic regression", "linear": "linear"}
+HeadName = Literal["knn", "logistic", "linear", "attentive"]
+CONDITIONS: dict[HeadName, str] = {
+    "knn": "k-NN",
+    "logistic": "logistic regression",
+    "linear": "linear",
+    "attentive": "attentive",
+}
+Tasks = Mapping[Literal["features", "tokens"], Task]
+"""What the heads learn: features [N, D], and where a head reads them, tokens [N, tokens, D] of the same clips."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,23 +31,29 @@ class Heads:
     knn: KNN = field(default_factory=KNN)
     logistic: Logistic = field(default_factory=Logistic)
     linear: Linear = field(default_factory=Linear)
+    attentive: Attentive = field(default_factory=Attentive)
     scaled: bool = True  # every dimension to mean 0 and deviation 1 over the training clips; else as they are
 
     def fit(
-        self, names: Sequence[HeadName], task: Task, seed: int, runtime: Runtime
+        self, names: Sequence[HeadName], tasks: Tasks, seed: int, runtime: Runtime
     ) -> Iterator[tuple[HeadName, Fitted]]:
-        """Each head of `names` on `task`, whose features are not scaled yet."""
+        """Each head of `names` on `tasks`, whose features are not scaled yet."""
+        task, device = tasks["features"], runtime.device
         scaled = _scaled(task) if self.scaled else task
         for name in names:
             match name:
                 case "knn":
-                    yield name, fit_knn(self.knn, task, device=runtime.device)
+                    yield name, fit_knn(self.knn, task, device=device)
                 case "logistic":
                     with runtime.progress(num_fits(self.logistic, task), "fits", "logistic regression") as advance:
-                        yield name, fit_logistic(self.logistic, scaled, device=runtime.device, advance=advance)
+                        yield name, fit_logistic(self.logistic, scaled, device=device, advance=advance)
                 case "linear":
-                    with runtime.progress(num_steps(self.linear, task), "steps", "linear heads") as advance:
-                        yield name, fit_linear(self.linear, scaled, seed=seed, device=runtime.device, advance=advance)
+                    with runtime.progress(linear.num_steps(self.linear, task), "steps", "linear heads") as advance:
+                        yield name, linear.fit_linear(self.linear, scaled, seed=seed, device=device, advance=advance)
+                case "attentive":
+                    tokens, head = tasks["tokens"], self.attentive
+                    with runtime.progress(attentive.num_steps(head, tokens), "steps", "attentive head") as advance:
+                        yield name, attentive.fit_attentive(head, tokens, seed=seed, device=device, advance=advance)
 
     def in_words(self, name: HeadName) -> str:
         """What is fixed of a head, for the lines under a table."""
@@ -48,10 +63,15 @@ class Heads:
             case "logistic":
                 return f"L2 penalty, solver {self.logistic.solver}{self._scale}"
             case "linear":
-                linear = self.linear
+                head = self.linear
                 return (
-                    f"SGD, momentum {linear.momentum:g}, {linear.epochs} epochs of batch {linear.batch_size}, cosine,"
-                    f" best of {len(linear.grid)}{self._scale}"
+                    f"SGD, momentum {head.momentum:g}, {head.epochs} epochs of batch {head.batch_size}, cosine,"
+                    f" best of {len(head.grid)}{self._scale}"
+                )
+            case "attentive":
+                return (
+                    f"cross-attention over patch tokens, AdamW, weight decay {self.attentive.weight_decay:g},"
+                    f" {self.attentive.epochs} epochs of batch {self.attentive.batch_size}, cosine"
                 )
 
     @property
@@ -63,3 +83,28 @@ def _scaled(task: Task) -> Task:
     scale = Scaling.of(task.train.values)
     train = LabelledFeatures(values=scale(task.train.values), labels=task.train.labels)
     return replace(task, train=train, test=scale(task.test))
+
+
+def chosen_in_words(heads: Heads, fitted: Mapping[HeadName, Sequence[Fitted]]) -> tuple[str, ...]:
+    """A line a head: what is fixed of it, and what was chosen with each seed."""
+    lines = []
+    for head, found in fitted.items():
+        said = (
+            one.chosen.setting
+            + (" (nothing held out)" if one.chosen.accuracy is None else f" (held-out {one.chosen.accuracy:.1f} %)")
+            for one in found
+        )
+        lines.append(f"{CONDITIONS[head]}: {heads.in_words(head)}; {', '.join(said)}")
+    return tuple(lines)
+
+
+def choices_table(fitted: Mapping[HeadName, Sequence[Fitted]], seeds: Sequence[int]) -> dict[str, list[object]]:
+    """A row a setting that was tried: its top-1 on the held-out part, percent, and whether it was chosen."""
+    rows = [
+        (CONDITIONS[head], seed, choice.setting, choice.accuracy, choice.chosen)
+        for head, found in fitted.items()
+        for seed, one in zip(seeds, found, strict=True)
+        for choice in one.choices
+    ]
+    columns = ("condition", "seed", "setting", "held_out_accuracy", "chosen")
+    return {name: [row[index] for row in rows] for index, name in enumerate(columns)}
