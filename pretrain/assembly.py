@@ -13,6 +13,7 @@ from pretrain.data.sources import Source, build_source
 from pretrain.model.inflate import load_mae
 from pretrain.model.text import TextTokenizer
 from pretrain.model.tvts import TVTS
+from pretrain.model.untrained import redraw
 from pretrain.schema import ConfigError
 from tvts_bench.models.checkpoint import load_strictly, read_checkpoint, without_prefixes
 from tvts_bench.runtime import Progress, silent
@@ -106,6 +107,8 @@ def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = Tr
     model = TVTS.seeded(config.network, tokenizer, config.seed)
     if not fresh:
         return model
+    if config.init.video == "mae":
+        redraw(model.video_model, config.seed)
     if config.init.mae is not None:
         _require(config.init.mae, "init.mae", "mae_pretrain_vit_base.pth from https://github.com/facebookresearch/mae")
         load_mae(model.video_model, config.init.mae)

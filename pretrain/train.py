@@ -67,7 +67,7 @@ class Trainer:
         for share in self.loader.mixture.shares:
             check_negatives(share.batch_size, config.objective.align)
         self.model.to(self.rank.device).train()
-        self.optimizer = build_optimizer(self.model, config.optim)
+        self.optimizer = build_optimizer(self.model, config.optim, {"text_model.": config.text.lr_scale})
         if self.state is not None:
             self._restore(self.state)
         self.rate = LearningRate(self.optimizer, config.optim, self.steps)

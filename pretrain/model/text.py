@@ -38,6 +38,7 @@ class TextConfig:
     num_heads: int = 4
     mlp_ratio: int = 4
     dropout: float = 0.1  # of hidden states and attention, in training
+    lr_scale: float = 1.0  # its learning rate as a share of optim.lr; a small encoder forgets its start at the full one
 
     def __post_init__(self) -> None:
         for field in ("max_tokens", "dim", "depth", "num_heads", "mlp_ratio"):
@@ -45,6 +46,8 @@ class TextConfig:
                 raise TextModelError(f"{field} of the text encoder must be at least 1, got {getattr(self, field)}")
         if self.dim % self.num_heads:
             raise TextModelError(f"dim must be a multiple of num_heads, got {self.dim} and {self.num_heads}")
+        if not self.lr_scale > 0:
+            raise TextModelError(f"lr_scale of the text encoder must be positive, got {self.lr_scale}")
         if not 0 <= self.dropout < 1:
             raise TextModelError(f"dropout must be in [0, 1), got {self.dropout}")
 

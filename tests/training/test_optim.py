@@ -61,6 +61,19 @@ def test_only_matrices_decay() -> None:
     assert len(without["params"]) == 5  # two tables, the bias, the norm's two
 
 
+def test_a_part_of_the_model_may_learn_at_a_share_of_the_rate() -> None:
+    model = nn.ModuleDict({"text": nn.Linear(2, 2), "video": nn.Linear(2, 2)})
+    config = OptimConfig(lr=1.0, weight_decay=0.1, schedule="cosine", warmup=0.5)
+    optimizer = build_optimizer(model, config, {"text.": 0.25})
+    LearningRate(optimizer, config, 10).set(5)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert {name: rates[id(p)] for name, p in model.named_parameters()} == {
+        "text.weight": 0.25, "text.bias": 0.25, "video.weight": 1.0, "video.bias": 1.0
+    }  # fmt: skip
+    assert {name for name, p in model.named_parameters() if decay[id(p)]} == {"text.weight", "video.weight"}
+
+
 def test_clipping_scales_the_whole_gradient() -> None:
     a, b = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     a.grad, b.grad = torch.tensor([3.0]), torch.tensor([4.0])

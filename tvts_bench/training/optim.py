@@ -1,6 +1,6 @@
 """The optimiser and its learning rate over a run, as configuration. Schedules are timm's, and functions of the step."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,10 +69,24 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over what `model` trains."""
+def build_optimizer(
+    model: nn.Module, config: OptimConfig, scales: Mapping[str, float] | None = None
+) -> torch.optim.AdamW:
+    """AdamW over what `model` trains; parameters whose names begin as in `scales` at that share of the rate."""
     groups = parameter_groups(model, config.weight_decay)
+    for prefix, scale in (scales or {}).items():
+        if scale != 1:
+            apart = {id(parameter) for name, parameter in model.named_parameters() if name.startswith(prefix)}
+            groups = [part for group in groups for part in _split(group, apart, config.lr * scale)]
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+
+
+def _split(group: dict[str, Any], apart: set[int], rate: float) -> list[dict[str, Any]]:
+    """A parameter group without those `apart`, and those as a group with a `rate` of their own; neither is empty."""
+    stays = [parameter for parameter in group["params"] if id(parameter) not in apart]
+    leaves = [parameter for parameter in group["params"] if id(parameter) in apart]
+    parts = [{**group, "params": stays}, {**group, "params": leaves, "lr": rate, "initial_lr": rate}]
+    return [part for part in parts if part["params"]]
 
 
 class LearningRate:
