@@ -29,7 +29,7 @@ _OFFICIAL_PROBE = Recipe(
 )
 
 # Frames of 36 to 44 pixels with one small sprite, whose motion is the class: a part of the frame could miss it, so the
-# crop only shifts. The rate is 1e-3 (fine-tuning) and 0.1 (probe) for these batches.
+# crop only shifts. The rate of fine-tuning is 1e-3 for this batch.
 _SMALL = ClipAugment(crop="jitter", jitter=(1.0, 1.125), operations=0, erase=0.0)
 _SMALL_FINETUNE = Recipe(
     base_lr=4e-3,
@@ -42,7 +42,7 @@ _SMALL_FINETUNE = Recipe(
     views="2x1",
 )
 _SMALL_PROBE = replace(
-    _SMALL_FINETUNE, optimizer="sgd", base_lr=0.4, weight_decay=1e-9, epochs=20, warmup_epochs=2.0, layer_decay=1.0
+    _SMALL_FINETUNE, optimizer="sgd", base_lr=0.1, weight_decay=1e-9, epochs=20, warmup_epochs=2.0, layer_decay=1.0
 )
 
 _FEW_VIDEOS = Recipe(
