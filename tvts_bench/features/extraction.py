@@ -1,10 +1,15 @@
-"""From records to features, through the store: what is there is read, what is missing is computed, shard by shard."""
+"""From records to features, through the store: what is there is read, what is missing is computed, shard by shard.
+
+Several backbones that read the same clips are served by one pass over them.
+"""
 
 import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,65 +49,132 @@ def extract(
         FeatureError: the store is in use or cannot be written, or the device's memory does not hold a batch.
         BackboneError: the backbone does not return one vector a clip.
     """
-    key = FeatureKey(
+    return extract_all([backbone], records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)[0]
+
+
+def extract_all(
+    backbones: Sequence[Backbone],
+    records: Sequence[VideoRecord],
+    fingerprint: str,
+    *,
+    clip: ClipSpec,
+    decoder: str,
+    dtype: Dtype,
+    runtime: Runtime,
+) -> tuple[Features, ...]:
+    """What `extract` gives for each of `backbones`, to the bit, but every clip is decoded once for all of them.
+
+    Each backbone has its own place in the store, and embeds only what is missing there. Those with something to embed
+    are on the device together. The rest is as in `extract`.
+
+    Raises:
+        FeatureError, BackboneError: as `extract`, for any of them.
+    """
+    identity = {"clip": clip, "decoder": decoder_identity(decoder), "records": fingerprint, "dtype": dtype}
+    keys = [_key(backbone, **identity) for backbone in backbones]
+    parts = {  # two backbones with the same weights are one
+        key: _Part(
+            store=FeatureStore(runtime.cache / "features", key),
+            embedder=Embedder(backbone, clip, dtype=dtype, device=runtime.device, batch_size=runtime.batch_size),
+        )
+        for key, backbone in zip(keys, backbones, strict=True)
+    }
+    plans = plan_shards(records)
+    with ExitStack() as stack:
+        surveyed = from_rank_zero(runtime, lambda: [_survey(part, plans, stack) for part in parts.values()])
+        for part, missing in zip(parts.values(), surveyed, strict=True):
+            part.missing = frozenset(missing)
+        if wanted := sorted(frozenset().union(*surveyed)):
+            mine = wanted[runtime.rank :: runtime.world_size]
+            decoding = Decoding(clip=clip, decoder=decoder, workers=runtime.workers, timeout=runtime.clip_timeout)
+            together(runtime, lambda: _compute(mine, plans, list(parts.values()), decoding, runtime))
+        shards = together(runtime, lambda: {key: part.complete(plans) for key, part in parts.items()})
+    found = {key: _assemble(records, plans, part, shards[key]) for key, part in parts.items()}
+    return tuple(found[key] for key in keys)
+
+
+def _key(backbone: Backbone, **identity: Any) -> FeatureKey:
+    return FeatureKey(
         backbone=f"{backbone.family}-{backbone.variant}",
         weights=backbone.weights.sha256,
         tensors=tensors_sha256(backbone),
-        clip=clip,
-        decoder=decoder_identity(decoder),
-        records=fingerprint,
-        dtype=dtype,
+        **identity,
     )
-    store, plans = FeatureStore(runtime.cache / "features", key), plan_shards(records)
-    with ExitStack() as stack:
-        found: dict[str, Shard] = {}
-        missing = from_rank_zero(runtime, lambda: _survey(store, plans, found, stack))
-        if missing:
-            mine = [plans[index] for index in missing][runtime.rank :: runtime.world_size]
-            decoding = Decoding(clip=clip, decoder=decoder, workers=runtime.workers, timeout=runtime.clip_timeout)
-            embedder = Embedder(backbone, clip, dtype=dtype, device=runtime.device, batch_size=runtime.batch_size)
-            together(runtime, lambda: _compute(mine, store, decoding, embedder, runtime))
-        shards = together(runtime, lambda: [_complete(store, plan, found) for plan in plans])
-    computed = sum(len(plans[index].records) for index in missing)
-    return _assemble(records, shards, backbone.embed_dim, computed)
 
 
-def _survey(store: FeatureStore, plans: list[ShardPlan], found: dict[str, Shard], stack: ExitStack) -> list[int]:
-    """Fill `found` with the shards that are there; indices of those to compute, under a lock that `stack` holds."""
+@dataclass(eq=False, kw_only=True)
+class _Part:
+    """One backbone's part of an extraction: its place in the store, and what is there."""
+
+    store: FeatureStore
+    embedder: Embedder
+    found: dict[str, Shard] = field(default_factory=dict)  # by the name of their plan; on rank 0 only
+    missing: frozenset[int] = frozenset()  # numbers of the shards to compute
+
+    def complete(self, plans: Sequence[ShardPlan]) -> list[Shard]:
+        """All shards, once they are computed."""
+        return [self._complete(plan) for plan in plans]
+
+    def _complete(self, plan: ShardPlan) -> Shard:
+        shard = self.found.get(plan.name) or self.store.read(plan)
+        if shard is None:
+            raise FeatureError(
+                f"{self.store.folder / plan.name} is not there although it was written: the store must be on a disk"
+                " that works, and that all ranks share; choose one with --cache DIR"
+            )
+        return shard
+
+
+def _survey(part: _Part, plans: Sequence[ShardPlan], stack: ExitStack) -> list[int]:
+    """Fill `part.found` with the shards that are there; numbers of those to compute, under a lock `stack` holds."""
 
     def absent() -> list[int]:
         for plan in plans:
-            if plan.name not in found and (shard := store.read(plan)) is not None and shard.settled:
-                found[plan.name] = shard
-        return [index for index, plan in enumerate(plans) if plan.name not in found]
+            if plan.name not in part.found and (shard := part.store.read(plan)) is not None and shard.settled:
+                part.found[plan.name] = shard
+        return [number for number, plan in enumerate(plans) if plan.name not in part.found]
 
     if absent():
-        stack.enter_context(locked(store.folder))
-        store.prepare()
+        stack.enter_context(locked(part.store.folder))
+        part.store.prepare()
     return absent()  # again, since another run may have ended between the first look and the lock
 
 
 def _compute(
-    plans: list[ShardPlan], store: FeatureStore, decoding: Decoding, embedder: Embedder, runtime: Runtime
+    numbers: Sequence[int],
+    plans: Sequence[ShardPlan],
+    parts: Sequence[_Part],
+    decoding: Decoding,
+    runtime: Runtime,
 ) -> None:
-    """Decode and embed the plans' records; each shard is kept as soon as it is whole."""
-    records = [record for plan in plans for record in plan.records]
+    """Decode the shards of those numbers, and embed each for whom it is missing; it is kept as soon as it is whole."""
+    records = [record for number in numbers for record in plans[number].records]
     if not records:
         return
-    with (
-        evaluating(embedder.backbone, runtime.device),
-        closing(load_clips(records, decoding)) as clips,
-        runtime.progress(len(records), "clips", "extracting features") as advance,
-    ):
-        for plan in plans:
+    with ExitStack() as stack:
+        for part in parts:
+            if part.missing:
+                stack.enter_context(evaluating(part.embedder.backbone, runtime.device))
+        clips = stack.enter_context(closing(load_clips(records, decoding)))
+        advance = stack.enter_context(runtime.progress(len(records), "clips", "extracting features"))
+        for number in numbers:
+            plan, wanting = plans[number], [part for part in parts if number in part.missing]
             outcomes = itertools.islice(clips, len(plan.records))
-            store.write(plan, _shard(plan, outcomes, embedder, advance))
+            shards = _shards(plan, outcomes, [part.embedder for part in wanting], advance)
+            for part, shard in zip(wanting, shards, strict=True):
+                part.store.write(plan, shard)
 
 
-def _shard(
-    plan: ShardPlan, outcomes: Iterator[Decoded | Failure], embedder: Embedder, advance: Callable[[int], None]
-) -> Shard:
-    """Batches hold the shard's readable clips in record order, so that a shard computed again is equal to the bit."""
+def _shards(
+    plan: ShardPlan,
+    outcomes: Iterator[Decoded | Failure],
+    embedders: Sequence[Embedder],
+    advance: Callable[[int], None],
+) -> Iterator[Shard]:
+    """One shard an embedder.
+
+    Batches hold the shard's readable clips in record order, so that a shard computed again is equal to the bit.
+    """
     ids: list[str] = []
     failures: dict[str, Failure] = {}
     decoders: Counter[str] = Counter()
@@ -111,35 +183,29 @@ def _shard(
             log.info("no features for %s: %s", record.id, outcome.reason)
             failures[record.id] = outcome
         else:
-            embedder.add(outcome.pixels)
+            for embedder in embedders:
+                embedder.add(outcome.pixels)
             ids.append(record.id)
             decoders[outcome.decoder] += 1
         advance(1)
-    values = embedder.finish()
-    finite = np.array([bool(np.isfinite(row).all()) for row in values], dtype=bool)  # [n]
-    for index in np.flatnonzero(~finite):
-        failures[ids[index]] = Failure(reason="features are not finite (NaN or inf)")
-    kept = tuple(ids[index] for index in np.flatnonzero(finite))
-    return Shard(
-        ids=kept,
-        values=values[finite],
-        failures=failures,
-        decoders=dict(decoders),
-        computed_by=embedder.description,
-    )
-
-
-def _complete(store: FeatureStore, plan: ShardPlan, found: dict[str, Shard]) -> Shard:
-    shard = found.get(plan.name) or store.read(plan)
-    if shard is None:
-        raise FeatureError(
-            f"{store.folder / plan.name} is not there although it was written: the store must be on a disk that works, "
-            "and that all ranks share; choose one with --cache DIR"
+    for embedder in embedders:
+        values = embedder.finish()
+        finite = np.array([bool(np.isfinite(row).all()) for row in values], dtype=bool)  # [n]
+        not_finite = Failure(reason="features are not finite (NaN or inf)")
+        yield Shard(
+            ids=tuple(ids[index] for index in np.flatnonzero(finite)),
+            values=values[finite],
+            failures={**failures, **{ids[index]: not_finite for index in np.flatnonzero(~finite)}},
+            decoders=dict(decoders),
+            computed_by=embedder.description,
         )
-    return shard
 
 
-def _assemble(records: Sequence[VideoRecord], shards: list[Shard], embed_dim: int, computed: int) -> Features:
+def _assemble(
+    records: Sequence[VideoRecord], plans: Sequence[ShardPlan], part: _Part, shards: Sequence[Shard]
+) -> Features:
+    computed = sum(len(plans[number].records) for number in part.missing)
+    embed_dim = part.embedder.backbone.embed_dim
     ids = tuple(record for shard in shards for record in shard.ids)
     failures = {record: failure for shard in shards for record, failure in shard.failures.items()}
     by_id = {record.id: record for record in records}
