@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # so that checkers and editors see the types of what is loade
     from tvts_bench.backbones.loading import load_backbone
     from tvts_bench.backbones.own import as_backbone
     from tvts_bench.datasets.loading import load_dataset
-    from tvts_bench.evaluation import evaluate
+    from tvts_bench.evaluation import evaluate, evaluate_all
     from tvts_bench.results import Result
     from tvts_bench.runtime import Runtime
     from tvts_bench.video.spec import ClipSpec
@@ -24,12 +24,23 @@ _PUBLIC = {
     "load_backbone": "tvts_bench.backbones.loading",
     "load_dataset": "tvts_bench.datasets.loading",
     "evaluate": "tvts_bench.evaluation",
+    "evaluate_all": "tvts_bench.evaluation",
     "Result": "tvts_bench.results",
     "Runtime": "tvts_bench.runtime",
     "ClipSpec": "tvts_bench.video.spec",
 }
 
-__all__ = ["ClipSpec", "Result", "Runtime", "__version__", "as_backbone", "evaluate", "load_backbone", "load_dataset"]
+__all__ = [
+    "ClipSpec",
+    "Result",
+    "Runtime",
+    "__version__",
+    "as_backbone",
+    "evaluate",
+    "evaluate_all",
+    "load_backbone",
+    "load_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:

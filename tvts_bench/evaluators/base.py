@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.errors import UserError
+from tvts_bench.features.base import Dtype
 from tvts_bench.metrics.measured import Metric, SplitCoverage
 from tvts_bench.runtime import Runtime
+from tvts_bench.video.spec import ClipSpec
 
 
 class EvaluationError(UserError):
@@ -44,4 +46,27 @@ class Evaluator(Protocol):
 
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
         """Measure `backbone` on `dataset`."""
+        ...
+
+
+@runtime_checkable
+class FromFeatures(Protocol):
+    """An evaluator of frozen features that can say which: those of several backbones are then extracted in one pass."""
+
+    @property
+    def decoder(self) -> str:
+        """The decoder it reads clips with."""
+        ...
+
+    @property
+    def dtype(self) -> Dtype:
+        """The precision it computes features in."""
+        ...
+
+    def prepare(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> tuple[tuple[str, ClipSpec], ...]:
+        """Split and clip of all features that `run` will start from; it refuses what the lists show to be impossible.
+
+        Raises:
+            EvaluationError: what `run` would raise before it reads a video.
+        """
         ...

@@ -68,6 +68,11 @@ class CachedProbe:
             clip=self.clip or backbone.clip_spec,
         )
 
+    def prepare(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> tuple[tuple[str, ClipSpec], ...]:
+        """See `FromFeatures`. Patch tokens of an attentive head are not among them."""
+        probe = _Probe(self.resolve(backbone, dataset), backbone, dataset, runtime)
+        return tuple((split, probe.clip) for split in (probe.split, probe.train_split))
+
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
         """Features of both splits, heads, metrics.
 

@@ -7,6 +7,7 @@ UCF-101 and HMDB-51 papers do: the clips of one split query those of another (te
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -87,6 +88,12 @@ class ZeroShotRetrieval:
             f"clips of {self.clip}, seeds {', '.join(map(str, seeds))}, {self.dtype}",
         )
 
+    def prepare(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> tuple[tuple[str, ClipSpec], ...]:
+        """See `FromFeatures`."""
+        search = _Search(self.resolve(backbone, dataset), backbone, dataset, runtime)
+        search.refuse_impossible()
+        return tuple((split, clip) for split in search.splits for clip in search.clips)
+
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
         """Features, neighbours, metrics.
 
@@ -145,22 +152,15 @@ class _Search:
         """The clip of one search."""
         return replace(self.clip, seed=seed, frame_order=condition)
 
+    @property
+    def clips(self) -> list[ClipSpec]:
+        """The clips of all searches."""
+        return [self.clip_of(condition, seed) for condition in self.conditions for seed in self.seeds]
+
     def extract(self) -> tuple[SplitFeatures, ...]:
         """The features for all searches, of each split."""
-        clips = [self.clip_of(condition, seed) for condition in self.conditions for seed in self.seeds]
-        protocol, runtime = self.protocol, self.runtime
-        return tuple(
-            extract_split(
-                self.backbone,
-                self.dataset,
-                split,
-                clips,
-                decoder=protocol.decoder,
-                dtype=protocol.dtype,
-                runtime=runtime,
-            )
-            for split in self.splits
-        )
+        extract = partial(extract_split, decoder=self.protocol.decoder, dtype=self.protocol.dtype, runtime=self.runtime)
+        return tuple(extract(self.backbone, self.dataset, split, self.clips) for split in self.splits)
 
     def measure(self, condition: FrameOrder, extracted: Sequence[SplitFeatures]) -> list[Ranking]:
         """One ranking a seed."""

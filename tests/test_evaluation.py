@@ -1,0 +1,127 @@
+"""Several backbones evaluated together: the results of each alone, from clips that are decoded once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plain_videos import write_plain_video
+from tvts_bench import as_backbone, evaluate, evaluate_all, load_backbone
+from tvts_bench.backbones.base import Backbone
+from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
+from tvts_bench.evaluators.base import EvaluationError, Evaluator, FromFeatures
+from tvts_bench.evaluators.cached_probe import CachedProbe
+from tvts_bench.evaluators.finetune import Finetune
+from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
+from tvts_bench.features import extraction
+from tvts_bench.results import as_json
+from tvts_bench.runtime import Runtime
+
+COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
+INFO = DatasetInfo(
+    title="colours",
+    splits=("train", "test"),
+    default_split="test",
+    num_classes=2,
+    official_sizes={},
+    url="-",
+    license="-",
+    layout="-",
+)
+RETRIEVAL = ZeroShotRetrieval(decoder="pyav", ks=(1,))
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Dataset:
+    """Four clips of each colour in each split; one of the test clips cannot be read."""
+
+    def records(split: str) -> tuple[VideoRecord, ...]:
+        return tuple(
+            VideoRecord(
+                id=f"{split}/{name}{shade}",
+                path=write_plain_video(
+                    tmp_path / split / f"{name}{shade}.mp4", [value + 8 * shade for value in colour]
+                ),
+                label=label,
+            )
+            for label, (name, colour) in enumerate(COLOURS.items())
+            for shade in range(4)
+        )
+
+    splits = {split: records(split) for split in INFO.splits}
+    splits["test"][-1].path.write_bytes(b"no video")
+    readers: dict[str, Any] = {name: (lambda found=found: found) for name, found in splits.items()}
+    return Dataset(name="colours", root=tmp_path, class_names=tuple(COLOURS), info=INFO, readers=readers)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Runtime:
+    return Runtime(workers=0, cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many clips each pass over the videos decoded."""
+    counts: list[int] = []
+    load_clips = extraction.load_clips
+
+    def counted(records: Sequence[VideoRecord], decoding: extraction.Decoding) -> object:
+        counts.append(len(records))
+        return load_clips(records, decoding)
+
+    monkeypatch.setattr(extraction, "load_clips", counted)
+    return counts
+
+
+def backbones() -> list[Backbone]:
+    """Two that read the same clips, and one that reads its own."""
+    tiny = [load_backbone("tvts:tiny", seed=seed) for seed in (0, 1)]
+    pixels = load_backbone("pixels")
+    return [*tiny, as_backbone(pixels, "other", replace(pixels.clip_spec, num_frames=4))]
+
+
+def comparable(document: dict[str, Any]) -> dict[str, Any]:
+    """A result without the time it was made at."""
+    return {**document, "provenance": {**document["provenance"], "created": None}}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "expected"),
+    [
+        (RETRIEVAL, [8, 8]),
+        (replace(RETRIEVAL, controls=("shuffled",)), [8, 8, 8, 8]),
+        (replace(RETRIEVAL, gallery_split="train"), [8, 8, 8, 8]),
+        (CachedProbe(decoder="pyav", heads=("knn",), held_out=0.25), [8, 8, 8, 8]),
+    ],
+    ids=["retrieval", "with a control", "against a gallery", "cached probe"],
+)
+def test_results_are_those_of_each_alone(
+    protocol: Evaluator, expected: list[int], colours: Dataset, runtime: Runtime, tmp_path: Path, passes: list[int]
+) -> None:
+    together = evaluate_all(backbones(), colours, protocol, runtime)
+    assert passes == expected  # one for the two that share it, one for the third
+    for backbone, result in zip(backbones(), together, strict=True):
+        alone = evaluate(backbone, colours, protocol, replace(runtime, cache=tmp_path / backbone.weights.sha256))
+        assert comparable(as_json(result)) == comparable(as_json(alone))
+
+
+def test_what_cannot_be_measured_is_said_before_anything_is_decoded(
+    colours: Dataset, runtime: Runtime, passes: list[int]
+) -> None:
+    with pytest.raises(EvaluationError, match="--k 9 is larger than the gallery"):
+        evaluate_all(backbones(), colours, replace(RETRIEVAL, ks=(9,)), runtime)
+    with pytest.raises(EvaluationError, match="1 of 8 clips of test cannot be measured"):
+        evaluate_all(backbones(), colours, RETRIEVAL, replace(runtime, strict=True))
+    assert passes == [8]
+
+
+def test_only_protocols_of_frozen_features_can_share_clips() -> None:
+    assert isinstance(ZeroShotRetrieval(), FromFeatures)
+    assert isinstance(CachedProbe(), FromFeatures)
+    assert not isinstance(Finetune(), FromFeatures)
+
+
+def test_no_backbones_no_results(colours: Dataset, runtime: Runtime) -> None:
+    assert evaluate_all([], colours, RETRIEVAL, runtime) == ()
