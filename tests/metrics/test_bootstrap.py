@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tvts_bench.metrics.bootstrap import BootstrapError, Interval, bootstrap_interval
+from tvts_bench.metrics.bootstrap import BootstrapError, Difference, Interval, bootstrap_interval, paired_difference
 
 
 def test_is_the_same_for_the_same_seed_and_another_for_another() -> None:
@@ -73,3 +73,36 @@ def test_a_level_out_of_range_is_refused(level: float) -> None:
 def test_no_resamples_are_refused() -> None:
     with pytest.raises(BootstrapError, match="resamples must be at least 1, got 0"):
         bootstrap_interval([0, 1], resamples=0)
+
+
+def test_a_difference_is_that_of_the_means_with_the_interval_of_the_pairs() -> None:
+    rng = np.random.default_rng(3)
+    second = (rng.random(1000) < 0.3).astype(float)
+    first = np.where(rng.random(1000) < 0.1, 1.0, second)  # right wherever the second is, and now and then where not
+    found = paired_difference(first, second, resamples=20_000)
+    assert found.value == pytest.approx(first.mean() - second.mean())
+    error = (first - second).std() / np.sqrt(1000)
+    interval = (found.interval.low, found.interval.high)
+    assert interval == pytest.approx((found.value - 1.96 * error, found.value + 1.96 * error), abs=0.1 * error)
+    apart = np.hypot(first.std(), second.std()) / np.sqrt(1000)
+    assert found.interval.high - found.interval.low < 0.6 * 2 * 1.96 * apart  # pairs are sharper than two intervals
+
+
+def test_a_difference_resamples_both_by_the_same_queries() -> None:
+    """Against the definition, written out: the same drawn queries give both means."""
+    rng = np.random.default_rng(4)
+    first, second = rng.random(40), rng.random(40)
+    drawn = np.random.default_rng(0).integers(40, size=(2000, 40))
+    low, high = np.quantile(first[drawn].mean(axis=1) - second[drawn].mean(axis=1), [0.025, 0.975])
+    found = paired_difference(first, second)
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
+    mirrored = paired_difference(second, first)
+    assert mirrored.value == -found.value
+    assert (-mirrored.interval.high, -mirrored.interval.low) == pytest.approx((low, high))
+
+
+def test_equal_outcomes_differ_by_nothing_and_half_missing_pairs_are_left_out() -> None:
+    values = np.random.default_rng(6).random(50)
+    assert paired_difference(values, values) == Difference(0.0, Interval(0.0, 0.0, 0.95))
+    assert paired_difference([1, np.nan, 1, 0], [0, 1, np.nan, 0]).value == 0.5
+    assert np.isnan(paired_difference([], []).value)

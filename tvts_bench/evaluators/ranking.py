@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tvts_bench.features.base import Features
-from tvts_bench.metrics.bootstrap import bootstrap_interval
+from tvts_bench.metrics.bootstrap import Difference, bootstrap_interval, paired_difference
 from tvts_bench.metrics.measured import Metric
 from tvts_bench.neighbors import Neighbors
 from tvts_bench.video.spec import FrameOrder
@@ -67,3 +67,25 @@ def neighbor_table(
 def stacked(tables: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
     """The tables of several searches, one below the other."""
     return {column: np.concatenate([table[column] for table in tables]) for column in tables[0]}
+
+
+def recall_of_queries(table: Mapping[str, npt.NDArray[Any]], k: int) -> dict[str, float]:
+    """Of each query in a table of neighbours, the share of seeds with a hit among the first `k`, by id."""
+    queries, rows = np.unique(table["query"], return_inverse=True)
+    seeds = np.unique(table["seed"])
+    hits = np.zeros((len(queries), len(seeds)))
+    found = np.flatnonzero(table["hit"] & (table["rank"] <= k))
+    hits[rows[found], np.searchsorted(seeds, table["seed"][found])] = 1
+    return dict(zip(queries.tolist(), hits.mean(axis=1).tolist(), strict=True))
+
+
+def recall_difference(
+    first: Mapping[str, npt.NDArray[Any]], second: Mapping[str, npt.NDArray[Any]], k: int
+) -> Difference:
+    """R@`k` of one table of neighbours less that of another, in percent, over the queries that are in both.
+
+    The tables must hold at least `k` neighbours a query.
+    """
+    ours, theirs = recall_of_queries(first, k), recall_of_queries(second, k)
+    both = [query for query in ours if query in theirs]
+    return paired_difference([100 * ours[query] for query in both], [100 * theirs[query] for query in both])

@@ -1,4 +1,4 @@
-"""How sure a mean over queries is: percentile bootstrap intervals."""
+"""How sure a mean over queries is, and the difference of two: percentile bootstrap intervals."""
 
 from dataclasses import dataclass
 
@@ -46,6 +46,33 @@ def bootstrap_interval(values: ArrayLike, *, seed: int = 0, resamples: int = 200
     means = _resampled_means(outcomes, np.random.default_rng(seed), resamples)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one mean lies above another over the same queries, in the unit of the values."""
+
+    value: float
+    interval: Interval
+
+
+def paired_difference(
+    first: ArrayLike, second: ArrayLike, *, seed: int = 0, resamples: int = 2000, level: float = 0.95
+) -> Difference:
+    """Mean of `first` less mean of `second`, outcomes [Q] of the same queries in the same order, with its interval.
+
+    Each resample draws the same queries for both (the paired bootstrap): what makes a query hard for both cancels out,
+    so this is sharper than a look at whether two intervals overlap. Queries that are NaN in either are left out first.
+    All else is as in `bootstrap_interval`.
+
+    Raises:
+        BootstrapError: `resamples` or `level` out of range.
+    """
+    assert np.shape(first) == np.shape(second), f"outcomes of {np.shape(first)} and {np.shape(second)} are no pairs"
+    ahead = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)  # [Q]
+    interval = bootstrap_interval(ahead, seed=seed, resamples=resamples, level=level)
+    measured = ahead[~np.isnan(ahead)]
+    return Difference(float(measured.mean()) if len(measured) else float("nan"), interval)
 
 
 def _resampled_means(outcomes: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
