@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	@rm -f .venv/.ready-*; touch $@
 
 demo: $(READY)
-	$(BIN)/tvts-bench retrieval --out runs/demo
+	$(BIN)/tvts-bench demo --out runs/demo
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadscope -m "not gpu and not slow"

@@ -101,15 +101,26 @@ def as_markdown(result: Result) -> str:
 
 def facts(result: Result) -> list[str]:
     """What made the numbers, one short line each: for people; the JSON has all of it."""
-    run = result.run
-    lines = [
+    heading = (
         "percent, with 95 % bootstrap intervals over clips"
         + (", ± the standard deviation over seeds" if any(metric.per_seed for metric in result.metrics) else "")
-        + f"; run {run.key[:12]}",
-        f"backbone {run.backbone['family']}:{run.backbone['variant']}, weights {run.backbone['weights']}"
-        f" (sha256 {run.backbone['sha256'][:12]})",
+        + f"; run {result.run.key[:12]}"
+    )
+    return [heading, backbone_fact(result), *shared_facts(result)]
+
+
+def backbone_fact(result: Result) -> str:
+    """Which backbone, which weights."""
+    backbone = result.run.backbone
+    weights = f"weights {backbone['weights']} (sha256 {backbone['sha256'][:12]})"
+    return f"backbone {backbone['family']}:{backbone['variant']}, {weights}"
+
+
+def shared_facts(result: Result) -> list[str]:
+    """Data, protocol, decoders and notes: those of `facts` that backbones measured alike have in common."""
+    lines = [
         *(
-            f"data {run.dataset['name']} {item.split}: {item.used:,} of {item.listed:,} clips used,"
+            f"data {result.run.dataset['name']} {item.split}: {item.used:,} of {item.listed:,} clips used,"
             f" {len(item.failed):,} failed (fingerprint {item.fingerprint[:12]})"
             for item in result.coverage
         ),

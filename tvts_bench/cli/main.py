@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from tvts_bench.cli import datasets, embed, finetune, make_data, probe, retrieval, search
+from tvts_bench.cli import datasets, demo, embed, finetune, make_data, probe, retrieval, search
 from tvts_bench.cli.errors import guarded
 from tvts_bench.version import VERSION
 
@@ -18,11 +18,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Measure video backbones honestly: every number carries the checkpoint, the data, the frames and the clips"
     " that made it.\n\n"
-    "Start with [bold]tvts-bench retrieval[/]: it runs on a small embedded world, without downloads.",
+    "Start with [bold]tvts-bench demo[/]: it runs on a small embedded world, without downloads.",
 )
 
 MEASURE, DATA = "Measure", "Data"
 COMMANDS = (
+    ("demo", demo.demo, MEASURE),
     ("retrieval", retrieval.retrieval, MEASURE),
     ("probe", probe.probe, MEASURE),
     ("finetune", finetune.finetune, MEASURE),

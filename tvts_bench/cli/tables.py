@@ -1,8 +1,11 @@
 """Results as terminal tables."""
 
+from collections.abc import Mapping
+
 from rich.table import Table
 from rich.text import Text
 
+from tvts_bench.evaluators.ranking import recall_difference
 from tvts_bench.metrics.measured import FORWARD, failure_line
 from tvts_bench.results import Result
 
@@ -39,6 +42,38 @@ def controls_table(result: Result) -> Table | None:
         cells = (measured.get((condition, name)) for condition in conditions)
         table.add_row(name, *("" if cell is None else f"{cell.value:.2f}" for cell in cells))
     return table
+
+
+def comparison_table(results: Mapping[str, Result]) -> Table:
+    """Recall of several backbones over the same clips, by label: a row each, chance, and the first less each other.
+
+    Every cell has its 95 % interval below it; that of a difference is paired over queries.
+    """
+    (label, first), *others = results.items()
+    recalls = [metric for metric in first.metrics if metric.name.startswith("R@") and metric.condition == FORWARD]
+    table = Table()
+    table.add_column("")
+    for recall in recalls:
+        table.add_column(f"{recall.name}, %", justify="right", no_wrap=True)
+    for name, result in results.items():
+        measured = [result.metric(recall.name) for recall in recalls]
+        cells = (f"[bold]{metric.value:.2f}[/]\n{metric.low:.1f} - {metric.high:.1f}" for metric in measured)
+        table.add_row(name, *cells)
+    table.add_row("chance", *(f"{recall.chance:.2f}" for recall in recalls), end_section=True)
+    for name, result in others:
+        cells = (_difference(first, result, int(recall.name.removeprefix("R@"))) for recall in recalls)
+        table.add_row(f"{_short(label)} minus {_short(name)}", *cells)
+    return table
+
+
+def _difference(first: Result, second: Result, k: int) -> str:
+    ahead = recall_difference(first.tables["neighbors"], second.tables["neighbors"], k)
+    return f"[bold]{ahead.value:+.2f}[/]\n{ahead.interval.low:+.1f} to {ahead.interval.high:+.1f}"
+
+
+def _short(label: str) -> str:
+    """A label without what it says in brackets."""
+    return label.partition(" (")[0]
 
 
 def failures(result: Result) -> Text:
