@@ -69,9 +69,7 @@ class InitConfig:
 
     mae: Path | None = None  # mae_pretrain_vit_base.pth: ImageNet weights for the video encoder, inflated
     checkpoint: Path | None = None  # of an earlier run (its last.pt, or the official .pth): every part of the model
-    video: Literal["timm", "mae"] = (
-        "timm"  # how an encoder is drawn that starts from the seed; see model.untrained
-    )
+    video: Literal["timm", "mae"] = "timm"  # how an encoder is drawn that starts from the seed; see model.untrained
     text_steps: int = 0  # of masked-language modelling before training, at most the run's own; for text.name=null
     text_lr: float = 1e-3  # of those steps
     text_batch: int = 256  # transcripts of one of those steps

@@ -5,15 +5,12 @@ weights, `temporal_embed` at zero. A small network that is trained from there fi
 its narrow weights pass on next to nothing of how two frames differ.
 """
 
+import math
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.models.vit import VideoTransformer
-
-from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed  # isort: skip
-
-_SLOWEST = 100.0  # tubelets a radian of the slowest circle; MAE's 10,000 is for longer rows than a clip has tubelets
 
 
 def redraw(model: VideoTransformer, seed: int) -> None:
@@ -27,7 +24,20 @@ def redraw(model: VideoTransformer, seed: int) -> None:
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1 and not name.endswith(("_embed", "_token")):
                 nn.init.xavier_uniform_(parameter.view(len(parameter), -1), generator=generator)
-        model.pos_embed[:, :1] = 0
-        model.pos_embed[0, 1:] = build_sincos2d_pos_embed([grid, grid], dim)
-        angles = torch.arange(tubelets)[:, None] / _SLOWEST ** torch.linspace(0, 1, dim // 2)  # [tubelets, D / 2]
-        model.temporal_embed[0] = torch.cat([angles.sin(), angles.cos()], dim=1)
+        side = sines_and_cosines(grid, dim // 2)
+        rows, columns = side[:, None].expand(-1, grid, -1), side[None].expand(grid, -1, -1)
+        model.pos_embed[0, 0] = 0
+        model.pos_embed[0, 1:] = torch.cat([rows, columns], dim=-1).flatten(0, 1)
+        model.temporal_embed[0] = sines_and_cosines(tubelets, dim)
+
+
+def sines_and_cosines(count: int, dim: int) -> Tensor:
+    """Positions 0..count-1 on dim / 2 circles, from half a turn to a quarter of a turn / count a step: [count, dim].
+
+    MAE's table has circles down to 10,000 steps a radian: on a grid of four, three quarters of them stand still and
+    neighbouring patches look alike.
+    """
+    fastest, slowest = math.pi, math.pi / (2 * count)
+    speeds = torch.exp(torch.linspace(math.log(fastest), math.log(slowest), dim // 2))
+    angles = torch.arange(count)[:, None] * speeds
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -26,6 +26,7 @@ from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.datasets.scripted_motion import LABELLED, PARTS, World, WorldError, make_world, produce, read_manifest
 from tvts_bench.datasets.scripted_motion.clips import Clip, take
 from tvts_bench.datasets.scripted_motion.encode import encode
+from tvts_bench.datasets.scripted_motion.world import GENERATOR_VERSION
 from tvts_bench.errors import UserError
 
 TINY = World(
@@ -275,7 +276,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"generator": 1, "parts": {}, "world": {"frame_rate": 1}}', "\xff"]
+    "content",
+    ["", "[]", "{}", f'{{"generator": {GENERATOR_VERSION}, "parts": {{}}, "world": {{"frame_rate": 1}}}}', "\xff"],
 )
 def test_a_broken_manifest_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "scripted_motion.json").write_bytes(content.encode("latin-1"))

@@ -14,7 +14,7 @@ from tvts_bench.datasets.scripted_motion.world import World
 SHAPES = ((36, 40), (36, 44), (40, 40), (40, 36))
 """Heights and widths of frames: even, as the codecs need, and nearly square, so that a centre crop loses little."""
 
-_DRIFT = 50  # thousandths of a circle a second, at most, on each circle
+_DRIFT = 50  # thousandths of a circle a second, at most, on each circle: a ninth of an action's speed
 _TINT = 16  # grey levels that a ground's colour varies by
 _SHADE = 20  # grey levels that a sprite's colour varies by
 
@@ -77,9 +77,9 @@ def draw_start(draws: Draws) -> tuple[int, int, int, int]:
     return (draws.below(TURN), draws.below(TURN), draws.below(TURN), draws.below(TURN))
 
 
-def draw_drift(draws: Draws, fps: int) -> tuple[int, int, int, int]:
-    """A slow motion on all circles, in units of TURN a frame."""
-    most = _DRIFT * TURN // (1000 * fps)
+def draw_drift(draws: Draws, fps: int, drift: int = _DRIFT) -> tuple[int, int, int, int]:
+    """A slow motion of up to `drift` thousandths of a circle a second on all circles, in units of TURN a frame."""
+    most = drift * TURN // (1000 * fps)
     return (draws.between(-most, most), draws.between(-most, most), draws.between(-most, most),
             draws.between(-most, most))  # fmt: skip
 

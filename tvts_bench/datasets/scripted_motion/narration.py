@@ -29,6 +29,7 @@ from tvts_bench.datasets.scripted_motion.render import render
 from tvts_bench.datasets.scripted_motion.sprites import DIGIT_WORDS
 from tvts_bench.datasets.scripted_motion.world import World
 
+_DRIFT = 8  # thousandths of a circle a second: as little beside the slower actions as in clips
 _SILENT_PERCENT = 4  # of actions: nobody talks all the time
 _WORD_SHORTEST, _WORD_LONGEST = 200, 320  # milliseconds from one word to the next
 _LAST_WORD = 150  # milliseconds that the last word needs before its action ends
@@ -118,7 +119,7 @@ def lists(split: str, videos: Sequence[Narrated]) -> dict[str, str]:
 
 
 def tell(world: World, video: Narrated) -> Story:
-    """The story of that name: scenes until its length is reached, an utterance or two for nearly every action."""
+    """The story of that name: scenes until its length is reached; nearly every action is spoken of while it lasts."""
     draws = Draws(world.seed, video.path.rpartition("/")[2])
     shape = draws.choice(SHAPES)
     left = draws.between(world.narrated_shortest, world.narrated_longest) * world.fps  # frames
@@ -148,7 +149,7 @@ def _scene(draws: Draws, world: World, most: int, held_out: bool) -> Scene:
             action=draws.choice(other),
             frames=draws.between(world.action_shortest, world.action_longest) * world.fps // 1000,
             speed=draws.between(world.narrated_slowest, world.narrated_fastest) * TURN // (1000 * world.fps),
-            drift=draw_drift(draws, world.fps),
+            drift=draw_drift(draws, world.fps, _DRIFT),
         )
         steps.append(step)
         left -= step.frames
@@ -162,11 +163,12 @@ def _narrate(draws: Draws, world: World, subject: Subject, action: str, span: tu
     begin, end = span
     main = phrases.main_sentence(draws, action, subject, world.topic_share)
     spoken = [_speak(draws, main, begin + draws.between(40, 160), end)]
-    after = spoken[0].words[-1].time + draws.between(350, 600)
-    again = phrases.short_sentence(draws, action)
-    if after + len(again.spoken) * _WORD_LONGEST < end:
+    while True:
+        after = spoken[-1].words[-1].time + draws.between(350, 600)
+        again = phrases.short_sentence(draws, action, subject, world.topic_share)
+        if after + len(again.spoken) * _WORD_LONGEST >= end:
+            return spoken
         spoken.append(_speak(draws, again, after, end))
-    return spoken
 
 
 def _speak(draws: Draws, sentence: phrases.Sentence, begin: int, end: int) -> Utterance:

@@ -34,7 +34,7 @@ AGAIN: Mapping[str, tuple[str, ...]] = {
     "grow": ("still growing", "bigger and bigger"),
     "shrink": ("still shrinking", "smaller and smaller"),
 }
-"""A second mention, when there is time for one."""
+"""Further mentions, while there is time."""
 
 OPENERS = ("", "", "", "so", "now", "okay", "and", "and then", "look", "well", "you can see how", "watch how")
 TOPIC_SUBJECTS = (
@@ -79,13 +79,19 @@ def main_sentence(draws: Draws, action: str, subject: Subject, topic_share: int)
         draws.choice(ACTIONS[action]),
         draws.choice(TOPIC_CLOSERS if topical and draws.below(3) == 0 else CLOSERS),
     )
-    words = {"digit": DIGIT_WORDS[subject.digit], "colour": subject.colour, "ground": subject.look.ground}
-    return _said(draws, " ".join(parts).format(**words))
+    return _said(draws, " ".join(parts).format(**_names(subject)))
 
 
-def short_sentence(draws: Draws, action: str) -> Sentence:
-    """A second mention of the action, in two to four words."""
-    return _said(draws, draws.choice(AGAIN[action]))
+def short_sentence(draws: Draws, action: str, subject: Subject, topic_share: int) -> Sentence:
+    """A further mention of the action, in two to four words, and again often of what is seen."""
+    again = draws.choice(AGAIN[action])
+    if draws.below(100) < topic_share:
+        again = f"{draws.choice(TOPIC_SUBJECTS)} {again}"
+    return _said(draws, again.format(**_names(subject)))
+
+
+def _names(subject: Subject) -> dict[str, str]:
+    return {"digit": DIGIT_WORDS[subject.digit], "colour": subject.colour, "ground": subject.look.ground}
 
 
 def _said(draws: Draws, text: str) -> Sentence:

@@ -11,7 +11,7 @@ from tvts_bench.datasets.scripted_motion.motions import ANGLE, SIZE, TURN, X, Y
 
 _ANGLES = 1024  # entries of the sine table
 _SIZES = 256  # entries of the size table
-_SMALLEST, _LARGEST = 0.32, 0.80  # side of a sprite, as a share of the frame's shorter side
+_SMALLEST, _LARGEST = 0.40, 1.00  # side of a sprite, as a share of the frame's shorter side
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,12 +73,12 @@ def ground(name: str, height: int, width: int, shift: tuple[int, int]) -> NDArra
     x = np.arange(width)[None, :] + shift[1]
     speckle = (x * 73 + y * 151 + (x * y) % 89 * 37) % 101
     pattern = {
-        "grass": (x * 7 + (y // 3) * 3) % 6 // 3 * 14 - 7 + 0 * y,
-        "water": ((y + (x // 6) % 2) % 5 < 2) * 16 - 8,
-        "brick": ((y % 8 == 0) | ((x + y // 8 * 5) % 10 == 0)) * 22 - 6,
-        "sand": (speckle < 30) * 16 - 6,
+        "grass": (x * 7 + (y // 3) * 3) % 6 // 3 * 8 - 4 + 0 * y,
+        "water": ((y + (x // 6) % 2) % 5 < 2) * 8 - 4,
+        "brick": ((y % 8 == 0) | ((x + y // 8 * 5) % 10 == 0)) * 12 - 3,
+        "sand": (speckle < 30) * 8 - 3,
         "slate": 0 * x * y,
-        "night": (speckle < 4) * 90,
+        "night": (speckle < 4) * 40,
     }[name]
     shown: NDArray[np.int64] = np.clip(np.array(GROUNDS[name], np.int64) + pattern[..., None], 0, 255)
     return shown
