@@ -15,7 +15,8 @@ from tvts_bench.evaluators.base import EvaluationError, Evaluator, FromFeatures
 from tvts_bench.evaluators.cached_probe import CachedProbe
 from tvts_bench.evaluators.finetune import Finetune
 from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
-from tvts_bench.features import extraction
+from tvts_bench.features.decoding import Decoding
+from tvts_bench.features.workers import load_clips
 from tvts_bench.results import as_json
 from tvts_bench.runtime import Runtime
 
@@ -65,13 +66,12 @@ def runtime(tmp_path: Path) -> Runtime:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many clips each pass over the videos decoded."""
     counts: list[int] = []
-    load_clips = extraction.load_clips
 
-    def counted(records: Sequence[VideoRecord], decoding: extraction.Decoding) -> object:
+    def counted(records: Sequence[VideoRecord], decoding: Decoding) -> object:
         counts.append(len(records))
         return load_clips(records, decoding)
 
-    monkeypatch.setattr(extraction, "load_clips", counted)
+    monkeypatch.setattr("tvts_bench.features.extraction.load_clips", counted)
     return counts
 
 

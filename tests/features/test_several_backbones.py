@@ -12,10 +12,11 @@ from torch import Tensor
 from tests.features.feature_world import SPEC, Linear, make_records, run, stored_files, write_video
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.features import extraction
 from tvts_bench.features.base import FeatureError, Features
+from tvts_bench.features.decoding import Decoding
 from tvts_bench.features.disk import locked
 from tvts_bench.features.extraction import extract_all
+from tvts_bench.features.workers import load_clips
 from tvts_bench.runtime import Runtime
 
 COUNT = 80  # two shards: 64 and 16
@@ -52,13 +53,12 @@ def runtime(tmp_path: Path) -> Runtime:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids of all clips that were decoded, in order."""
     ids: list[str] = []
-    load_clips = extraction.load_clips
 
-    def counted(records: Sequence[VideoRecord], decoding: extraction.Decoding) -> object:
+    def counted(records: Sequence[VideoRecord], decoding: Decoding) -> object:
         ids.extend(record.id for record in records)
         return load_clips(records, decoding)
 
-    monkeypatch.setattr(extraction, "load_clips", counted)
+    monkeypatch.setattr("tvts_bench.features.extraction.load_clips", counted)
     return ids
 
 
