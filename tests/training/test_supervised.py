@@ -4,7 +4,7 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from tests.training.supervised_world import (
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import backward
-from tvts_bench.training.clip_loader import TooManyUnreadableError
+from tvts_bench.training.clip_loader import ClipBatch, ClipLoader, TooManyUnreadableError
 from tvts_bench.training.clip_order import BatchError
 from tvts_bench.training.loss_watch import LossError
 from tvts_bench.training.mixing import UNMIXED
@@ -70,6 +70,25 @@ def test_a_training_that_was_stopped_goes_on_to_the_bit(
     ]
     assert without_speed[0] == without_speed[1]
     assert [row["step"] for row in rows(tmp_path / "parts/epochs.csv")] == ["3", "6", "9"]
+
+
+def test_workers_that_die_of_the_same_signal_do_not_hide_it(
+    tmp_path: Path, records: Sequence[VideoRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = train(records, tmp_path / "whole")
+    batches = ClipLoader.batches
+
+    def dying(self: ClipLoader, start: int, stop: int) -> Iterator[ClipBatch]:
+        yield from batches(self, start, 5)
+        os.kill(os.getpid(), 15)
+        raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ClipLoader, "batches", dying)
+        with pytest.raises(StoppedError):
+            train(records, tmp_path / "parts")
+    resumed, _ = train(records, tmp_path / "parts", resume=True)  # from the end of the first epoch
+    assert_equal_to_the_bit(resumed, whole)
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path: Path, records: Sequence[VideoRecord]) -> None:

@@ -92,7 +92,7 @@ def train_classifier(
         LossError: the loss is not finite any more.
         TrainingError: the device's memory does not hold a micro-batch.
         TrainingStateError: there is a state already and `place.resume` is off, or it cannot be read or written.
-        StoppedError: SIGTERM or Ctrl-C; the state is on disk.
+        StoppedError: SIGTERM or Ctrl-C; a state is on disk, unless it came before the first.
         UserError: what the loader or `measure` raises.
     """
     device = torch.device(settings.rank.device)
@@ -135,8 +135,20 @@ class _Training:
 
     def run(self) -> Trained:
         """Train to the end."""
+        with stop_signals() as asked:
+            try:
+                self._train(asked)
+            except RuntimeError as error:
+                # A signal to the whole group ends workers that had not yet begun to ignore it, and torch raises that
+                # anywhere, also in the middle of a step: the state saved before is the one to go on from.
+                if asked():
+                    raise StoppedError(asked()) from error
+                raise
+        return self._finished()
+
+    def _train(self, asked: Callable[[], int]) -> None:
         saved = time.monotonic()
-        with stop_signals() as asked, self.place.progress(self.steps, "steps", "training") as advance:
+        with self.place.progress(self.steps, "steps", "training") as advance:
             advance(self.step)
             self.watch.start_clock()
             for batch in self.loader.batches(self.step, self.steps):
@@ -153,7 +165,6 @@ class _Training:
                     saved = time.monotonic()
                 if number and self.step < self.steps:
                     raise StoppedError(number)
-        return self._finished()
 
     def _train_on(self, batch: ClipBatch) -> None:
         rate = self.rate.set(self.step)
