@@ -1,1 +1,1 @@
-"""What every kind of training shares: optimisers, schedules, ranks, precision. Knows no task."""
+"""Training: what every kind shares (optimisers, schedules, ranks, precision), and that of classifiers on clips."""
