@@ -1,11 +1,13 @@
 """TVTS's video encoder: [CLS] after the final norm, not projected, as the paper evaluates it everywhere.
 
 Sizes: `base` is the paper's; `small` and `tiny` (32 x 32 pixels, for the embedded world) are ours. Weights: official
-training checkpoints, our own files, plain state dicts. Without a file: random initialisation, a control.
+training checkpoints, our own files, plain state dicts, and two networks that are shipped (`shipped/`, with a card).
+A size without a file is randomly initialised: a control.
 """
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from tvts_bench.models.checkpoint import (
     CheckpointMismatchError,
     LoadReport,
     load_strictly,
+    read_checkpoint,
     without_prefixes,
 )
 from tvts_bench.models.saving import saved_config
@@ -29,7 +32,9 @@ SIZES = {
     "small": VideoTransformerConfig(embed_dim=384, num_heads=6),
     "tiny": VideoTransformerConfig(embed_dim=128, depth=4, num_heads=4, image_size=32, patch_size=8),
 }
-VARIANTS = tuple(SIZES)
+SHIPPED = ("scripted_motion_tiny", "scripted_motion_tiny_l_base")
+"""Trained on the embedded world's narrated video: TVTS, and the same run without sorting."""
+VARIANTS = (*SIZES, *SHIPPED)
 ENCODER = "video_model."  # prefix of the encoder in a file that holds all of TVTS
 OTHER_PARTS = ("text_model.", "txt_proj.", "vid_proj.", "pred_model.")  # the rest of TVTS, not used for features
 HEAD = ("head.",)  # the classifier of a fine-tuned file
@@ -74,6 +79,12 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> TVTS:
     Raises:
         CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
     """
+    if variant in SHIPPED:
+        if checkpoint is not None:
+            raise CheckpointMismatchError(
+                f"tvts:{variant} is a shipped file; to load {checkpoint.path} name a size, or none"
+            )
+        return load(read_checkpoint(shipped(variant)), None, seed)
     if checkpoint is None:
         return _random(variant or VARIANTS[0], seed)
     tensors, unused, official = _encoder_tensors(checkpoint)
@@ -93,6 +104,11 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> TVTS:
     report: LoadReport = load_strictly(encoder, tensors, checkpoint.path, format=format_, unused=unused)
     weights = WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
     return TVTS(encoder, found, weights)
+
+
+def shipped(variant: str) -> Path:
+    """The file of a shipped variant; the card of both, README.md, lies beside them."""
+    return Path(__file__).with_name("shipped") / f"{variant}.safetensors"
 
 
 def _random(variant: str, seed: int) -> TVTS:

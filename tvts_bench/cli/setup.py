@@ -21,7 +21,7 @@ from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec
 
 EMBEDDED_DATASET = "scripted_motion"
-EMBEDDED_BACKBONE = "tvts:tiny"  # fits the embedded world's small frames
+EMBEDDED_BACKBONE = "tvts:scripted_motion_tiny"  # trained for the embedded world
 SAMPLINGS = {
     "center": {"sampling": "segments", "position": "center"},
     "random": {"sampling": "segments", "position": "random"},
