@@ -241,7 +241,8 @@ def test_without_augmentation_the_online_probe_is_sgd_on_features(colours: Datas
     def features(records: Sequence[VideoRecord]) -> torch.Tensor:
         clips = torch.cat([load_clip(record.path, record.id, spec, "pyav").pixels for record in records])
         with torch.no_grad():
-            return backbone(normalise(clips, spec.mean, spec.std))
+            embedded: torch.Tensor = backbone(normalise(clips, spec.mean, spec.std))
+        return embedded
 
     known, labels = features(train), torch.tensor([record.label for record in train])
     head = Classifier(backbone, 3, frozen=True).head

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretrain.config import ConfigError, InitConfig
+from pretrain.config import InitConfig
 from pretrain.model.untrained import redraw
+from pretrain.schema import ConfigError
 from tests.pretrain.tiny_run import tiny
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 
@@ -50,5 +51,5 @@ def test_a_start_from_nothing_and_weights_exclude_each_other() -> None:
 
 
 def test_dimensions_that_no_table_fits_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="video.embed_dim that 4 divides, got 30"):
+    with pytest.raises(ConfigError, match=r"video\.embed_dim that 4 divides, got 30"):
         tiny(tmp_path, "init.video=mae", "video.embed_dim=30", "video.num_heads=2")
