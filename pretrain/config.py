@@ -69,7 +69,7 @@ class InitConfig:
 
     mae: Path | None = None  # mae_pretrain_vit_base.pth: ImageNet weights for the video encoder, inflated
     checkpoint: Path | None = None  # of an earlier run (its last.pt, or the official .pth): every part of the model
-    video: Literal["timm", "mae"] = "timm"  # how an encoder is drawn that starts from the seed; see model.untrained
+    video: Literal["timm", "mae"] = "timm"  # how the encoder is drawn where no weights are given; see model.untrained
     text_steps: int = 0  # of masked-language modelling before training, at most the run's own; for text.name=null
     text_lr: float = 1e-3  # of those steps
     text_batch: int = 256  # transcripts of one of those steps
@@ -77,9 +77,6 @@ class InitConfig:
     def __post_init__(self) -> None:
         if self.mae and self.checkpoint:
             raise ConfigError("mae and checkpoint both say where the video encoder starts; give one")
-        if self.video != "timm" and (self.mae or self.checkpoint):
-            raise ConfigError(f"init.video={self.video} draws the video encoder, which {self.mae or self.checkpoint} "
-                              "replaces; give one")  # fmt: skip
         if self.text_steps < 0 or self.text_batch < 1:
             raise ConfigError(f"text_steps must be 0 or more and text_batch positive, got {self.text_steps} and "
                               f"{self.text_batch}")  # fmt: skip

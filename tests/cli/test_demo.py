@@ -73,8 +73,8 @@ def test_a_difference_is_that_of_the_two_values_above(small: list[Any], tmp_path
         if line.startswith("│") and line.split("│")[1].strip()
     }
     shipped, twin, control = (rows[label] for label in BACKBONES)
-    assert list(rows)[3:] == ["chance", "TVTS minus L_base only", "TVTS minus random initialisation"]
-    for other, name in ((twin, "L_base only"), (control, "random initialisation")):
+    assert list(rows)[3:] == ["chance", "TVTS minus L_base only", "TVTS minus random init"]
+    for other, name in ((twin, "L_base only"), (control, "random init")):
         differences = [f"{float(a) - float(b):+.1f}" for a, b in zip(shipped, other, strict=True)]
         assert [f"{float(value):+.1f}" for value in rows[f"TVTS minus {name}"]] == differences
     names = {path.name for path in (tmp_path / "out").glob("*.neighbors.parquet")}

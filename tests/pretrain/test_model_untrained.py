@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretrain.config import InitConfig
 from pretrain.model.untrained import redraw
 from pretrain.schema import ConfigError
 from tests.pretrain.tiny_run import tiny
@@ -43,11 +42,6 @@ def test_every_place_and_every_time_can_be_told_and_near_ones_are_alike() -> Non
         apart = torch.cdist(table, table)
         assert apart[~torch.eye(len(table), dtype=torch.bool)].min() > 1
         assert apart[0, 1] == apart[0, 1:].min()
-
-
-def test_a_start_from_nothing_and_weights_exclude_each_other() -> None:
-    with pytest.raises(ConfigError, match=r"init.video=mae.*mae.pth"):
-        InitConfig(video="mae", mae=Path("mae.pth"))
 
 
 def test_dimensions_that_no_table_fits_are_refused(tmp_path: Path) -> None:

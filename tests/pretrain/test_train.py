@@ -70,7 +70,10 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(tmp_path: Path, sort
     assert loss_of_parts == pytest.approx(loss, rel=1e-6)
     assert whole.keys() == parts.keys()
     for name, grad in whole.items():
-        torch.testing.assert_close(parts[name], grad, rtol=1e-4, atol=1e-6, msg=name)
+        rounding = 1e-6 + 1e-5 * float(
+            grad.abs().max()
+        )  # sums in another order; small entries are differences of large ones
+        torch.testing.assert_close(parts[name], grad, rtol=1e-4, atol=rounding, msg=name)
 
 
 def test_micro_batches_run_twice_with_the_same_dropout(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ DATASET = "scripted_motion:ssv2"
 BACKBONES = {
     "TVTS (shipped)": "tvts:scripted_motion_tiny",
     "L_base only (twin)": "tvts:scripted_motion_tiny_l_base",
-    "random initialisation (control)": "tvts:tiny",
+    "random init (control)": "tvts:tiny",
 }
 """What the rows are called, and which backbones they are; differences are those of the first to each other."""
 
