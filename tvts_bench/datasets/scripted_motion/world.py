@@ -51,8 +51,8 @@ class World:
     # is half solved by it, and so starts to look.
     scene_shortest: int = 6
     scene_longest: int = 16
-    # Percent of sentences that name the digit, its colour or the ground. From about 40 on, alignment is solved by
-    # appearance, and a tiny network learns no motion in its first thousand steps, with sorting or without.
+    # Percent of sentences that name the digit, its colour or the ground. At 40, appearance does for alignment and for
+    # sorting, and a tiny network had learned no motion after hundreds of steps.
     topic_share: int = 10
 
     def __post_init__(self) -> None:
