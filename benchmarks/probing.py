@@ -2,7 +2,9 @@
 
     python benchmarks/probing.py                                          minutes on two cores
     python benchmarks/probing.py --clips 96 --epochs 2 --batch 0          seconds: does it run?
-    python benchmarks/probing.py --threads 1                              processor time of one: for a busy machine
+    OMP_NUM_THREADS=1 python benchmarks/probing.py --threads 1            processor time: for a busy machine
+
+On a busy machine the variable keeps scikit-learn's threads from waiting for each other, which counts as work.
 
 On the embedded SSV2-like set. *Online*: its preset without augmentation, whose every epoch embeds every clip; short
 videos stay decoded in memory, so only the first epoch decodes. *Cached*: features extracted once into an empty store,
