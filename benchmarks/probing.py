@@ -4,13 +4,11 @@
     python benchmarks/probing.py --clips 96 --epochs 2 --batch 0          seconds: does it run?
     OMP_NUM_THREADS=1 python benchmarks/probing.py --threads 1            processor time: for a busy machine
 
-On a busy machine the variable keeps scikit-learn's threads from waiting for each other, which counts as work.
-
 On the embedded SSV2-like set. *Online*: its preset without augmentation, whose every epoch embeds every clip; short
 videos stay decoded in memory, so only the first epoch decodes. *Cached*: features extracted once into an empty store,
 then heads for as many epochs. Three heads answer three questions: the grid, what the cached probe reports; one head at
 the online rate by the cached probe's own schedule; and the online probe's very head, optimiser, schedule and batches on
-stored features, which differs from it by the features alone.
+stored features, which differs from it by the features alone. (The variable: scikit-learn's threads wait by working.)
 """
 
 import argparse
