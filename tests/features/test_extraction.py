@@ -217,8 +217,11 @@ def test_a_store_in_use_is_refused_but_a_complete_one_is_read(records: list[Vide
 
 
 def test_ctrl_c_stops_the_workers_and_keeps_what_is_finished(
-    records: list[VideoRecord], runtime: Runtime, caplog: pytest.LogCaptureFixture
+    records: list[VideoRecord], runtime: Runtime, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start without it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
     class Interrupted(Linear):
         def forward(self, clips: Tensor) -> Tensor:
             values = super().forward(clips)
