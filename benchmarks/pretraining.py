@@ -12,7 +12,7 @@ is measured alone and compared with what the step takes.
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -130,7 +130,7 @@ def steps(size: Size, device: str, precision: Precision, compiled: bool) -> dict
     return {"drops none, unfused": dropping_none, "embeds all, unfused": embedding_all, "ours": step}
 
 
-def take_turns(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Best seconds of each, after one to warm up; processor seconds where there is only one thread."""
     on_gpu = torch.cuda.is_available()
     clock = time.process_time if torch.get_num_threads() == 1 and not on_gpu else time.perf_counter

@@ -132,7 +132,7 @@ def online_head_on(bench: Bench, train: Features, test: Features) -> IntArray:
         rate.set(step)
         rows = [draw.index for draw in order.draws(step)]
         optimizer.zero_grad()
-        F.cross_entropy(model.head(values[rows]), labels[rows]).backward()
+        F.cross_entropy(model.head(values[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return model.head(torch.from_numpy(test.values)).argmax(dim=1).numpy()  # type: ignore[no-any-return]
 

@@ -84,9 +84,9 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> TVTS:
             raise CheckpointMismatchError(
                 f"tvts:{variant} is a shipped file; to load {checkpoint.path} name a size, or none"
             )
-        found = load(read_checkpoint(shipped(variant)), None, seed)
-        found.variant = variant  # tables and file names tell the two apart by it
-        return found
+        carried = load(read_checkpoint(shipped(variant)), None, seed)
+        carried.variant = variant  # tables and file names tell the two apart by it
+        return carried
     if checkpoint is None:
         return _random(variant or VARIANTS[0], seed)
     tensors, unused, official = _encoder_tensors(checkpoint)
