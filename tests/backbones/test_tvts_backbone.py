@@ -204,6 +204,14 @@ def test_random_initialisation_is_a_control_that_says_what_it_is() -> None:
         assert not torch.allclose(first(clips()), other(clips()))
 
 
+def test_clips_shorter_than_trained_are_said() -> None:
+    backbone = load_backbone("tvts:tiny")
+    assert backbone.adaptations(backbone.clip_spec) == ()
+    assert backbone.adaptations(replace(backbone.clip_spec, num_frames=4)) == (
+        "clips of 4 frames use the first 2 of 8 temporal embeddings",
+    )
+
+
 def test_sizes_ask_for_the_clips_they_take() -> None:
     specs = {name: load_backbone(f"tvts:{name}").clip_spec for name in ("small", "tiny")}
     assert {name: (s.num_frames, s.sampling, s.short_side, s.crop) for name, s in specs.items()} == {

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tvts_bench.models.checkpoint import (
+    CONTAINER_KEYS,
     CheckpointError,
     CheckpointMismatchError,
     LoadReport,
@@ -29,7 +30,7 @@ def saved(path: Path, value: object, **options: bool) -> Path:
 
 
 @pytest.mark.parametrize("new_layout", [True, False])
-@pytest.mark.parametrize("container", [None, "state_dict", "model", "module", "model_state"])
+@pytest.mark.parametrize("container", [None, *CONTAINER_KEYS])
 def test_weights_are_found_where_training_code_puts_them(
     tmp_path: Path, container: str | None, new_layout: bool
 ) -> None:
@@ -38,9 +39,18 @@ def test_weights_are_found_where_training_code_puts_them(
     checkpoint = read_checkpoint(path)
     assert {name: t.tolist() for name, t in checkpoint.tensors.items()} == {n: t.tolist() for n, t in WEIGHTS.items()}
     assert checkpoint.format == ("state dict" if container is None else "training checkpoint")
+    assert checkpoint.container == container
     assert checkpoint.metadata == ({} if container is None else {"epoch": 7})
     assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert checkpoint.stubbed == ()
+
+
+def test_the_averaged_network_is_taken_before_the_one_it_averages(tmp_path: Path) -> None:
+    other = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
+    path = saved(tmp_path / "x.pth", {"encoder": other, "predictor": other, "target_encoder": WEIGHTS})
+    checkpoint = read_checkpoint(path)
+    assert checkpoint.container == "target_encoder"
+    assert torch.equal(checkpoint.tensors["weight"], WEIGHTS["weight"])
 
 
 def test_parameters_become_tensors_without_gradient(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from tvts_bench.backbones.cards import FamilyCard
+from tvts_bench.backbones.layout import Layout
 from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import Checkpoint, LoadReport
 from tvts_bench.video.spec import ClipSpec
@@ -50,14 +52,25 @@ class Backbone(nn.Module):
         """Depth of the parameter `name` for layer-wise learning-rate decay: 0 for the stem, then 1 a block."""
         raise BackboneError(f"backbone {self.family} has no layers to decay")
 
+    def adaptations(self, clip: ClipSpec) -> tuple[str, ...]:
+        """What the network changes of itself to take `clip` instead of the clip its weights were trained with.
+
+        A sentence each ("position table 14 x 14 resampled to 4 x 4, bicubic"); results carry them as notes.
+
+        Raises:
+            BackboneError: it cannot take such clips, with the way out.
+        """
+        return ()
+
 
 class BackbonePlugin(Protocol):
     """What a module in `backbones/` provides."""
 
     VARIANTS: tuple[str, ...]  # names a user may ask for, the default first
+    CARD: FamilyCard
 
-    def recognises(self, keys: frozenset[str]) -> bool:
-        """Whether a checkpoint with these tensor names (without `module.` and the like) is of this family."""
+    def recognises(self, layout: Layout) -> bool:
+        """Whether a checkpoint with tensors of these names and shapes is of this family."""
         ...
 
     def load(self, checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:

@@ -7,8 +7,9 @@ from typing import cast
 
 from tvts_bench import registry
 from tvts_bench.backbones.base import Backbone, BackboneError, BackbonePlugin
+from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.recognition import description
-from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, read_checkpoint, without_prefixes
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, read_checkpoint
 
 
 def load_backbone(
@@ -50,9 +51,9 @@ def _plugin(family: str) -> BackbonePlugin:
 
 def _recognised(checkpoint: Checkpoint) -> BackbonePlugin:
     """The family that a file's tensor names belong to."""
-    keys = frozenset(without_prefixes(checkpoint.tensors))
+    layout = Layout.of(checkpoint)
     families = registry.names("backbones")
-    plugin = next((plugin for plugin in map(_plugin, families) if plugin.recognises(keys)), None)
+    plugin = next((plugin for plugin in map(_plugin, families) if plugin.recognises(layout)), None)
     if plugin is None:
         raise CheckpointMismatchError(
             f"{checkpoint.path} is of no known backbone ({', '.join(families)}): {description(checkpoint.tensors)}"

@@ -4,12 +4,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
+from tvts_bench.backbones.cards import FamilyCard
+from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint
 from tvts_bench.provenance import digest
 from tvts_bench.video.spec import ClipSpec
 
 GRID = 8  # cells along each side
 VARIANTS = ("mean8x8",)
+CARD = FamilyCard(
+    title="Pixels (control)",
+    what="the mean colour of each cell of an 8 x 8 grid over all frames; learns nothing and sees no motion",
+    weights={},
+    licence="that of tvts-bench",
+    supervised=None,
+    input="16 frames of 32 x 32 pixels, centres of equal segments, ImageNet mean and deviation",
+    representation="192 mean colours, 3 x 8 x 8",
+    published=(),
+    reference="tvts-bench",
+)
 
 
 class Pixels(Backbone):
@@ -29,7 +42,7 @@ class Pixels(Backbone):
         return F.adaptive_avg_pool2d(clips.mean(dim=2), GRID).flatten(1)
 
 
-def recognises(keys: frozenset[str]) -> bool:
+def recognises(layout: Layout) -> bool:
     """Never: there is no file of this."""
     return False
 

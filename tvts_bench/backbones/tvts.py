@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from tvts_bench.backbones.base import Backbone, WeightSource
+from tvts_bench.backbones.cards import FamilyCard
+from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.recognition import description
 from tvts_bench.models.checkpoint import (
     Checkpoint,
@@ -38,6 +40,22 @@ VARIANTS = (*SIZES, *SHIPPED)
 ENCODER = "video_model."  # prefix of the encoder in a file that holds all of TVTS
 OTHER_PARTS = ("text_model.", "txt_proj.", "vid_proj.", "pred_model.")  # the rest of TVTS, not used for features
 HEAD = ("head.",)  # the classifier of a fine-tuned file
+
+
+CARD = FamilyCard(
+    title="TVTS",
+    what="ViT with joint space-time attention, trained to sort the transcripts of narrated videos and to align them",
+    weights={
+        "TVTS_yt_pt.pth (YT-Temporal)": "https://drive.google.com/file/d/1JthEHg1ETHp5phHzjuhR1H8SfBlousYD",
+        "YT-Temporal, then CC3M + WebVid-2M": "https://drive.google.com/file/d/19WOHhJZfDtqLvzK_g_Kwr6om1hoMowMe",
+    },
+    licence="none stated for the weights; research use at your own risk",
+    supervised=None,
+    input="16 frames of 224 x 224, one from each of 16 equal segments, ImageNet mean and deviation",
+    representation="[CLS] after the final norm, 768, not projected",
+    published=(("table4", "TVTS"), ("table5", "TVTS"), ("table5", "TVTS (joint)"), ("table7", "TVTS")),
+    reference="Zeng et al., CVPR 2023",
+)
 
 
 class TVTS(Backbone):
@@ -66,11 +84,19 @@ class TVTS(Backbone):
         """0 for tokens, positions and patches, i + 1 for block i, depth + 1 for the final norm."""
         return self.encoder.layer_of(name.removeprefix("encoder."))
 
+    def adaptations(self, clip: ClipSpec) -> tuple[str, ...]:
+        """Shorter clips use the first temporal embeddings, as the official code does."""
+        config = self.encoder.config
+        if clip.num_frames >= config.num_frames:
+            return ()
+        used, there = clip.num_frames // config.tubelet, config.num_frames // config.tubelet
+        return (f"clips of {clip.num_frames} frames use the first {used} of {there} temporal embeddings",)
 
-def recognises(keys: frozenset[str]) -> bool:
+
+def recognises(layout: Layout) -> bool:
     """Whether these are TVTS's tensors: factorised positions and joint (not divided) attention."""
-    names = {key.removeprefix(ENCODER) for key in keys}
-    return "temporal_embed" in names and not any(".timeattn." in name for name in names)
+    encoder = layout.under(ENCODER) if layout.starts(ENCODER) else layout
+    return encoder.has("temporal_embed") and not any(".timeattn." in name for name in encoder.shapes)
 
 
 def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> TVTS:

@@ -15,7 +15,10 @@ from tvts_bench.provenance import file_sha256
 
 logger = logging.getLogger(__name__)
 
-CONTAINER_KEYS = ("state_dict", "model_state", "module", "model")
+CONTAINER_KEYS = (
+    *("state_dict", "model_state", "module", "model"),
+    *("teacher", "target_encoder", "ema_encoder", "encoder"),  # averaged networks before those they average
+)
 """Where training code keeps the weights among the other things it saves; the first that is there is taken."""
 OWN_METADATA = "tvts_bench.architecture"
 """The safetensors metadata entry (JSON) that marks a file as ours."""
@@ -54,6 +57,7 @@ class Checkpoint:
     sha256: str  # of the whole file
     format: str  # "training checkpoint", "state dict", "safetensors", "tvts-bench safetensors"
     tensors: dict[str, Tensor]
+    container: str | None = None  # key of the file under which the tensors were; None where they lay bare
     metadata: dict[str, Any] = field(default_factory=dict)  # plain values beside the tensors: arch, epoch, ...
     stubbed: tuple[str, ...] = ()  # what the file names that torch does not know: replaced by inert stand-ins
 
@@ -82,7 +86,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     format_ = "state dict" if container is None else "training checkpoint"
     if stubbed:
         logger.info("%s: replaced by inert stand-ins: %s", path, ", ".join(stubbed))
-    return Checkpoint(path=path, sha256=sha256, format=format_, tensors=tensors, metadata=metadata, stubbed=stubbed)
+    return Checkpoint(
+        path=path,
+        sha256=sha256,
+        format=format_,
+        tensors=tensors,
+        container=container,
+        metadata=metadata,
+        stubbed=stubbed,
+    )
 
 
 def load_strictly(

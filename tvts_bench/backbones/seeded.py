@@ -1,0 +1,26 @@
+"""Networks initialised from a seed alone: the control that every trained backbone is compared with."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from tvts_bench.backbones.base import WeightSource, tensors_sha256
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def seeded(build: Callable[[], Network], seed: int) -> Network:
+    """What `build` makes on the CPU when torch's random numbers start from `seed`, in evaluation mode.
+
+    The global random state is as it was before, whatever `build` draws; other devices' states are not touched.
+    """
+    with torch.random.fork_rng(devices=()), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs, too
+        return build().eval()
+
+
+def random_source(network: nn.Module, seed: int) -> WeightSource:
+    """The record of weights that `seeded` made: hashed, since libraries may change how they initialise."""
+    return WeightSource(name=f"random init (seed {seed})", sha256=tensors_sha256(network))
