@@ -11,6 +11,7 @@ from tests.plain_videos import write_plain_video
 from tvts_bench import as_backbone, evaluate, evaluate_all, load_backbone
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
+from tvts_bench.evaluation import plan
 from tvts_bench.evaluators.base import EvaluationError, Evaluator, FromFeatures
 from tvts_bench.evaluators.cached_probe import CachedProbe
 from tvts_bench.evaluators.finetune import Finetune
@@ -19,6 +20,7 @@ from tvts_bench.features.decoding import Decoding
 from tvts_bench.features.workers import load_clips
 from tvts_bench.results import as_json
 from tvts_bench.runtime import Runtime
+from tvts_bench.training.recipes import Recipe
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
 INFO = DatasetInfo(
@@ -115,6 +117,26 @@ def test_what_cannot_be_measured_is_said_before_anything_is_decoded(
     with pytest.raises(EvaluationError, match="1 of 8 clips of test cannot be measured"):
         evaluate_all(backbones(), colours, RETRIEVAL, replace(runtime, strict=True))
     assert passes == [8]
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        RETRIEVAL,
+        replace(RETRIEVAL, gallery_split="train"),
+        CachedProbe(decoder="pyav", heads=("knn",), held_out=0.25),
+        Finetune(decoder="pyav", recipe=Recipe(epochs=1, warmup_epochs=0, batch_size=8, best="last", views="1x1")),
+    ],
+    ids=["retrieval", "against a gallery", "cached probe", "fine-tuning"],
+)
+def test_the_key_is_known_before_anything_is_read(
+    protocol: Evaluator, colours: Dataset, runtime: Runtime, passes: list[int]
+) -> None:
+    backbone = load_backbone("tvts:tiny")
+    planned = plan(backbone, colours, protocol)
+    assert not passes
+    assert evaluate(backbone, colours, protocol, runtime).run == planned
+    assert plan(backbone, colours, replace(protocol, decoder="decord")).key != planned.key  # type: ignore[type-var]
 
 
 def test_only_protocols_of_frozen_features_can_share_clips() -> None:

@@ -16,19 +16,17 @@ from tvts_bench.video.reader import decoder_identity
 from tvts_bench.video.spec import ClipSpec
 
 
-def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime: Runtime | None = None) -> Result:
-    """Measure `backbone` on `dataset` by `evaluator`.
+def plan(backbone: Backbone, dataset: Dataset, evaluator: Evaluator) -> Run:
+    """What `evaluate` would measure, and so its key, from the lists alone: no video is read.
 
-    What the evaluator leaves to the data set or the backbone (split, clip) is filled in first, so that the run's key
-    says what was measured and not how it was asked for.
+    What the evaluator leaves to the data set or the backbone (split, clip) is filled in first, so that the key says
+    what is measured and not how it was asked for.
 
     Raises:
-        UserError: any of its kinds; see the evaluator.
+        UserError: a split that is not there, or a list that cannot be read.
     """
-    runtime = runtime or Runtime()
     resolved = evaluator.resolve(backbone, dataset)
-    outcome = resolved.run(backbone, dataset, runtime)
-    run = Run(
+    return Run(
         evaluator={"name": resolved.name, **canonical(resolved)},
         backbone={
             "family": backbone.family,
@@ -39,11 +37,23 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
         },
         dataset={
             "name": dataset.name,
-            "splits": {item.split: item.fingerprint for item in outcome.coverage},
-            "groups": {item.split: dataset.group_fingerprint(item.split) for item in outcome.coverage},
+            "splits": {split: dataset.fingerprint(split) for split in resolved.splits},
+            "groups": {split: dataset.group_fingerprint(split) for split in resolved.splits},
         },
         decoder=decoder_identity(resolved.decoder),
     )
+
+
+def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime: Runtime | None = None) -> Result:
+    """Measure `backbone` on `dataset` by `evaluator`; the result's run is `plan` of the same three.
+
+    Raises:
+        UserError: any of its kinds; see the evaluator.
+    """
+    runtime = runtime or Runtime()
+    outcome = evaluator.resolve(backbone, dataset).run(backbone, dataset, runtime)
+    run = plan(backbone, dataset, evaluator)
+    assert {item.split: item.fingerprint for item in outcome.coverage} == run.dataset["splits"], "covers other splits"
     return Result(
         run=run,
         metrics=outcome.metrics,
@@ -67,13 +77,20 @@ def evaluate_all(
         UserError: any of its kinds; see the evaluator.
     """
     runtime = runtime or Runtime()
-    if isinstance(evaluator, FromFeatures):
-        _extract_once(backbones, dataset, evaluator, runtime)
+    extract_once(backbones, dataset, evaluator, runtime)
     return tuple(evaluate(backbone, dataset, evaluator, runtime) for backbone in backbones)
 
 
-def _extract_once(backbones: Sequence[Backbone], dataset: Dataset, evaluator: FromFeatures, runtime: Runtime) -> None:
-    """Bring into the store what more than one backbone's evaluation will look for there."""
+def extract_once(backbones: Sequence[Backbone], dataset: Dataset, evaluator: Evaluator, runtime: Runtime) -> None:
+    """Bring into the store what more than one backbone's evaluation will look for there, each clip decoded once.
+
+    Nothing to do for evaluators that do not start from frozen features (`FromFeatures`).
+
+    Raises:
+        UserError: what an evaluation would raise before it reads a video, or while it extracts features.
+    """
+    if not isinstance(evaluator, FromFeatures):
+        return
     readers: dict[tuple[str, ClipSpec], list[Backbone]] = {}
     for backbone in backbones:
         for clips in evaluator.prepare(backbone, dataset, runtime):

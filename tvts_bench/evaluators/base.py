@@ -40,6 +40,11 @@ class Evaluator(Protocol):
         """The decoder it reads clips with."""
         ...
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that a resolved protocol reads, in the order of `Outcome.coverage`."""
+        ...
+
     def resolve(self, backbone: Backbone, dataset: Dataset) -> Self:
         """The same protocol with what was left to the backbone or the data set filled in."""
         ...

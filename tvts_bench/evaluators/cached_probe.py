@@ -59,6 +59,13 @@ class CachedProbe:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise EvaluationError(f"seeds must be one or more different numbers, got {list(self.seeds)}")
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The tested split, then the one that is trained on; of a resolved protocol."""
+        assert self.split is not None
+        assert self.train_split is not None
+        return self.split, self.train_split
+
     def resolve(self, backbone: Backbone, dataset: Dataset) -> Self:
         """With the data set's usual splits and the backbone's own clip where none was given."""
         return replace(

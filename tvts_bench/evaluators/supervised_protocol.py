@@ -28,6 +28,13 @@ class Supervised:
     allow_shared_clips: bool = False  # clips that are trained on may be tested on, too; the result says so
     decoder: str = "decord"
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The tested split, then the one that is trained on; of a resolved protocol."""
+        assert self.split is not None
+        assert self.train_split is not None
+        return self.split, self.train_split
+
     def resolve(self, backbone: Backbone, dataset: Dataset) -> Self:
         """With the data set's recipe and usual split, and the backbone's own clip, where none was given."""
         recipe = self.recipe or preset(self.task, dataset.name)

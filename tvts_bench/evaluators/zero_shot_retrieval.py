@@ -59,6 +59,12 @@ class ZeroShotRetrieval:
                 f"queries and gallery are both {self.split!r}; leave out --gallery-split to search a split in itself"
             )
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Queries, and where it is another split, gallery; of a resolved protocol."""
+        assert self.split is not None
+        return (self.split,) if self.gallery_split is None else (self.split, self.gallery_split)
+
     def resolve(self, backbone: Backbone, dataset: Dataset) -> Self:
         """With the data set's usual split and the backbone's own clip where none was given, K in order.
 
@@ -130,7 +136,7 @@ class _Search:
         self.protocol, self.backbone, self.dataset, self.runtime = protocol, backbone, dataset, runtime
         self.split, self.gallery_split = protocol.split, protocol.gallery_split
         self.clip, self.seeds = protocol.clip, protocol.seeds
-        self.splits = (self.split,) if self.gallery_split is None else (self.split, self.gallery_split)
+        self.splits = protocol.splits
         self.conditions: tuple[FrameOrder, ...] = (FORWARD, *protocol.controls)
 
     def refuse_impossible(self) -> None:
