@@ -1,0 +1,248 @@
+"""The divided space-time transformer of Frozen in Time, MCQ, MILES and TVTSv2, with fused attention.
+
+A block (Bain et al., ICCV 2021, section 3.1): y = x + time(x), then x + space(y), so that time acts through space only.
+In both attentions [CLS] sees every token, and a patch sees [CLS] and its own group: the patches of its frame, or those
+at its place in all frames. This is not TimeSformer's block. Names are Frozen's; TVTSv2's CLIP names are mapped to them.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tvts_bench import torchvision_ops  # noqa: F401 - before timm
+from tvts_bench.errors import UserError
+
+from timm.layers import Mlp, PatchEmbed, QuickGELU, resample_abs_pos_embed, trunc_normal_  # type: ignore[attr-defined]  # isort: skip
+
+Along = Literal["space", "time"]
+
+
+class DividedTransformerError(UserError):
+    """A size that the network cannot have, or clips that it cannot take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DividedTransformerConfig:
+    """The shape of the network. The defaults are Frozen's."""
+
+    embed_dim: int = 768  # D
+    depth: int = 12  # blocks
+    num_heads: int = 12
+    image_size: int = 224  # pixels, height and width that the position table was made for
+    patch_size: int = 16  # pixels
+    num_frames: int = 4  # entries of the temporal table; unused without attention along time
+    mlp_ratio: int = 4  # hidden width of a block's MLP / embed_dim
+    time_attention: bool = True  # False (MCQ): no temporal parameters, frames meet in [CLS] only
+    longer: Literal["zeros", "linear"] = "zeros"  # for frames beyond the temporal table: nothing, or stretch it
+    clip: bool = False  # CLIP's stem and epsilon: a norm before the first block, no bias on patches, 1e-5 for 1e-6
+    quick_gelu: bool = False  # x * sigmoid(1.702 x) for the exact GELU
+    output_dim: int | None = None  # width after a final projection without bias (CLIP's); None: no projection
+
+    def __post_init__(self) -> None:
+        for name in ("embed_dim", "depth", "num_heads", "image_size", "patch_size", "num_frames", "mlp_ratio"):
+            if getattr(self, name) <= 0:
+                raise DividedTransformerError(f"{name} must be positive, got {getattr(self, name)}")
+        for whole, part in (("embed_dim", "num_heads"), ("image_size", "patch_size")):
+            if getattr(self, whole) % getattr(self, part):
+                raise DividedTransformerError(
+                    f"{whole} must be a multiple of {part}, got {getattr(self, whole)} and {getattr(self, part)}"
+                )
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a frame."""
+        return self.image_size // self.patch_size
+
+
+class DividedAttention(nn.Module):
+    """[CLS] to all tokens, patches to their group and [CLS]."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, frames: int, along: Along) -> Tensor:
+        """[B, 1 + T * N, D] of tokens of that shape, [CLS] first, then time-major patches of T = `frames` frames."""
+        q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, 1 + TN, d] each
+        cls = F.scaled_dot_product_attention(q[:, :, :1], k, v)
+        queries, keys, values = (_grouped(part[:, :, 1:], frames, along) for part in (q, k, v))
+        keys, values = _with_cls(keys, k), _with_cls(values, v)
+        # Groups stand beside heads, not in the batch: fused kernels on GPUs take no more than 65,535 clips at once.
+        patches = F.scaled_dot_product_attention(queries.flatten(1, 2), keys.flatten(1, 2), values.flatten(1, 2))
+        patches = patches.view_as(queries)  # [B, heads, groups, members, d]
+        if along == "time":
+            patches = patches.transpose(2, 3)
+        joined = torch.cat([cls, patches.flatten(2, 3)], dim=2)  # [B, heads, 1 + TN, d]
+        return self.proj(joined.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def cls_only(self, x: Tensor) -> Tensor:
+        """The first token, [B, 1, D], of what `forward` returns along any way: it sees every token."""
+        dim = x.shape[2]
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(x[:, :1], weight[:dim], bias[:dim]).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        kv = F.linear(x, weight[dim:], bias[dim:]).unflatten(2, (2, self.num_heads, -1))
+        k, v = kv.permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class DividedBlock(nn.Module):
+    """Time, space, MLP; without attention along time an ordinary block whose patches see their frame only."""
+
+    def __init__(self, config: DividedTransformerConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        norm = partial(nn.LayerNorm, dim, eps=_epsilon(config))
+        self.norm1 = norm()
+        self.attn = DividedAttention(dim, config.num_heads)
+        self.norm2 = norm()
+        self.mlp = Mlp(dim, config.mlp_ratio * dim, act_layer=QuickGELU if config.quick_gelu else nn.GELU)
+        self.has_time = config.time_attention
+        if self.has_time:
+            self.norm3 = norm()
+            self.timeattn = DividedAttention(dim, config.num_heads)
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """[B, 1 + T * N, D] of tokens of that shape."""
+        x = x + self.attn(self.norm1(self._moved(x, frames)), frames, "space")
+        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+    def cls_only(self, x: Tensor, frames: int) -> Tensor:
+        """The first token, [B, 1, D], of what `forward` returns; spares what only patches would need."""
+        first = x[:, :1] + self.attn.cls_only(self.norm1(self._moved(x, frames)))
+        return first + self.mlp(self.norm2(first))  # type: ignore[no-any-return]
+
+    def _moved(self, x: Tensor, frames: int) -> Tensor:
+        return x + self.timeattn(self.norm3(x), frames, "time") if self.has_time else x
+
+
+class DividedTransformer(nn.Module):
+    """Clips [B, 3, T, H, W] to tokens. Other T, H and W than the tables' are met as `adaptations` says."""
+
+    def __init__(self, config: DividedTransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.grid**2, dim))  # [CLS] first, then one frame's grid
+        if config.time_attention:
+            self.temporal_embed = nn.Parameter(torch.zeros(1, config.num_frames, dim))
+        self.patch_embed = PatchEmbed(None, config.patch_size, embed_dim=dim, bias=not config.clip)
+        if config.clip:
+            self.norm_pre = nn.LayerNorm(dim, eps=_epsilon(config))
+        self.blocks = nn.ModuleList(DividedBlock(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(dim, eps=_epsilon(config))
+        if config.output_dim is not None:
+            self.proj = nn.Parameter(torch.zeros(dim, config.output_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew: normal, std 0.02, for tables and matrices; biases zero, norms one."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for table in self.parameters(recurse=False):
+            trunc_normal_(table, std=0.02)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """All tokens after the final norm and projection, [B, 1 + T * N, output], [CLS] first, then time-major.
+
+        Raises:
+            DividedTransformerError: clips of a shape that the network does not take.
+        """
+        x, frames = self._stem(clips)
+        for block in self.blocks:
+            x = block(x, frames)
+        return self._projected(x)
+
+    def embed(self, clips: Tensor) -> Tensor:
+        """[CLS] after the final norm and projection, [B, output]: `forward(clips)[:, 0]` for less work."""
+        x, frames = self._stem(clips)
+        *blocks, last = self.blocks
+        for block in blocks:
+            x = block(x, frames)
+        assert isinstance(last, DividedBlock)
+        return self._projected(last.cls_only(x, frames))[:, 0]
+
+    def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
+        """What is done to the tables for clips of `frames` frames of `size` x `size` pixels, in sentences."""
+        config, said = self.config, []
+        if size != config.image_size:
+            old, new = config.grid, size // config.patch_size
+            said.append(f"position table of {old} x {old} resampled to {new} x {new}, bicubic")
+        if config.time_attention and frames < config.num_frames:
+            said.append(f"first {frames} of {config.num_frames} temporal positions used")
+        if config.time_attention and frames > config.num_frames and config.longer == "zeros":
+            said.append(f"temporal positions after the {config.num_frames} that there are: zero")
+        if config.time_attention and frames > config.num_frames and config.longer == "linear":
+            said.append(f"{config.num_frames} temporal positions resampled to {frames}, linear")
+        return tuple(said)
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for the final norm and `proj`."""
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) + 1
+        return self.config.depth + 1 if name.startswith(("norm.", "proj")) else 0
+
+    def _stem(self, clips: Tensor) -> tuple[Tensor, int]:
+        """What the first block takes, [B, 1 + T * N, D], and T."""
+        self._check(clips)
+        batch, _, frames, height, width = clips.shape
+        patch = self.config.patch_size
+        space = resample_abs_pos_embed(self.pos_embed, [height // patch, width // patch], num_prefix_tokens=1)
+        patches = self.patch_embed(clips.transpose(1, 2).flatten(0, 1)).unflatten(0, (batch, frames))  # [B, T, N, D]
+        positions = space[:, None, 1:]
+        if self.config.time_attention:
+            positions = positions + self._times(frames)[:, :, None]
+        cls = (self.cls_token + space[:, :1]).expand(batch, -1, -1)
+        patches = (patches + positions).flatten(1, 2)
+        x = torch.cat([cls.to(patches.dtype), patches], dim=1)
+        return (self.norm_pre(x) if self.config.clip else x), frames
+
+    def _times(self, frames: int) -> Tensor:
+        """Temporal positions of T = `frames` frames, [1, T, D]."""
+        table = self.temporal_embed
+        if frames <= table.shape[1]:
+            return table[:, :frames]
+        if self.config.longer == "zeros":
+            return F.pad(table, (0, 0, 0, frames - table.shape[1]))
+        return F.interpolate(table.mT, size=frames, mode="linear").mT
+
+    def _projected(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        return x if self.config.output_dim is None else x @ self.proj
+
+    def _check(self, clips: Tensor) -> None:
+        """Refuse clips that are no [B, 3, T, H, W] of whole patches."""
+        if clips.ndim != 5 or clips.shape[1] != 3 or clips.shape[2] == 0:
+            raise DividedTransformerError(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
+        height, width = clips.shape[3:]
+        patch = self.config.patch_size
+        if min(height, width) < patch or height % patch or width % patch:
+            raise DividedTransformerError(
+                f"this network cuts frames into patches of {patch} x {patch} pixels, got {height} x {width}:"
+                f" set the crop to a multiple of {patch}"
+            )
+
+
+def _epsilon(config: DividedTransformerConfig) -> float:
+    return 1e-5 if config.clip else 1e-6
+
+
+def _grouped(patches: Tensor, frames: int, along: Along) -> Tensor:
+    """[B, heads, T * N, d] by frame, [B, heads, T, N, d], or by place, [B, heads, N, T, d]."""
+    by_frame: Tensor = patches.unflatten(2, (frames, -1))
+    return by_frame if along == "space" else by_frame.transpose(2, 3)
+
+
+def _with_cls(groups: Tensor, tokens: Tensor) -> Tensor:
+    """[B, heads, G, 1 + L, d]: `groups` [B, heads, G, L, d], each behind the first of `tokens` [B, heads, N, d]."""
+    cls = tokens[:, :, None, :1].expand(-1, -1, groups.shape[2], -1, -1)
+    return torch.cat([cls, groups], dim=3)
