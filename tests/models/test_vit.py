@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.models.plain_layers import block, layer_norm
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig, VideoTransformerError
 
 TINY = VideoTransformerConfig(embed_dim=128, depth=4, num_heads=4, image_size=32, patch_size=8)
@@ -30,27 +31,6 @@ def random_clips(config: VideoTransformerConfig, batch: int = 1, frames: int | N
     return torch.randn(shape, generator=torch.Generator().manual_seed(7))
 
 
-def layer_norm(x: Tensor, w: dict[str, Tensor], name: str) -> Tensor:
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt() * w[f"{name}.weight"] + w[f"{name}.bias"]
-
-
-def linear(x: Tensor, w: dict[str, Tensor], name: str) -> Tensor:
-    return torch.einsum("...i,oi->...o", x, w[f"{name}.weight"]) + w[f"{name}.bias"]
-
-
-def attention(x: Tensor, w: dict[str, Tensor], name: str, heads: int) -> Tensor:
-    """Softmax attention head by head, in full."""
-    q, k, v = linear(x, w, f"{name}.qkv").chunk(3, dim=-1)
-    size = q.shape[-1] // heads
-    out = []
-    for h in range(heads):
-        part = slice(h * size, (h + 1) * size)
-        scores = q[..., part] @ k[..., part].transpose(-2, -1) / math.sqrt(size)
-        out.append(scores.exp() / scores.exp().sum(-1, keepdim=True) @ v[..., part])
-    return linear(torch.cat(out, -1), w, f"{name}.proj")
-
-
 def recomputed(model: VideoTransformer, clips: Tensor, keep: Tensor | None = None) -> Tensor:
     """The official forward pass in plain operations: convolution, positions, then dropping, then blocks."""
     w, config = model.state_dict(), model.config
@@ -65,10 +45,7 @@ def recomputed(model: VideoTransformer, clips: Tensor, keep: Tensor | None = Non
         x = torch.stack([x[i, keep[i]] for i in range(len(x))])
     x = torch.cat([(w["cls_token"] + w["pos_embed"][:, :1]).repeat(len(x), 1, 1), x], 1)
     for i in range(config.depth):
-        x = x + attention(layer_norm(x, w, f"blocks.{i}.norm1"), w, f"blocks.{i}.attn", config.num_heads)
-        hidden = linear(layer_norm(x, w, f"blocks.{i}.norm2"), w, f"blocks.{i}.mlp.fc1")
-        hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))
-        x = x + linear(hidden, w, f"blocks.{i}.mlp.fc2")
+        x = block(x, w, f"blocks.{i}", config.num_heads)
     return layer_norm(x, w, "norm")
 
 

@@ -76,10 +76,10 @@ class TubeletEmbed(nn.Module):
     The product lets dropped tubelets cost nothing, which a convolution cannot.
     """
 
-    def __init__(self, config: VideoTransformerConfig) -> None:
+    def __init__(self, embed_dim: int, tubelet: int, patch_size: int) -> None:
         super().__init__()
-        kernel = (config.tubelet, config.patch_size, config.patch_size)
-        self.proj = nn.Conv3d(3, config.embed_dim, kernel_size=kernel, stride=kernel)
+        kernel = (tubelet, patch_size, patch_size)
+        self.proj = nn.Conv3d(3, embed_dim, kernel_size=kernel, stride=kernel)
 
     def forward(self, clips: Tensor, keep: Tensor | None = None) -> Tensor:
         """Tokens [B, N, D], time-major, then rows, then columns, of clips [B, 3, T, H, W]; [B, K, D] with `keep`."""
@@ -105,7 +105,7 @@ class VideoTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.grid**2, dim))  # [CLS] first, then one frame's grid
         self.temporal_embed = nn.Parameter(torch.zeros(1, config.num_frames // config.tubelet, dim))
-        self.patch_embed = TubeletEmbed(config)
+        self.patch_embed = TubeletEmbed(dim, config.tubelet, config.patch_size)
         norm_layer = partial(nn.LayerNorm, eps=1e-6)
         self.blocks = nn.ModuleList(
             Block(

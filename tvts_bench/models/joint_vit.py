@@ -1,0 +1,218 @@
+"""The video ViT of VideoMAE, VideoMAE v2, UMT and V-JEPA: joint space-time attention, fixed positions, no [CLS].
+
+The four differ in how positions are made and resampled, and in whether the final norm comes before or after the mean
+over tokens. Parameter names are the official ones (`patch_embed.proj`, `blocks.<i>.*`, `norm`, and `pos_embed` where
+positions are stored), but for VideoMAE's two separate biases, which are one here (`qkv.bias`), and its `fc_norm`, which
+is `norm`. Written from the papers and the names in the files; blocks are timm's.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Literal, Self
+
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tvts_bench.errors import UserError
+from tvts_bench.models.vit import TubeletEmbed
+
+Grid = tuple[int, int, int]
+"""Tokens along time, rows and columns."""
+Positions = Literal["sinusoid", "stored"]
+Resampling = Literal["recomputed", "bicubic_linear", "trilinear"]
+Pooling = Literal["norm_of_mean", "mean_of_norm"]
+
+
+class JointViTError(UserError):
+    """A size that the network cannot have, or clips that it cannot take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointViTConfig:
+    """The shape of the network. The defaults are VideoMAE's base encoder."""
+
+    embed_dim: int = 768  # D
+    depth: int = 12  # blocks
+    num_heads: int = 12
+    mlp_dim: int = 3072  # hidden width of a block's MLP
+    image_size: int = 224  # pixels, height and width of the clips it was trained with
+    patch_size: int = 16  # pixels
+    num_frames: int = 16  # of the clips it was trained with
+    tubelet: int = 2  # frames that share a token
+    positions: Positions = "sinusoid"  # one-dimensional, over all tokens in order; or a table of the file
+    resampling: Resampling = "recomputed"  # for clips of another size: sinusoids of the new length, or interpolation
+    pooling: Pooling = "norm_of_mean"
+    affine_norm: bool = True  # whether the final norm has weights
+
+    def __post_init__(self) -> None:
+        for name in ("embed_dim", "depth", "num_heads", "mlp_dim", "image_size", "patch_size", "num_frames", "tubelet"):
+            if getattr(self, name) <= 0:
+                raise JointViTError(f"{name} must be positive, got {getattr(self, name)}")
+        for whole, part in (("embed_dim", "num_heads"), ("image_size", "patch_size"), ("num_frames", "tubelet")):
+            if getattr(self, whole) % getattr(self, part):
+                raise JointViTError(
+                    f"{whole} must be a multiple of {part}, got {getattr(self, whole)} and {getattr(self, part)}"
+                )
+        if self.positions == "stored" and self.resampling == "recomputed":
+            raise JointViTError("a stored table of positions cannot be recomputed: choose how it is resampled")
+
+    @property
+    def grid(self) -> Grid:
+        """Tokens of the clips it was trained with."""
+        return self.grid_of(self.num_frames, self.image_size, self.image_size)
+
+    def grid_of(self, frames: int, height: int, width: int) -> Grid:
+        """Tokens of a clip of `frames` frames of `height` x `width` pixels.
+
+        Raises:
+            JointViTError: they are not whole tubelets and patches.
+        """
+        if frames <= 0 or frames % self.tubelet:
+            raise JointViTError(f"this network takes a multiple of {self.tubelet} frames, got {frames}")
+        if min(height, width) <= 0 or height % self.patch_size or width % self.patch_size:
+            raise JointViTError(
+                f"this network takes frames whose sides are multiples of {self.patch_size} pixels,"
+                f" got {height} x {width}: choose another crop"
+            )
+        return frames // self.tubelet, height // self.patch_size, width // self.patch_size
+
+    def adaptation(self, frames: int, size: int) -> str | None:
+        """What happens to the positions for clips of `frames` frames of `size` x `size` pixels; None: nothing.
+
+        Raises:
+            JointViTError: the network cannot take such clips.
+        """
+        own, wanted = self.grid, self.grid_of(frames, size, size)
+        if own == wanted:
+            return None
+        of, to = (" x ".join(map(str, grid)) for grid in (own, wanted))
+        if self.resampling == "recomputed":
+            return f"sinusoid positions computed for {to} tokens (time x rows x columns) in place of {of}"
+        if self.resampling == "trilinear":
+            return f"position table {of} (time x rows x columns) resampled to {to}, trilinear"
+        space = "bicubic in space" if own[1:] != wanted[1:] else ""
+        time = "linear in time" if own[0] != wanted[0] else ""
+        how = " and ".join(filter(None, (space, time)))
+        return f"position table {of} (time x rows x columns) resampled to {to}, {how}"
+
+
+class JointViT(nn.Module):
+    """The network. `JointViT(config)` draws from torch's random state; `empty` is for weights that are loaded next."""
+
+    def __init__(self, config: JointViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.patch_embed = TubeletEmbed(dim, config.tubelet, config.patch_size)
+        if config.positions == "stored":
+            # A buffer: the official tables are fixed, so fine-tuning must leave them alone.
+            self.register_buffer("pos_embed", sinusoid(_count(config.grid), dim).clone())
+        norm_layer = partial(nn.LayerNorm, eps=1e-6)
+        self.blocks = nn.ModuleList(
+            Block(
+                dim,
+                config.num_heads,
+                mlp_ratio=(config.mlp_dim + 0.5) / dim,  # timm rounds dim * mlp_ratio down
+                qkv_bias=True,
+                norm_layer=norm_layer,  # type: ignore[arg-type]  # timm's own models pass a partial, too
+            )
+            for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6, elementwise_affine=config.affine_norm)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv3d):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+
+    @classmethod
+    def empty(cls, config: JointViTConfig) -> Self:
+        """The network with uninitialised weights on the CPU; draws no random number."""
+        with torch.device("meta"):
+            model = cls(config)
+        return model.to_empty(device="cpu")
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Embeddings [B, D] of normalised clips [B, 3, T, H, W].
+
+        Raises:
+            JointViTError: clips of a shape that the network does not take.
+        """
+        x = self._encoded(clips)
+        pooled: Tensor = self.norm(x.mean(1)) if self.config.pooling == "norm_of_mean" else self.norm(x).mean(1)
+        return pooled
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """What `forward` takes the mean of, [B, N, D], time-major, then rows, then columns."""
+        x = self._encoded(clips)
+        return x if self.config.pooling == "norm_of_mean" else self.norm(x)
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`: 0 for patches, i + 1 for block i, depth + 1 for the final norm."""
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) + 1
+        return self.config.depth + 1 if name.startswith("norm.") else 0
+
+    def _encoded(self, clips: Tensor) -> Tensor:
+        """Tokens after the last block, [B, N, D]."""
+        if clips.ndim != 5 or clips.shape[1] != 3:
+            raise JointViTError(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
+        frames, height, width = clips.shape[2:]
+        grid = self.config.grid_of(frames, height, width)
+        x = self.patch_embed(clips)
+        x = x + self._positions(grid).to(x)
+        for block in self.blocks:
+            x = block(x)
+        return x  # type: ignore[no-any-return]
+
+    def _positions(self, grid: Grid) -> Tensor:
+        """Positions for tokens of `grid`, [1, N, D]."""
+        config = self.config
+        if config.resampling == "recomputed":
+            return sinusoid(_count(grid), config.embed_dim)
+        table = self.pos_embed if config.positions == "stored" else sinusoid(_count(config.grid), config.embed_dim)
+        assert isinstance(table, Tensor)
+        if grid == config.grid:
+            return table
+        return resampled(table, config.grid, grid, how=config.resampling)
+
+
+@lru_cache(maxsize=8)
+def sinusoid(positions: int, dim: int) -> Tensor:
+    """Fixed position table [1, positions, dim], float32, on the CPU; shared by all who ask, so never to be written to.
+
+    Entry 2i is sin(p / 10000^(2i / dim)), entry 2i + 1 the cosine of the same angle (Vaswani et al., 2017), computed in
+    double precision.
+    """
+    with torch.inference_mode(False), torch.device("cpu"):
+        entry = torch.arange(dim)
+        angle = torch.arange(positions).double()[:, None] / 10000 ** (2 * (entry // 2).double() / dim)
+        return torch.where(entry % 2 == 0, angle.sin(), angle.cos()).float()[None]
+
+
+def resampled(table: Tensor, own: Grid, wanted: Grid, *, how: Resampling) -> Tensor:
+    """Position table [1, N, D] of grid `own` for grid `wanted`, interpolated as the official code of its family does.
+
+    "bicubic_linear" (UMT) resamples space first, without antialiasing, and time after it; "trilinear" (V-JEPA) all at
+    once. Corners are not aligned in either.
+    """
+    assert how != "recomputed"
+    volume: Tensor = table.unflatten(1, own).movedim(-1, 1)  # [1, D, t, h, w]
+    if how == "trilinear":
+        volume = F.interpolate(volume, size=wanted, mode="trilinear")
+    else:
+        if own[1:] != wanted[1:]:
+            frames = F.interpolate(volume[0].transpose(0, 1), size=wanted[1:], mode="bicubic")  # [t, D, h, w]
+            volume = frames.transpose(0, 1)[None]
+        if own[0] != wanted[0]:
+            lines = volume.movedim(2, -1).flatten(2, 3).flatten(0, 1)  # [D, h * w, t]
+            lines = F.interpolate(lines, size=wanted[0], mode="linear")
+            volume = lines.unflatten(1, wanted[1:]).movedim(-1, 1)[None]
+    return volume.movedim(1, -1).flatten(1, 3)
+
+
+def _count(grid: Grid) -> int:
+    t, h, w = grid
+    return t * h * w
