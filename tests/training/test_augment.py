@@ -114,6 +114,13 @@ def test_parts_have_the_areas_and_shapes_asked_for() -> None:
         assert 0.8 * 0.85 < wide / high < 1.25 * 1.15
 
 
+def test_jitter_of_squashed_frames_keeps_them_whole() -> None:
+    wide = np.repeat(np.arange(16, dtype=np.uint8)[None, None, :, None], 3, axis=3).repeat(8, axis=1)  # [1, 8, 16, 3]
+    clip = ClipSpec(num_frames=1, short_side=8, crop=8, resize="squash")
+    varied = augment_clip(wide, replace(PLAIN, crop="jitter", jitter=(1, 1)), clip, np.random.default_rng(0))
+    assert varied[0, 0, 0].tolist() == resize_and_crop(wide, clip)[0, 0, 0, 0].tolist()
+
+
 def test_jitter_of_one_only_shifts() -> None:
     frames = np.repeat(np.arange(32, dtype=np.uint8)[None, None, :, None], 16, axis=1).repeat(3, axis=3)  # [1,16,32,3]
     firsts = {

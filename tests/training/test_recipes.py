@@ -91,6 +91,14 @@ def test_training_and_testing_cut_the_clip_that_the_recipe_says() -> None:
     assert without_augmentation(recipe).training_clip(own).position == "center"
 
 
+def test_several_spatial_views_are_cut_from_frames_that_are_not_squashed() -> None:
+    own = ClipSpec(num_frames=8, sampling="endpoints", resize="squash")
+    clip = Recipe(views="2x3").testing_clip(own)
+    assert (clip.sampling, clip.resize, clip.num_views) == ("segments", "short_side", 6)
+    assert Recipe(views="2x1").testing_clip(own).resize == "squash"
+    assert Recipe().training_clip(own).resize == "squash"
+
+
 def test_without_augmentation_nothing_else_changes() -> None:
     plain = without_augmentation(Recipe(epochs=7))
     assert plain == Recipe(epochs=7, augment=PLAIN, mix=UNMIXED)

@@ -1,14 +1,15 @@
 """Frame indices, checked by hand and for every size hypothesis finds."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvts_bench.video.sampling import clip_indices, dense_indices, segment_indices
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.sampling import clip_indices, dense_indices, endpoint_indices, segment_indices
+from tvts_bench.video.spec import ClipSpec, ClipSpecError
 
 FOUR = ClipSpec(num_frames=4)
 
@@ -29,6 +30,29 @@ def test_dense_takes_every_stride_th_of_a_centred_window() -> None:
     assert dense_indices(10, 4, 2).tolist() == [1, 3, 5, 7]
     assert dense_indices(7, 4, 2).tolist() == [0, 2, 4, 6]
     assert dense_indices(10, 4, 2, offset=1.0).tolist() == [3, 5, 7, 9]
+
+
+def test_endpoints_spread_from_the_first_frame_to_the_last() -> None:
+    assert endpoint_indices(10, 4).tolist() == [0, 3, 6, 9]
+    assert endpoint_indices(11, 4).tolist() == [0, 3, 6, 10]
+    assert endpoint_indices(3, 4).tolist() == [0, 0, 1, 2]
+    assert endpoint_indices(9, 1).tolist() == [0]
+    spec = replace(FOUR, sampling="endpoints", frame_order="reversed")
+    assert clip_indices(10, spec, "a").tolist() == [[9, 6, 3, 0]]
+
+
+@given(st.integers(1, 100_000), st.integers(2, 64))
+def test_endpoints_are_evenly_spread(num_frames: int, t: int) -> None:
+    exact = [i * (num_frames - 1) / (t - 1) for i in range(t)]
+    found = endpoint_indices(num_frames, t)
+    assert (found[0], found[-1]) == (0, num_frames - 1)
+    assert all(index - 1e-6 <= place < index + 1 + 1e-6 for index, place in zip(found, exact, strict=True))
+
+
+@pytest.mark.parametrize("changes", [{"position": "random"}, {"temporal_views": 2}])
+def test_endpoints_have_nothing_to_draw_and_no_views(changes: dict[str, Any]) -> None:
+    with pytest.raises(ClipSpecError, match="endpoints takes the same frames each time"):
+        ClipSpec(sampling="endpoints", **changes)
 
 
 def test_views_of_segments_differ() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.spec import ClipSpec, ClipSpecError
 from tvts_bench.video.transforms import normalise, resize_and_crop
 
 from torchvision.transforms import v2  # isort: skip
@@ -43,6 +43,32 @@ def test_resizing_is_antialiased_as_pil_does_it() -> None:
     expected = np.asarray(image, dtype=int)[:, 8:56].transpose(2, 0, 1)
     view = resize_and_crop(frames, ClipSpec(short_side=48, crop=48))[0, :, 0]
     assert abs(view.numpy().astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (64, 48), (5, 90), (20, 20)])
+@pytest.mark.parametrize("crop", [24, 32])
+def test_squashing_makes_both_sides_alike(height: int, width: int, crop: int) -> None:
+    frames = noise(2, height, width)
+    spec = ClipSpec(short_side=32, crop=crop, resize="squash", interpolation="bicubic")
+    planes = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+    bicubic = v2.InterpolationMode.BICUBIC
+    reference = v2.Compose([v2.Resize((32, 32), interpolation=bicubic, antialias=True), v2.CenterCrop(crop)])
+    expected = reference(planes).transpose(0, 1)
+    (view,) = resize_and_crop(frames, spec)
+    assert (view.int() - expected.int()).abs().max() <= 1
+
+
+def test_squashed_frames_have_no_longer_side_to_crop_along() -> None:
+    with pytest.raises(ClipSpecError, match="squash leaves no longer side for 3 spatial views"):
+        ClipSpec(resize="squash", spatial_views=3)
+    with pytest.raises(ClipSpecError, match="resize must be one of short_side, squash, got 'pad'"):
+        ClipSpec(resize="pad")  # type: ignore[arg-type]
+
+
+def test_a_spec_says_in_words_what_it_does() -> None:
+    assert str(ClipSpec()) == "16 frames, segments/center, 224 x 224, 1 view"
+    spec = ClipSpec(num_frames=12, sampling="endpoints", resize="squash")
+    assert str(spec) == "12 frames, endpoints, 224 x 224 squashed, 1 view"
 
 
 def test_a_frame_of_the_right_size_is_not_touched() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
 from tvts_bench.errors import UserError
 from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.transforms import resize_and_crop
+from tvts_bench.video.transforms import resize_and_crop, resized
 
 from torchvision.transforms import v2  # isort: skip
 from torchvision.transforms.v2 import functional as F  # isort: skip
@@ -123,8 +123,7 @@ def _crop(frames: NDArray[np.uint8], augment: ClipAugment, clip: ClipSpec) -> Te
         cropped: Tensor = F.resized_crop(planes, *box, size, antialias=True, **resize)
         return cropped
     short = round(clip.crop * float(torch.empty(()).uniform_(*augment.jitter)))
-    height, width = (max(short * side // min(planes.shape[2:]), short) for side in planes.shape[2:])
-    planes = F.resize(planes, [height, width], antialias=True, **resize)
+    planes = F.resize(planes, resized(planes.shape[2], planes.shape[3], short, clip.resize), antialias=True, **resize)
     cropped = F.crop(planes, *v2.RandomCrop.get_params(planes, (clip.crop, clip.crop)))
     return cropped
 

@@ -118,7 +118,10 @@ class Recipe:
         )
 
     def testing_clip(self, clip: ClipSpec) -> ClipSpec:
-        """A backbone's clip as it is tested: all views, frames at fixed places."""
+        """A backbone's clip as it is tested: all views, frames at fixed places.
+
+        Several spatial views need a longer side to lie along, so frames are then not squashed.
+        """
         temporal, spatial = self.num_views
         return replace(
             clip,
@@ -127,6 +130,7 @@ class Recipe:
             position="center",
             temporal_views=temporal,
             spatial_views=spatial,
+            resize="short_side" if spatial > 1 else clip.resize,
         )
 
 

@@ -4,6 +4,7 @@ Ten frames, four of them (T = 4), one temporal view:
 
     segments   |. x .|. x|. . x|. x|      T equal segments, the middle frame of each (or a random point of it)
     dense      . . x . x . x . x .        every stride-th frame (2) of a window in the middle (or at a random place)
+    endpoints  x . . x . . x . . x        evenly spread from the first frame to the last
 """
 
 import hashlib
@@ -40,6 +41,14 @@ def dense_indices(num_frames: int, t: int, stride: int, rng: Generator | None = 
     return np.minimum(start + np.arange(t, dtype=np.int64) * stride, num_frames - 1)
 
 
+def endpoint_indices(num_frames: int, t: int) -> IntArray:
+    """`t` frames evenly spread from the first to the last, both included, rounded down. Shape [t].
+
+    With fewer frames than that indices repeat: of 3 frames, `t=4` takes 0 0 1 2. One frame is the first.
+    """
+    return np.linspace(0, num_frames - 1, t).astype(np.int64)
+
+
 def clip_indices(num_frames: int, spec: ClipSpec, record_id: str) -> IntArray:
     """Frame indices of every temporal view, in the order they are fed. Shape [temporal_views, T].
 
@@ -54,6 +63,8 @@ def clip_indices(num_frames: int, spec: ClipSpec, record_id: str) -> IntArray:
 
 
 def _view_indices(num_frames: int, spec: ClipSpec, view: int, rng: Generator) -> IntArray:
+    if spec.sampling == "endpoints":
+        return endpoint_indices(num_frames, spec.num_frames)
     random = rng if spec.position == "random" else None
     if spec.sampling == "segments":
         return segment_indices(num_frames, spec.num_frames, random, (view + 0.5) / spec.temporal_views)

@@ -10,7 +10,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 MAX_BYTES = 2**28  # of one clip; several are in flight for every worker, and no backbone takes more
 
-Sampling = Literal["segments", "dense"]
+Sampling = Literal["segments", "dense", "endpoints"]
+Resize = Literal["short_side", "squash"]
 Position = Literal["center", "random"]
 FrameOrder = Literal["forward", "reversed", "shuffled", "single"]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -28,12 +29,16 @@ class ClipSpec:
     """
 
     num_frames: int = 16  # T, frames a clip
-    sampling: Sampling = "segments"  # T equal segments of the video, or `dense`: every stride-th frame of a window
+    sampling: Sampling = (
+        "segments"  # T equal segments; `dense`: every stride-th frame of a window; `endpoints`: T frames
+    )
+    # evenly spread from the first to the last, both included, which leaves nothing to draw and no other views
     position: Position = "center"  # the frame of a segment (or place of a dense window): middle, or random from `seed`
-    stride: int = 4  # frames between frames of a dense clip; unused by segments
+    stride: int = 4  # frames between frames of a dense clip; unused by the others
     seed: int = 0  # of every random choice; each video derives its own generator from it and the video's id
     frame_order: FrameOrder = "forward"  # temporal controls: reversed, shuffled, or one frame repeated
-    short_side: int = 224  # pixels; the frame's shorter side is resized to this, aspect ratio kept
+    short_side: int = 224  # pixels; the frame's shorter side is resized to this, aspect ratio kept (unless squashed)
+    resize: Resize = "short_side"  # or `squash`: both sides become `short_side`, whatever the aspect ratio was
     crop: int = 224  # pixels; square, centred unless there are several spatial views
     interpolation: Interpolation = "bilinear"  # always antialiased
     temporal_views: int = 1  # clips a video along time
@@ -46,6 +51,7 @@ class ClipSpec:
             "sampling": Sampling,
             "position": Position,
             "frame_order": FrameOrder,
+            "resize": Resize,
             "interpolation": Interpolation,
         }
         for name, allowed in choices.items():
@@ -60,6 +66,16 @@ class ClipSpec:
             raise ClipSpecError(f"spatial_views must be 1 or 3, got {self.spatial_views}")
         if self.crop > self.short_side:
             raise ClipSpecError(f"crop {self.crop} does not fit into short_side {self.short_side}")
+        if self.sampling == "endpoints" and (self.position != "center" or self.temporal_views > 1):
+            raise ClipSpecError(
+                "sampling endpoints takes the same frames each time: position must be center and temporal_views 1,"
+                f" got {self.position} and {self.temporal_views}; sampling segments has others"
+            )
+        if self.resize == "squash" and self.spatial_views > 1:
+            raise ClipSpecError(
+                f"resize squash leaves no longer side for {self.spatial_views} spatial views to lie along:"
+                " take 1, or resize short_side"
+            )
         if self.num_bytes > MAX_BYTES:
             raise ClipSpecError(
                 f"{self.num_frames} frames of {self.crop} x {self.crop} in {self.num_views} views take"
@@ -81,4 +97,6 @@ class ClipSpec:
     def __str__(self) -> str:
         """In words, for the lines under a table: "16 frames, segments/center, 224 x 224, 1 view"."""
         views = f"{self.num_views} view{'s' if self.num_views > 1 else ''}"
-        return f"{self.num_frames} frames, {self.sampling}/{self.position}, {self.crop} x {self.crop}, {views}"
+        frames = "endpoints" if self.sampling == "endpoints" else f"{self.sampling}/{self.position}"
+        squashed = " squashed" if self.resize == "squash" else ""
+        return f"{self.num_frames} frames, {frames}, {self.crop} x {self.crop}{squashed}, {views}"

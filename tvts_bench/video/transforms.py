@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.spec import ClipSpec, Resize
 
 from torchvision.transforms.v2 import InterpolationMode  # isort: skip
 from torchvision.transforms.v2 import functional as F  # isort: skip
 
 
 def resize_and_crop(frames: NDArray[np.uint8], spec: ClipSpec) -> Tensor:
-    """Frames [T, H, W, 3] with the shorter side resized and cropped: uint8 [spatial_views, 3, T, crop, crop].
+    """Frames [T, H, W, 3] resized (by the shorter side, or squashed) and cropped: uint8 [views, 3, T, crop, crop].
 
     One view is the centre; three lie evenly along the longer side:
 
@@ -24,8 +24,7 @@ def resize_and_crop(frames: NDArray[np.uint8], spec: ClipSpec) -> Tensor:
               |. . . . . 2|
     """
     height, width = frames.shape[1:3]
-    short = min(height, width)
-    size = [spec.short_side * height // short, spec.short_side * width // short]
+    size = resized(height, width, spec.short_side, spec.resize)
     planes = torch.from_numpy(frames).permute(0, 3, 1, 2)  # [T, 3, H, W], channels last in memory: torch's fast path
     if size != [height, width]:
         planes = F.resize(planes, size, interpolation=InterpolationMode(spec.interpolation), antialias=True)
@@ -33,6 +32,14 @@ def resize_and_crop(frames: NDArray[np.uint8], spec: ClipSpec) -> Tensor:
     for view, (top, left) in zip(views, _corners(size, spec), strict=True):
         view.copy_(planes[:, :, top : top + spec.crop, left : left + spec.crop].transpose(0, 1))
     return views
+
+
+def resized(height: int, width: int, short_side: int, resize: Resize) -> list[int]:
+    """[height, width] in pixels after `resize`."""
+    if resize == "squash":
+        return [short_side, short_side]
+    short = min(height, width)
+    return [short_side * height // short, short_side * width // short]
 
 
 def _corners(size: list[int], spec: ClipSpec) -> list[tuple[int, int]]:
