@@ -108,8 +108,8 @@ def test_tokens_are_those_of_the_equations(kind: str, frames: int) -> None:
     model, batch = network(CONFIGS[kind]), clips(frames)
     spaces = model.state_dict()["pos_embed"][0]
     expected = torch.stack([restated(model, clip, spaces, times_of(model, frames)) for clip in batch])
-    torch.testing.assert_close(model(batch), expected, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(model.embed(batch), expected[:, 0], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model(batch), expected[:, 0], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model.tokens(batch), expected[:, 1:], rtol=1e-9, atol=1e-9)
 
 
 @torch.inference_mode()
@@ -117,7 +117,7 @@ def test_frames_beyond_the_table_get_no_position_as_in_frozen() -> None:
     model, batch = network(FROZEN), clips(5, batch=1)
     spaces = model.state_dict()["pos_embed"][0]
     expected = restated(model, batch[0], spaces, times_of(model, 5))
-    torch.testing.assert_close(model(batch)[0], expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model.tokens(batch)[0], expected[1:], rtol=1e-9, atol=1e-9)
     assert model.adaptations(5, 12) == ("temporal positions after the 3 that there are: zero",)
 
 
@@ -131,7 +131,7 @@ def test_a_table_that_may_be_stretched_is() -> None:
     low, share = places.floor().long(), (places % 1)[:, None]
     times = table[low] * (1 - share) + table[(low + 1).clamp(max=2)] * share
     expected = restated(model, batch[0], state["pos_embed"][0], times)
-    torch.testing.assert_close(model(batch)[0], expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model.tokens(batch)[0], expected[1:], rtol=1e-9, atol=1e-9)
     assert model.adaptations(6, 12) == ("3 temporal positions resampled to 6, linear",)
 
 
@@ -143,7 +143,7 @@ def test_another_resolution_resamples_the_grid_and_says_so() -> None:
     grid = F.interpolate(grid, size=(6, 6), mode="bicubic", antialias=True).double()
     spaces = torch.cat([table[:1], grid[0].flatten(1).T])
     expected = restated(model, batch[0], spaces, times_of(model, 3))
-    torch.testing.assert_close(model(batch)[0], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.tokens(batch)[0], expected[1:], rtol=1e-5, atol=1e-5)
     assert model.adaptations(3, 24) == ("position table of 3 x 3 resampled to 6 x 6, bicubic",)
 
 
@@ -157,9 +157,9 @@ def test_what_changes_nothing_is_not_said() -> None:
 def test_without_temporal_parameters_frames_are_a_set() -> None:
     batch = clips(3)
     model = network(MCQ)
-    torch.testing.assert_close(model.embed(batch), model.embed(batch.flip(2)))
+    torch.testing.assert_close(model(batch), model(batch.flip(2)))
     model = network(FROZEN)
-    assert not torch.allclose(model.embed(batch), model.embed(batch.flip(2)), atol=1e-3)
+    assert not torch.allclose(model(batch), model(batch.flip(2)), atol=1e-3)
 
 
 def test_the_parameters_are_as_many_as_the_official_networks() -> None:
@@ -206,5 +206,5 @@ def test_depths_of_parameters_rise_from_the_stem_to_the_projection() -> None:
 def test_precision_may_be_lowered() -> None:
     model, batch = network(CLIP).float(), clips(3).float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = model.embed(batch)
-    assert F.cosine_similarity(low.float(), model.embed(batch)).min() > 0.999
+        low = model(batch)
+    assert F.cosine_similarity(low.float(), model(batch)).min() > 0.999

@@ -152,24 +152,24 @@ class DividedTransformer(nn.Module):
             trunc_normal_(table, std=0.02)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """All tokens after the final norm and projection, [B, 1 + T * N, output], [CLS] first, then time-major.
+        """[CLS] after the final norm and projection, [B, output]; of the last block, only what [CLS] needs.
 
         Raises:
             DividedTransformerError: clips of a shape that the network does not take.
         """
-        x, frames = self._stem(clips)
-        for block in self.blocks:
-            x = block(x, frames)
-        return self._projected(x)
-
-    def embed(self, clips: Tensor) -> Tensor:
-        """[CLS] after the final norm and projection, [B, output]: `forward(clips)[:, 0]` for less work."""
         x, frames = self._stem(clips)
         *blocks, last = self.blocks
         for block in blocks:
             x = block(x, frames)
         assert isinstance(last, DividedBlock)
         return self._projected(last.cls_only(x, frames))[:, 0]
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens after the final norm and projection, [B, T * N, output], time-major."""
+        x, frames = self._stem(clips)
+        for block in self.blocks:
+            x = block(x, frames)
+        return self._projected(x[:, 1:])
 
     def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
         """What is done to the tables for clips of `frames` frames of `size` x `size` pixels, in sentences."""

@@ -1,0 +1,145 @@
+"""InternVideo2's encoder against its equations."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tvts_bench.models.internvideo2 import InternVideo2, InternVideo2Config, InternVideo2Error
+
+TOY = InternVideo2Config(
+    embed_dim=32, depth=2, num_heads=2, hidden_dim=48, image_size=8, patch_size=4, num_frames=3, output_dim=16
+)
+
+
+def network() -> InternVideo2:
+    """No parameter at a value that would hide a mistake."""
+    model = InternVideo2(TOY).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(1 + 0.3 * noise if parameter.ndim == 1 else 0.3 * noise)
+    return model
+
+
+def clips(frames: int = 3, size: int = 8) -> Tensor:
+    return torch.randn(2, 3, frames, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def rms(x: Tensor, weight: Tensor) -> Tensor:
+    return x / torch.sqrt((x**2).mean(-1, keepdim=True) + 1e-6) * weight
+
+
+def layer_norm(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    scaled = centred / torch.sqrt((centred**2).mean(-1, keepdim=True) + 1e-5)
+    return scaled * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """Of one clip: queries [M, D], keys and values [N, D]."""
+    parts = []
+    for head in range(heads):
+        part = slice(head * q.shape[1] // heads, (head + 1) * q.shape[1] // heads)
+        scores = torch.einsum("md,nd->mn", q[:, part], k[:, part]) / math.sqrt(q.shape[1] // heads)
+        parts.append(torch.einsum("mn,nd->md", torch.softmax(scores, 1), v[:, part]))
+    return torch.cat(parts, dim=1)
+
+
+def restated(model: InternVideo2, clip: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens [1 + TN, D] and the embedding [output] of one clip [3, T, H, W]; positions [1 + TN, D]."""
+    state = model.state_dict()
+    kernel, grid = state["patch_embed.proj.weight"][:, :, 0], clip.shape[2] // 4
+    tokens = [state["cls_token"][0, 0]]
+    for t in range(clip.shape[1]):
+        for row in range(grid):
+            for column in range(grid):
+                pixels = clip[:, t, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+                tokens.append(torch.einsum("dchw,chw->d", kernel, pixels) + state["patch_embed.proj.bias"])
+    x = torch.stack(tokens) + positions
+    for block in range(2):
+        get = {name.removeprefix(f"blocks.{block}."): tensor for name, tensor in state.items()}
+        q, k, v = (rms(x, get["norm1.weight"]) @ get["attn.qkv.weight"].T).split(32, dim=1)
+        mixed = attend(rms(q, get["attn.q_norm.weight"]), rms(k, get["attn.k_norm.weight"]), v, heads=2)
+        x = x + get["ls1.gamma"] * (mixed @ get["attn.proj.weight"].T + get["attn.proj.bias"])
+        hidden = rms(x, get["norm2.weight"]) @ get["mlp.fc1.weight"].T + get["mlp.fc1.bias"]
+        hidden = hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2
+        x = x + get["ls2.gamma"] * (hidden @ get["mlp.fc2.weight"].T + get["mlp.fc2.bias"])
+    pool = "clip_projector"
+    made = {}
+    for name, source in (("q", x.mean(0, keepdim=True)), ("k", x), ("v", x)):
+        normed = layer_norm(source, state, f"{pool}.norm1_{name}")
+        made[name] = normed @ state[f"{pool}.cross_attn.{name}.weight"].T + state[f"{pool}.cross_attn.{name}_bias"]
+    pooled = attend(made["q"], made["k"], made["v"], heads=16)[0]
+    return x, state[f"{pool}.cross_attn.proj.weight"] @ pooled + state[f"{pool}.cross_attn.proj.bias"]
+
+
+@torch.inference_mode()
+def test_tokens_and_embedding_are_those_of_the_equations() -> None:
+    model, batch = network(), clips()
+    expected = [restated(model, clip, model.state_dict()["pos_embed"][0]) for clip in batch]
+    torch.testing.assert_close(model.tokens(batch), torch.stack([x[1:] for x, _ in expected]), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model(batch), torch.stack([pooled for _, pooled in expected]), rtol=1e-9, atol=1e-9)
+
+
+@torch.inference_mode()
+def test_another_input_resamples_the_table_and_says_so() -> None:
+    model, batch = network(), clips(frames=2, size=12)
+    table = model.state_dict()["pos_embed"]
+    cube = table[:, 1:].reshape(1, 3, 2, 2, 32).permute(0, 4, 1, 2, 3)
+    cube = F.interpolate(cube, size=(2, 3, 3), mode="trilinear").permute(0, 2, 3, 4, 1).reshape(1, 18, 32)
+    _, expected = restated(model, batch[0], torch.cat([table[:, :1], cube], dim=1)[0])
+    torch.testing.assert_close(model(batch)[0], expected, rtol=1e-9, atol=1e-9)
+    assert model.adaptations(2, 12) == ("position table of 3 x 2 x 2 resampled to 2 x 3 x 3, trilinear",)
+    assert model.adaptations(3, 8) == ()
+
+
+def test_the_trunks_have_as_many_parameters_as_published() -> None:
+    sizes = {
+        InternVideo2Config(embed_dim=384, num_heads=6, hidden_dim=1536): 22,
+        InternVideo2Config(): 87,
+        InternVideo2Config(embed_dim=1024, depth=24, num_heads=16, hidden_dim=4096): 305,
+        InternVideo2Config(embed_dim=1408, depth=40, num_heads=16, hidden_dim=6144): 1014,
+    }
+    for config, millions in sizes.items():
+        with torch.device("meta"):
+            model = InternVideo2(config)
+        pool = sum(parameter.numel() for parameter in model.clip_projector.parameters())
+        assert round((sum(parameter.numel() for parameter in model.parameters()) - pool) / 1e6) == millions
+
+
+def test_the_order_of_frames_matters() -> None:
+    model, batch = network(), clips()
+    assert not torch.allclose(model(batch), model(batch.flip(2)), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((1, 3, 3, 8, 9), "patches of 4 x 4 pixels, got 8 x 9: set the crop to a multiple of 4"),
+        ((1, 3, 0, 8, 8), "clips must be"),
+        ((3, 3, 8, 8), "clips must be"),
+        ((1, 4, 3, 8, 8), "clips must be"),
+    ],
+)
+def test_clips_that_do_not_fit_are_refused(shape: tuple[int, ...], said: str) -> None:
+    with pytest.raises(InternVideo2Error, match=said):
+        InternVideo2(TOY)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(("field", "value"), [("embed_dim", 40), ("num_heads", 3), ("patch_size", 5)])
+def test_impossible_sizes_are_refused(field: str, value: int) -> None:
+    with pytest.raises(InternVideo2Error, match="must be a multiple of"):
+        replace(TOY, **{field: value})
+
+
+def test_depths_of_parameters_rise_from_the_stem_to_the_pool() -> None:
+    model = InternVideo2(TOY)
+    depths = {name: model.layer_of(name) for name, _ in model.named_parameters()}
+    assert depths["pos_embed"] == depths["patch_embed.proj.weight"] == 0
+    assert depths["blocks.1.ls2.gamma"] == 2
+    assert depths["clip_projector.cross_attn.q_bias"] == 3

@@ -1,0 +1,218 @@
+"""InternVideo2's video encoder: a pre-norm transformer with RMS norms and an attention pool over all its tokens.
+
+Wang et al., ECCV 2024; sizes, names and order of operations as in the official files. Queries and keys are normalised
+over their full width, before heads are split. There is no norm after the last block: the pool has its own.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tvts_bench import torchvision_ops  # noqa: F401 - before timm
+from tvts_bench.errors import UserError
+
+from timm.layers import LayerScale, Mlp, RmsNorm, trunc_normal_  # type: ignore[attr-defined]  # isort: skip
+
+EPSILON = 1e-6  # of RMS norms; the pool's layer norms have 1e-5
+POOL_HEADS = 16  # at every size
+
+
+class InternVideo2Error(UserError):
+    """A size that the network cannot have, or clips that it cannot take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InternVideo2Config:
+    """The shape of the network. The defaults are the base size of the distilled models."""
+
+    embed_dim: int = 768  # D
+    depth: int = 12  # blocks
+    num_heads: int = 12
+    hidden_dim: int = 3072  # width inside a block's MLP; 6144 beside D = 1408
+    image_size: int = 224  # pixels, height and width that the position table was made for
+    patch_size: int = 14  # pixels
+    num_frames: int = 8  # frames that the position table was made for
+    output_dim: int = 768  # of the pooled embedding
+
+    def __post_init__(self) -> None:
+        for whole, part in (
+            ("embed_dim", self.num_heads),
+            ("embed_dim", POOL_HEADS),
+            ("image_size", self.patch_size),
+        ):
+            if getattr(self, whole) <= 0 or part <= 0 or getattr(self, whole) % part:
+                raise InternVideo2Error(f"{whole} must be a multiple of {part}, got {getattr(self, whole)}")
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a frame."""
+        return self.image_size // self.patch_size
+
+
+class _Attention(nn.Module):
+    """Of all tokens to all tokens, with RMS norms on queries and keys."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.q_norm = RmsNorm(dim, eps=EPSILON)
+        self.k_norm = RmsNorm(dim, eps=EPSILON)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, D] of [B, N, D]."""
+        q, k, v = self.qkv(x).chunk(3, dim=2)
+        return self.proj(_attended(self.q_norm(q), self.k_norm(k), v, self.num_heads))  # type: ignore[no-any-return]
+
+
+class _Block(nn.Module):
+    """Attention and MLP, each behind an RMS norm and scaled by channel."""
+
+    def __init__(self, config: InternVideo2Config) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.norm1 = RmsNorm(dim, eps=EPSILON)
+        self.attn = _Attention(dim, config.num_heads)
+        self.ls1 = LayerScale(dim, init_values=1e-5)
+        self.norm2 = RmsNorm(dim, eps=EPSILON)
+        self.mlp = Mlp(dim, config.hidden_dim)
+        self.ls2 = LayerScale(dim, init_values=1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, D] of [B, N, D]."""
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        return x + self.ls2(self.mlp(self.norm2(x)))  # type: ignore[no-any-return]
+
+
+class _CrossAttention(nn.Module):
+    """Its biases have names of their own in the official files: `q_bias`, not `q.bias`."""
+
+    def __init__(self, dim: int, output_dim: int) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(dim, dim, bias=False) for _ in range(3))
+        self.q_bias, self.k_bias, self.v_bias = (nn.Parameter(torch.zeros(dim)) for _ in range(3))
+        self.proj = nn.Linear(dim, output_dim)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """[B, M, output] of queries [B, M, D], keys and values [B, N, D]."""
+        q = F.linear(query, self.q.weight, self.q_bias)
+        k = F.linear(key, self.k.weight, self.k_bias)
+        v = F.linear(value, self.v.weight, self.v_bias)
+        return self.proj(_attended(q, k, v, POOL_HEADS))  # type: ignore[no-any-return]
+
+
+class _AttentionPool(nn.Module):
+    """The mean token asks all tokens."""
+
+    def __init__(self, dim: int, output_dim: int) -> None:
+        super().__init__()
+        self.norm1_q, self.norm1_k, self.norm1_v = (nn.LayerNorm(dim, eps=1e-5) for _ in range(3))
+        self.cross_attn = _CrossAttention(dim, output_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, output] of tokens [B, N, D]."""
+        mean = x.mean(dim=1, keepdim=True)
+        return self.cross_attn(self.norm1_q(mean), self.norm1_k(x), self.norm1_v(x)).squeeze(1)  # type: ignore[no-any-return]
+
+
+class _FramePatches(nn.Module):
+    """Each frame's patches; a convolution over one frame at a time, as the official files keep it."""
+
+    def __init__(self, dim: int, patch: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(3, dim, kernel_size=(1, patch, patch), stride=(1, patch, patch))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """[B, T * N, D], time-major, of clips [B, 3, T, H, W]."""
+        return self.proj(clips).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class InternVideo2(nn.Module):
+    """Clips [B, 3, T, H, W] to one embedding each. Other T, H and W than the table's are met as `adaptations` says."""
+
+    def __init__(self, config: InternVideo2Config) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.patch_embed = _FramePatches(dim, config.patch_size)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.num_frames * config.grid**2, dim))
+        self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
+        self.clip_projector = _AttentionPool(dim, config.output_dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw matrices and tables anew: normal, std 0.02; biases zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv3d):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        trunc_normal_(self.cls_token, std=0.02)
+        trunc_normal_(self.pos_embed, std=0.02)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """The attention-pooled embedding, [B, output].
+
+        Raises:
+            InternVideo2Error: clips of a shape that the network does not take.
+        """
+        return self.clip_projector(self._encoded(clips))  # type: ignore[no-any-return]
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens after the last block, [B, T * N, D], time-major: D is the trunk's width, and no norm follows."""
+        return self._encoded(clips)[:, 1:]
+
+    def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
+        """What is done to the position table for `frames` frames of `size` x `size` pixels, in a sentence."""
+        config, new = self.config, size // self.config.patch_size
+        if (frames, new) == (config.num_frames, config.grid):
+            return ()
+        old = f"{config.num_frames} x {config.grid} x {config.grid}"
+        return (f"position table of {old} resampled to {frames} x {new} x {new}, trilinear",)
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for the pool."""
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) + 1
+        return self.config.depth + 1 if name.startswith("clip_projector.") else 0
+
+    def _encoded(self, clips: Tensor) -> Tensor:
+        """All tokens after the last block, [B, 1 + T * N, D]."""
+        self._check(clips)
+        patches = self.patch_embed(clips)
+        cls, table = self.pos_embed[:, :1] + self.cls_token, self._positions(clips.shape)
+        x = torch.cat([cls.expand(len(clips), -1, -1).to(patches.dtype), patches + table], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def _positions(self, shape: torch.Size) -> Tensor:
+        """Positions of patches for clips [B, 3, T, H, W] of `shape`, [1, T * N, D]."""
+        config, table = self.config, self.pos_embed[:, 1:]
+        wanted = (shape[2], shape[3] // config.patch_size, shape[4] // config.patch_size)
+        if wanted == (config.num_frames, config.grid, config.grid):
+            return table
+        cube = table.mT.unflatten(2, (config.num_frames, config.grid, config.grid))
+        return F.interpolate(cube, size=wanted, mode="trilinear").flatten(2).mT
+
+    def _check(self, clips: Tensor) -> None:
+        """Refuse clips that are no [B, 3, T, H, W] of whole patches."""
+        if clips.ndim != 5 or clips.shape[1] != 3 or clips.shape[2] == 0:
+            raise InternVideo2Error(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
+        height, width = clips.shape[3:]
+        patch = self.config.patch_size
+        if min(height, width) < patch or height % patch or width % patch:
+            raise InternVideo2Error(
+                f"this network cuts frames into patches of {patch} x {patch} pixels, got {height} x {width}:"
+                f" set the crop to a multiple of {patch}"
+            )
+
+
+def _attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """Values [B, N, D] as the queries [B, M, D] see them by the keys [B, N, D], in `heads` parts: [B, M, D]."""
+    split = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (q, k, v))
+    return F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
