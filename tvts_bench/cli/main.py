@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from tvts_bench.cli import datasets, demo, embed, finetune, make_data, probe, retrieval, search
+from tvts_bench.cli import ablate, datasets, demo, embed, finetune, make_data, probe, retrieval, search
 from tvts_bench.cli.errors import guarded
 from tvts_bench.version import VERSION
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     "Start with [bold]tvts-bench demo[/]: it runs on a small embedded world, without downloads.",
 )
 
-MEASURE, DATA = "Measure", "Data"
+MEASURE, PAPER, DATA = "Measure", "The paper", "Data"
 COMMANDS = (
     ("demo", demo.demo, MEASURE),
     ("retrieval", retrieval.retrieval, MEASURE),
@@ -29,6 +29,8 @@ COMMANDS = (
     ("finetune", finetune.finetune, MEASURE),
     ("embed", embed.embed, MEASURE),
     ("search", search.search, MEASURE),
+    ("ablate", ablate.ablate, PAPER),
+    ("status", ablate.status, PAPER),
     ("datasets", datasets.datasets, DATA),
     ("check", datasets.check, DATA),
     ("make-data", make_data.make_data, DATA),

@@ -1,0 +1,48 @@
+"""How long cells will take: from the stages that are done in this folder, else from what was measured on one core."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tvts_bench.ablations.cells import PRETRAIN, read_cell
+from tvts_bench.ablations.jobs import CellJob
+from tvts_bench.ablations.plan import PlannedCell
+from tvts_bench.ablations.standing import stage_seconds
+
+MEASURED_PRESET = "scripted_motion_tiny"
+A_CLIP = 1.0 / 64  # seconds of its pretraining for one clip of one step
+A_TEXT = 0.4 / 128  # and of the text encoder's, before
+MEASURES = {"retrieval": 40.0, "probe": 90.0, "finetune": 900.0}
+"""Seconds of an evaluation of its backbone on a data set of the embedded world."""
+
+
+def known_seconds(out: Path, cells: Sequence[PlannedCell]) -> dict[str, float]:
+    """Mean seconds of each stage over those of `cells` where it is done, by its name."""
+    records = (read_cell(out, cell.key) for cell in cells)
+    return stage_seconds(record for record in records if record is not None)
+
+
+def cell_seconds(cell: PlannedCell, job: CellJob, known: Mapping[str, float]) -> float | None:
+    """Seconds on one core that are left of a cell; None where nobody has measured the like."""
+    record, total = read_cell(job.out, job.key), 0.0
+    for stage in job.stages:
+        found = None if record is None else record.stage(stage.name)
+        if found is not None and found.status == "done":
+            continue
+        guess = known.get(stage.name) or _guess(cell, stage.protocol)
+        if guess is None:
+            return None
+        total += guess
+    return total
+
+
+def _guess(cell: PlannedCell, protocol: str) -> float | None:
+    if cell.asked.preset != MEASURED_PRESET:
+        return None
+    if protocol != PRETRAIN:
+        return None if cell.asked.data else MEASURES[protocol]
+    config = cell.config["pretraining"]
+    if config["steps"] is None:
+        return None
+    clips = config["steps"] * config["data"]["batch_size"]
+    texts = min(config["init"]["text_steps"], config["steps"]) * config["init"]["text_batch"]
+    return float(clips * A_CLIP + texts * A_TEXT)

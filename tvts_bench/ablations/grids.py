@@ -1,0 +1,187 @@
+"""The grids, as data: what each varies, on which data sets it is looked at, and which row the others are compared with.
+
+Three are the paper's Tables 1 to 3; the others vary what the paper fixes. A row is settings of `tvts-pretrain`. Rows of
+two grids that resolve to the same configuration (`base` and `none`) are one cell, which runs once.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tvts_bench.errors import UserError
+
+Settings = Mapping[str, str]
+"""Keys of `tvts-pretrain`, dotted, and their values as on the command line."""
+
+
+class UnknownCellError(UserError):
+    """No grid, row, or other thing of that name; the message lists the close ones and all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One pretraining configuration."""
+
+    name: str  # on the command line and in files
+    title: str  # in tables
+    settings: Settings = field(default_factory=dict)
+    trained: bool = True  # False: random weights of the same size, never trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Rows that differ in one thing."""
+
+    name: str
+    title: str
+    rows: tuple[Row, ...]
+    datasets: tuple[str, ...]
+    baseline: str  # name of the row that the others are compared with
+    table: int | None = None  # of the paper
+    key: str | None = None  # the one key that is varied, where it is one: any other value of it can be added
+
+    def with_values(self, values: Iterable[str]) -> "Grid":
+        """The grid with a row more for each of these values of `key`; those it has already are not repeated.
+
+        Raises:
+            UserError: its rows differ in more than one key.
+        """
+        added = {value: Row(name=value, title=value, settings={self.key or "": value}) for value in values}
+        if added and self.key is None:
+            names = ", ".join(row.name for row in self.rows)
+            raise UserError(f"{self.name} takes no other values: its rows are {names}")
+        there = {row.name for row in self.rows}
+        return replace(self, rows=self.rows + tuple(row for name, row in added.items() if name not in there))
+
+
+_NOTHING = {"objective.sort": "none"}
+_TVTS = {"objective.sort": "k_way", "objective.target": "transcript", "objective.stop_gradient": "true"}
+
+
+def _sorting(how: str, target: str) -> Settings:
+    return {"objective.sort": how, "objective.target": target}
+
+
+SORT_TARGET = Grid(
+    name="sort-target",
+    title="What is put in order",
+    table=1,
+    datasets=("ucf101", "hmdb51"),
+    baseline="none",
+    rows=(
+        Row(name="none", title="none (L_base)", settings=_NOTHING),
+        Row(name="transcript", title="transcripts (TVTS)", settings=_TVTS),
+        Row(name="vcop", title="video (VCOP)", settings=_sorting("factorial", "vcop")),
+        Row(name="merlot", title="video (MERLOT)", settings=_sorting("pairwise", "merlot")),
+        Row(name="merlot_like", title="video (MERLOT-like)", settings=_sorting("k_way", "merlot_like")),
+    ),
+)
+
+OBJECTIVE = Grid(
+    name="objective",
+    title="Training objectives",
+    table=2,
+    datasets=("ssv2", "k400"),
+    baseline="base",
+    rows=(
+        Row(name="scratch", title="from scratch", trained=False),
+        Row(name="base", title="L_base", settings=_NOTHING),
+        Row(
+            name="sort_no_sg",
+            title="L_sort without stop-gradient",
+            settings={**_TVTS, "objective.align": "false", "objective.stop_gradient": "false"},
+        ),
+        Row(name="sort", title="L_sort", settings={**_TVTS, "objective.align": "false"}),
+        Row(
+            name="tvts_no_sg",
+            title="L_base + L_sort without stop-gradient",
+            settings={**_TVTS, "objective.stop_gradient": "false"},
+        ),
+        Row(name="tvts", title="L_base + L_sort (TVTS)", settings=_TVTS),
+    ),
+)
+
+SORT_MODELING = Grid(
+    name="sort-modeling",
+    title="How the order is asked for",
+    table=3,
+    datasets=("ssv2", "k400"),
+    baseline="none",
+    rows=(
+        Row(name="none", title="none (L_base)", settings=_NOTHING),
+        Row(name="pairwise", title="pairwise", settings=_sorting("pairwise", "transcript")),
+        Row(name="factorial", title="factorial", settings=_sorting("factorial", "transcript")),
+        Row(name="k_way", title="K-way (TVTS)", settings=_TVTS),
+    ),
+)
+
+NUM_TRANSCRIPTS = Grid(
+    name="num-transcripts",
+    title="Transcript segments of a clip (K)",
+    datasets=("ssv2", "k400"),
+    baseline="4",
+    key="objective.segments",
+    rows=tuple(Row(name=k, title=f"K = {k}", settings={"objective.segments": k}) for k in ("2", "3", "4", "5")),
+)
+
+MASK_RATIO = Grid(
+    name="mask-ratio",
+    title="Share of patches that is dropped",
+    datasets=("ssv2", "k400"),
+    baseline="0.25",
+    key="model.mask",
+    rows=tuple(
+        Row(name=share, title=f"{float(share):.0%}", settings={"model.mask": share})
+        for share in ("0", "0.25", "0.5", "0.75")
+    ),
+)
+
+LAMBDA = Grid(
+    name="lambda",
+    title="Weight of L_sort",
+    datasets=("ssv2", "k400"),
+    baseline="0",
+    key="objective.weight",
+    rows=(
+        Row(name="0", title="0 (L_base)", settings=_NOTHING),
+        *(
+            Row(name=weight, title=weight, settings={"objective.weight": weight})
+            for weight in ("0.5", "1", "2", "4", "8")
+        ),
+    ),
+)
+
+SEGMENT_LENGTH = Grid(
+    name="segment-length",
+    title="Length of a transcript segment in seconds (l)",
+    datasets=("ssv2", "k400"),
+    baseline="3-5",
+    key="data.lengths",
+    rows=(
+        *(Row(name=length, title=f"{length} s", settings={"data.lengths": f"[{length}.0]"}) for length in "2345"),
+        Row(name="3-5", title="3, 4 or 5 s", settings={"data.lengths": "[3.0, 4.0, 5.0]"}),
+    ),
+)
+
+GRIDS = (SORT_TARGET, OBJECTIVE, SORT_MODELING, NUM_TRANSCRIPTS, MASK_RATIO, LAMBDA, SEGMENT_LENGTH)
+
+
+def find_grid(name: str) -> Grid:
+    """The grid of that name, in which `-` and `_` mean the same.
+
+    Raises:
+        UnknownCellError: there is none.
+    """
+    known = {grid.name: grid for grid in GRIDS}
+    wanted = name.replace("_", "-")
+    if wanted not in known:
+        raise unknown("grid", name, known)
+    return known[wanted]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownCellError:
+    """The error for a name that is not there, with the nearest that are."""
+    names = tuple(known)
+    close = difflib.get_close_matches(name, names)
+    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+    return UnknownCellError(f"unknown {kind} {name!r}{hint}; there are: {', '.join(names)}")

@@ -1,0 +1,179 @@
+"""A cell as a job: its commands one after the other, under a claim, with a record of how each ended.
+
+The same code runs in a thread of the local launcher and in a job of Slurm. What is done is not done again; what was
+interrupted goes on from its own state; what failed is recorded, and stays so until it is asked to be tried again.
+"""
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tvts_bench.ablations.cells import CellRecord, StageRecord, cell_folder, read_cell, write_cell
+from tvts_bench.ablations.claims import claim
+from tvts_bench.ablations.commands import GRACE, Ended, Limits, explain, run_command, was_told_to_stop
+from tvts_bench.ablations.stages import Stage
+
+Outcome = Literal["done", "failed", "stopped", "taken"]
+_SET_ASIDE = re.compile(r"\.[0-9]+\.json$")  # an earlier result of the same run (see results.set_aside)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellJob:
+    """All that a process on another machine needs to run a cell."""
+
+    out: Path
+    key: str
+    config: Mapping[str, Any]
+    seed: int
+    stages: tuple[Stage, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)  # of the commands, on top of the process's own
+    timeout: float | None = None  # seconds for all stages together
+    grace: float = GRACE  # seconds that a command may take to save its state when it is told to stop
+    failed_before: float | None = None  # stages that failed and were started before (seconds since 1970) run again
+
+    @property
+    def folder(self) -> Path:
+        """Where the cell lies."""
+        return cell_folder(self.out, self.key)
+
+    def stays_failed(self, record: StageRecord) -> bool:
+        """Whether it failed and is not to be tried again. What another launcher has tried again meanwhile is not."""
+        again = self.failed_before is not None and (record.started or 0.0) < self.failed_before
+        return record.status == "failed" and not again
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+def run_cell(job: CellJob, stop: Callable[[], bool] = never) -> Outcome:
+    """Run what is left of a cell.
+
+    Args:
+        job: the cell.
+        stop: asked often; once it says yes, the running command is told to save its state and end.
+
+    Returns:
+        "taken" where another process runs it, "stopped" where something is left to do, else how it ended.
+
+    Raises:
+        UserError, OSError: the record cannot be read or written.
+    """
+    with claim(job.folder) as lock:
+        if lock is None:
+            return "taken"
+        until = None if job.timeout is None else time.monotonic() + job.timeout
+        limits = Limits(until=until, stop=stop, grace=job.grace)
+        record = _begun(job)
+        write_cell(job.out, record)
+        for stage in job.stages:
+            before = record.stage(stage.name)
+            assert before is not None
+            if not _is_done(job, stage, before) and not job.stays_failed(before):
+                if stop():
+                    return "stopped"
+                record = _run_stage(job, stage, record, limits, lock)
+            after = record.stage(stage.name)
+            assert after is not None
+            if after.status == "waiting":
+                return "stopped"
+            if after.status == "failed" and stage.needed:
+                break
+        return "failed" if any(each.status == "failed" for each in wanted(record, job.stages)) else "done"
+
+
+def is_finished(job: CellJob) -> bool:
+    """Whether nothing is left to be run: every stage is done, or failed and not to be tried again."""
+    record = read_cell(job.out, job.key)
+    if record is None:
+        return False
+    for stage in job.stages:
+        found = record.stage(stage.name)
+        if found is None or not (_is_done(job, stage, found) or job.stays_failed(found)):
+            return False
+        if found.status == "failed" and stage.needed:
+            return True
+    return True
+
+
+def wanted(record: CellRecord, stages: tuple[Stage, ...]) -> list[StageRecord]:
+    """The records of these stages, of all that the cell has."""
+    names = {stage.name for stage in stages}
+    return [each for each in record.stages if each.name in names]
+
+
+def _begun(job: CellJob) -> CellRecord:
+    """The cell's record, with stages that it did not have yet."""
+    record = read_cell(job.out, job.key)
+    if record is None:
+        record = CellRecord(key=job.key, config=job.config, seed=job.seed, created=time.time())
+    there = {stage.name for stage in record.stages}
+    new = [
+        StageRecord(name=stage.name, protocol=stage.protocol, dataset=stage.dataset)
+        for stage in job.stages
+        if stage.name not in there
+    ]
+    # Whoever was running a stage does no more: the claim is ours.
+    known = (replace(stage, status="waiting") if stage.status == "running" else stage for stage in record.stages)
+    return replace(record, stages=(*known, *new))
+
+
+def _is_done(job: CellJob, stage: Stage, record: StageRecord) -> bool:
+    return record.status == "done" and bool(_produced(job.folder, stage))
+
+
+def _run_stage(job: CellJob, stage: Stage, record: CellRecord, limits: Limits, lock: int) -> CellRecord:
+    """Run one command; the record with how it ended, written."""
+    before = record.stage(stage.name)
+    assert before is not None
+    command = _prepared(job.folder, stage)
+    running = replace(before, status="running", command=command, started=time.time(), failure=None, reason=None)
+    write_cell(job.out, _with(record, running))
+    log = job.folder / "logs" / f"{stage.name}.log"
+    try:
+        ended = run_command(command, log, limits, lock=lock, environment=job.environment)
+    except OSError as error:
+        failed = replace(running, status="failed", failure="error", reason=f"cannot be started: {error}")
+        record = _with(record, failed)
+    else:
+        record = _with(record, _judged(job, stage, running, ended))
+    write_cell(job.out, record)
+    return record
+
+
+def _prepared(folder: Path, stage: Stage) -> tuple[str, ...]:
+    """The command to run now; what is left of an attempt that saved no state is removed."""
+    if stage.state is not None and (folder / stage.state).is_file():
+        return stage.resumed
+    if stage.discard is not None and (folder / stage.discard).is_dir():
+        shutil.rmtree(folder / stage.discard)
+    return stage.command
+
+
+def _judged(job: CellJob, stage: Stage, running: StageRecord, ended: Ended) -> StageRecord:
+    """How a stage ended."""
+    found = replace(running, seconds=running.seconds + ended.seconds)
+    produced = _produced(job.folder, stage)
+    if ended.code == 0 and produced:
+        results = tuple(name for name in produced if name.endswith(".json") and not _SET_ASIDE.search(name))
+        return replace(found, status="done", results=results)
+    if ended.code == 0:
+        return replace(found, status="failed", failure="error", reason=f"ended well but left no {stage.produces}")
+    if was_told_to_stop(ended) and not ended.late:
+        return replace(found, status="waiting", reason="stopped; goes on from its last state")
+    failure, reason = explain(ended)
+    return replace(found, status="failed", failure=failure, reason=reason)
+
+
+def _produced(folder: Path, stage: Stage) -> list[str]:
+    """The files that a stage has left, relative to the cell's folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.glob(stage.produces))
+
+
+def _with(record: CellRecord, changed: StageRecord) -> CellRecord:
+    return replace(record, stages=tuple(changed if each.name == changed.name else each for each in record.stages))

@@ -1,0 +1,236 @@
+"""A grid and what was asked for become cells, each with a key: the digest of all that can change its checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tvts_bench.ablations.cells import GridRecord, RowRecord, cell_folder
+from tvts_bench.ablations.grids import Grid, Row, Settings, unknown
+from tvts_bench.ablations.jobs import CellJob
+from tvts_bench.ablations.resolve import resolve
+from tvts_bench.ablations.scales import PROTOCOLS, Scale
+from tvts_bench.ablations.stages import BACKBONE, Measure, Stage, measurement, pretraining
+from tvts_bench.datasets.scripted_motion.make import DEFAULT as WORLD
+from tvts_bench.errors import UserError
+from tvts_bench.provenance import digest
+from tvts_bench.version import VERSION
+
+PLACE = ("device", "workers", "threads", "log_every", "cache")  # keys of tvts-pretrain that change no weight
+OURS = {"out": "--out says where everything goes", "seed": "--seeds says how many"}
+UNTRAINED = {(768, 12): "tvts:base", (384, 12): "tvts:small", (128, 4): "tvts:tiny"}
+"""Random weights of the encoder that a preset trains, by width and depth."""
+
+
+class PlanError(UserError):
+    """What was asked for does not go together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A grid, and how it is to be filled."""
+
+    grid: Grid
+    scale: Scale
+    out: Path
+    preset: str = "scripted_motion_tiny"  # of tvts-pretrain, or a YAML file
+    changes: Settings = field(default_factory=dict)  # --set
+    seeds: int = 1
+    protocols: tuple[str, ...] = ()  # those of the scale where empty
+    data: Mapping[str, str] = field(default_factory=dict)  # data set -> folder; the embedded world's where it has none
+
+    def __post_init__(self) -> None:
+        for protocol in self.protocols:
+            if protocol not in PROTOCOLS:
+                raise unknown("protocol", protocol, PROTOCOLS)
+        for dataset in self.data:
+            if dataset not in self.grid.datasets:
+                raise unknown(f"data set of {self.grid.name}", dataset, self.grid.datasets)
+        varied = {key for row in self.grid.rows for key in row.settings}
+        for key in self.changes:
+            if key in OURS:
+                raise PlanError(f"--set {key}={self.changes[key]}: {OURS[key]}")
+            if key in varied:
+                raise PlanError(f"--set {key}={self.changes[key]}: that is what {self.grid.name} varies; see --only")
+        if self.seeds < 1:
+            raise PlanError(f"--seeds must be at least 1, got {self.seeds}")
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """Every evaluation of a cell, data set by data set."""
+        return tuple(
+            Measure(protocol=protocol, dataset=name, root=self.data.get(name), options=self._options(protocol))
+            for name in self.grid.datasets
+            for protocol in self.protocols or self.scale.protocols
+        )
+
+    def _options(self, protocol: str) -> tuple[str, ...]:
+        return tuple(self.scale.options.get(protocol, ()))
+
+    def settings(self, row: Row, seed: int) -> dict[str, str]:
+        """All settings of a row that differ from the preset, without those of where it runs."""
+        found = {**self.scale.settings, **self.changes, **row.settings, "seed": str(seed)}
+        return {key: value for key, value in found.items() if key not in PLACE}
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Where pretraining runs, as --set says."""
+        return {key: value for key, value in self.changes.items() if key in PLACE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a cell runs; none of it is in a key."""
+
+    threads: int = 1  # of each process of a cell
+    device: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """One cell of a grid."""
+
+    row: str  # of the grid; where several are one cell, the first
+    seed: int
+    key: str
+    config: Mapping[str, Any]
+    asked: Asked
+    settings: Settings  # of tvts-pretrain; empty where nothing is trained
+    backbone: str | None  # random weights, where nothing is trained
+
+    @property
+    def name(self) -> str:
+        """As --only takes it."""
+        return f"{self.row}:{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return cell_folder(self.asked.out, self.key).absolute()
+
+    def job(self, place: Place, timeout: float | None = None, failed_before: float | None = None) -> CellJob:
+        """It as a job; see `CellJob` for the last two."""
+        return CellJob(
+            out=self.asked.out,
+            key=self.key,
+            config=self.config,
+            seed=self.seed,
+            stages=self._stages(place),
+            timeout=timeout,
+            failed_before=failed_before,
+        )
+
+    def _stages(self, place: Place) -> tuple[Stage, ...]:
+        threads = place.threads
+        loading = threads // 4  # processes; the rest computes
+        options = ("--device", place.device, "--workers", str(max(loading, 1)))
+        evaluations = [
+            measurement(self.folder, measure, self._weights(), self.seed, options) for measure in self.asked.measures
+        ]
+        if self.backbone is not None:
+            return tuple(evaluations)
+        where = {"device": place.device, "workers": str(loading), "threads": str(threads - loading)}
+        assignments = [f"{key}={value}" for key, value in self.settings.items()]
+        places = [f"{key}={value}" for key, value in {**where, **self.asked.place}.items()]
+        return (pretraining(self.folder, self.asked.preset, assignments, places), *evaluations)
+
+    def _weights(self) -> tuple[str, ...]:
+        if self.backbone is not None:
+            return ("--backbone", self.backbone, "--init-seed", str(self.seed))
+        return ("--ckpt", str(self.folder / BACKBONE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The cells of a grid: each once, in the grid's order, all rows of a seed before the next."""
+
+    asked: Asked
+    cells: tuple[PlannedCell, ...]
+    record: GridRecord
+
+    def only(self, names: Sequence[str]) -> tuple[PlannedCell, ...]:
+        """The cells of these names, ROW or ROW:SEED; all where there are none.
+
+        Raises:
+            UnknownCellError: no such cell.
+        """
+        keys = {f"{row.name}:{seed}": key for row in self.record.rows for seed, key in row.cells.items()}
+        wanted: set[str] = set()
+        for name in names:
+            found = {key for cell, key in keys.items() if name in (cell, cell.rpartition(":")[0])}
+            if not found:
+                raise unknown("cell", name, [*(row.name for row in self.record.rows), *keys])
+            wanted |= found
+        return tuple(cell for cell in self.cells if not names or cell.key in wanted)
+
+
+def plan(asked: Asked) -> Plan:
+    """The cells of a grid, each resolved and checked by tvts-pretrain.
+
+    Raises:
+        PretrainingError: it refuses a setting.
+        PlanError: a row needs random weights of a size that tvts does not have.
+    """
+    pairs = [(row, seed) for seed in range(asked.seeds) for row in asked.grid.rows]
+    assignments = [[f"{key}={value}" for key, value in asked.settings(row, seed).items()] for row, seed in pairs]
+    resolved = resolve(asked.preset, assignments)
+    cells: dict[str, PlannedCell] = {}
+    keys: dict[str, dict[str, str]] = {row.name: {} for row in asked.grid.rows}
+    for (row, seed), config in zip(pairs, resolved, strict=True):
+        cell = _cell(asked, row, seed, config)
+        keys[row.name][str(seed)] = cell.key
+        cells.setdefault(cell.key, cell)
+    return Plan(asked=asked, cells=tuple(cells.values()), record=_record(asked, keys))
+
+
+def _cell(asked: Asked, row: Row, seed: int, config: Mapping[str, Any]) -> PlannedCell:
+    backbone = None if row.trained else _untrained(asked, row, config["video"])
+    what = {"pretraining": config} if backbone is None else {"backbone": backbone, "seed": seed}
+    content = {**what, "versions": _versions()}
+    return PlannedCell(
+        row=row.name,
+        seed=seed,
+        key=digest(content)[:16],
+        config=content,
+        asked=asked,
+        settings=asked.settings(row, seed) if backbone is None else {},
+        backbone=backbone,
+    )
+
+
+def _untrained(asked: Asked, row: Row, video: Mapping[str, Any]) -> str:
+    size = video["embed_dim"], video["depth"]
+    if size not in UNTRAINED:
+        sizes = ", ".join(f"{name} ({dim}, {depth})" for (dim, depth), name in UNTRAINED.items())
+        raise PlanError(
+            f"{row.name} needs random weights of the size that {asked.preset} trains (width {size[0]}, {size[1]} "
+            f"blocks); there are only: {sizes}"
+        )
+    return UNTRAINED[size]
+
+
+def _versions() -> dict[str, str]:
+    """What changes a checkpoint beside its configuration. Without importing torch: that takes seconds."""
+    return {"tvts-bench": VERSION, "torch": metadata.version("torch"), "embedded world": WORLD.digest[:12]}
+
+
+def _record(asked: Asked, keys: Mapping[str, Mapping[str, str]]) -> GridRecord:
+    grid, stages = asked.grid, tuple(measure.name for measure in asked.measures)
+    return GridRecord(
+        grid=grid.name,
+        title=grid.title,
+        table=grid.table,
+        baseline=grid.baseline,
+        scale=asked.scale.name,
+        preset=asked.preset,
+        changes=dict(asked.changes),
+        protocols=asked.protocols or asked.scale.protocols,
+        datasets={name: asked.data.get(name) for name in grid.datasets},
+        rows=tuple(
+            RowRecord(
+                name=row.name, title=row.title, settings=dict(row.settings), cells=dict(keys[row.name]), stages=stages
+            )
+            for row in grid.rows
+        ),
+    )

@@ -1,0 +1,151 @@
+"""How the cells of a grid stand, read from what they leave on disk: for the live table, the summary and estimates."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tvts_bench.ablations.cells import PRETRAIN, CellRecord, GridRecord, StageRecord, Status, cell_folder, read_cell
+from tvts_bench.ablations.claims import is_claimed
+
+_TAIL = 8192  # bytes at the end of metrics.jsonl: a few records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A cell of a grid as it is now."""
+
+    row: str
+    seed: int
+    key: str
+    status: Status
+    stage: str | None = None  # the one that runs, failed or is next
+    step: int | None = None  # of the pretraining, while that runs
+    steps: int | None = None
+    seconds: float = 0.0  # of work in the grid's stages so far
+    left: float | None = None  # seconds of work; None where nothing is known of it
+    reason: str | None = None
+
+
+def standings(out: Path, grid: GridRecord) -> tuple[Standing, ...]:
+    """Every cell of a grid, in its order, seed by seed; a cell of two rows in both.
+
+    Raises:
+        CellError: a record cannot be read.
+    """
+    keys = {key for row in grid.rows for key in row.cells.values()}
+    records = {key: read_cell(out, key) for key in keys}
+    costs = stage_seconds(record for record in records.values() if record is not None)
+    seeds = sorted({int(seed) for row in grid.rows for seed in row.cells})
+    found = []
+    for seed in seeds:
+        for row in grid.rows:
+            key = row.cells[str(seed)]
+            found.append(_standing(out, key, (row.name, seed), records[key], row.stages, costs))
+    return tuple(found)
+
+
+def stage_seconds(records: Iterable[CellRecord]) -> dict[str, float]:
+    """Mean seconds that each stage took in the cells where it is done."""
+    taken: dict[str, list[float]] = {}
+    for record in records:
+        for stage in record.stages:
+            if stage.status == "done":
+                taken.setdefault(stage.name, []).append(stage.seconds)
+    return {name: sum(seconds) / len(seconds) for name, seconds in taken.items()}
+
+
+def _standing(
+    out: Path,
+    key: str,
+    name: tuple[str, int],
+    record: CellRecord | None,
+    stages: Sequence[str],
+    costs: Mapping[str, float],
+) -> Standing:
+    row, seed = name
+    if record is None:
+        left = _sum([costs.get(stage) for stage in (PRETRAIN, *stages)])
+        return Standing(row=row, seed=seed, key=key, status="waiting", left=left)
+    folder = cell_folder(out, key)
+    own = [stage for stage in record.stages if stage.name in (PRETRAIN, *stages)]
+    record = CellRecord(key=key, config={}, seed=seed, stages=tuple(own))
+    status, reason = record.status, record.reason
+    missing = len({*stages} - {stage.name for stage in own})
+    if status == "running" and not is_claimed(folder):
+        status, reason = "waiting", "interrupted"
+    elif status == "done" and missing:
+        status = "waiting"
+    now = next((stage for stage in own if stage.status == record.status and stage.status != "done"), None)
+    step = steps = None
+    left = None if status in ("done", "failed") else _sum([_left(folder, stage, costs) for stage in own])
+    if now is not None and now.name == PRETRAIN:
+        step, steps, _ = pretraining_progress(folder)
+    return Standing(
+        row=row,
+        seed=seed,
+        key=key,
+        status=status,
+        stage=None if now is None else now.name,
+        step=step,
+        steps=steps,
+        seconds=sum(stage.seconds for stage in own),
+        left=left,
+        reason=reason,
+    )
+
+
+def _left(folder: Path, stage: StageRecord, costs: Mapping[str, float]) -> float | None:
+    """Seconds of work that are left of a stage."""
+    if stage.status in ("done", "failed"):
+        return 0.0
+    if stage.name == PRETRAIN:
+        _, _, left = pretraining_progress(folder)
+        if left is not None:
+            return left
+    return costs.get(stage.name)
+
+
+def pretraining_progress(folder: Path) -> tuple[int | None, int | None, float | None]:
+    """Steps done, steps in all, and seconds left of the pretraining in a cell's folder; None where it is not known."""
+    status = _json(folder / "run" / "status.json")
+    step, steps = status.get("step"), status.get("steps")
+    rate: float | None = None
+    for line in _last_lines(folder / "run" / "metrics.jsonl"):
+        step = max(step or 0, int(line.get("step", 0)))
+        if line.get("clips_per_second") and line.get("clips"):
+            rate = line["clips_per_second"] / line["clips"]
+    if step is None or steps is None:
+        return step, steps, None
+    return step, steps, None if rate is None else (steps - step) / rate
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _last_lines(path: Path) -> list[dict[str, Any]]:
+    """The last records of metrics.jsonl, oldest first; a line that is cut off is left out."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return [each for each in found if isinstance(each, dict)]
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None

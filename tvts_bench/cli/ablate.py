@@ -1,0 +1,160 @@
+"""`tvts-bench ablate`: a grid of pretraining runs, each measured; `tvts-bench status`: how grids stand."""
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tvts_bench.cli import ablation_options as own
+from tvts_bench.cli import options
+from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from tvts_bench.ablations.jobs import CellJob
+    from tvts_bench.ablations.local import Slots
+    from tvts_bench.ablations.plan import Plan, PlannedCell
+
+INCOMPLETE = 1  # exit code where a cell failed
+
+Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The --out of `tvts-bench ablate`.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Go on showing it until Ctrl-C.")]
+
+
+def ablate(
+    grid: own.GridName,
+    preset: own.Preset = "quick",
+    pretrain: own.Pretrain = "scripted_motion_tiny",
+    set_: own.Set = None,
+    value: own.Value = None,
+    seeds: own.Seeds = 1,
+    evaluate: own.Evaluate = None,
+    data: own.Data = None,
+    only: own.Only = None,
+    launcher: own.Launcher = "local",
+    jobs: own.Jobs = None,
+    device: options.Device = "auto",
+    cell_timeout: own.CellTimeout = None,
+    retry_failed: own.RetryFailed = False,
+    dry_run: own.DryRun = False,
+    out: own.Out = Path("runs/ablations"),
+    debug: options.Debug = False,
+) -> None:
+    """Pretrain and measure every cell of a grid, each in processes of its own. What is done is not done again.
+
+    After Ctrl-C or a crash the same command goes on from the last saved states. A cell that fails, because training
+    diverges or for any other reason, is recorded with that reason, and the others go on.
+
+    tvts-bench ablate sort-modeling --dry-run
+
+    tvts-bench ablate sort-modeling --seeds 3
+
+    tvts-bench ablate lambda --value 16 --only 16 --set steps=2000
+
+    tvts-bench ablate objective --preset full --pretrain yt_temporal --set root=YT --data ssv2=SSV2 --data k400=K400
+    """
+    from tvts_bench.ablations.grids import find_grid
+    from tvts_bench.ablations.local import slots_for
+    from tvts_bench.ablations.plan import Asked, Place, plan
+    from tvts_bench.ablations.scales import find_scale
+
+    asked = Asked(
+        grid=find_grid(grid).with_values(value or ()),
+        scale=find_scale(preset),
+        out=out.absolute(),
+        preset=str(Path(pretrain).absolute()) if pretrain.endswith((".yaml", ".yml")) else pretrain,
+        changes=_pairs("--set", set_),
+        seeds=seeds,
+        protocols=tuple(name.strip() for name in evaluate.split(",")) if evaluate else (),
+        data={name: str(Path(folder).absolute()) for name, folder in _pairs("--data", data).items()},
+    )
+    planned = plan(asked)
+    cells = planned.only(only or ())
+    slots = slots_for(len(cells), device, jobs)
+    place = Place(threads=slots.threads, device=device)
+    since = time.time() if retry_failed else None
+    to_run = [cell.job(place, cell_timeout, since) for cell in cells]
+    if dry_run:
+        _show_plan(planned, cells, to_run, slots)
+    else:
+        _run(planned, to_run, slots)
+
+
+def status(folder: Folder = Path("runs/ablations"), watch: Watch = False, debug: options.Debug = False) -> None:
+    """How the grids of a folder stand: every cell, the step it is at, the time left, and why one failed."""
+    from tvts_bench.ablations.cells import CellError, grid_names, read_grid
+    from tvts_bench.cli.ablation_views import live, standing_table
+
+    grids = [record for name in grid_names(folder) if (record := read_grid(folder, name)) is not None]
+    if not grids:
+        raise CellError(
+            f"{folder} holds no grid (no {folder / 'grids'}): start one with `tvts-bench ablate GRID --out`"
+        )
+    if not watch:
+        for record in grids:
+            stdout.print(standing_table(folder, record))
+        return
+    with live(folder, grids, stdout) as look:
+        while True:
+            look()
+            time.sleep(1)
+
+
+def _run(planned: "Plan", jobs: "Sequence[CellJob]", slots: "Slots") -> None:
+    """Run the cells here, showing how they stand, and end with the code that says how it went."""
+    from tvts_bench.ablations.cells import write_grid
+    from tvts_bench.ablations.local import run_local
+    from tvts_bench.cli.ablation_views import live, standing_table
+    from tvts_bench.results import require_writable
+    from tvts_bench.training.signals import stop_signals
+
+    out = planned.asked.out
+    require_writable(out)
+    write_grid(out, planned.record)
+    with stop_signals() as asked_to_stop, live(out, [planned.record], stderr) as look:
+        outcomes = run_local(jobs, slots, lambda: bool(asked_to_stop()), look)
+        number = asked_to_stop()
+    stdout.print(standing_table(out, planned.record))
+    left = sum(outcome == "stopped" for outcome in outcomes.values())
+    if left:
+        _say(f"{left} cells are left; go on with: {shlex.join(['tvts-bench', *sys.argv[1:]])}")
+        raise typer.Exit(128 + (number or signal.SIGTERM))
+    if failed := sum(outcome == "failed" for outcome in outcomes.values()):
+        _say(f"{failed} of {len(outcomes)} cells failed; their logs: {out}/cells/KEY/logs; again with --retry-failed")
+        raise typer.Exit(INCOMPLETE)
+
+
+def _show_plan(planned: "Plan", cells: "Sequence[PlannedCell]", jobs: "Sequence[CellJob]", slots: "Slots") -> None:
+    from tvts_bench.ablations.estimate import cell_seconds, known_seconds
+    from tvts_bench.ablations.jobs import is_finished
+    from tvts_bench.cli.ablation_views import duration, planned_lines
+
+    known = known_seconds(planned.asked.out, planned.cells)
+    total: float | None = 0.0
+    for cell, job in zip(cells, jobs, strict=True):
+        finished = is_finished(job)
+        seconds = 0.0 if finished else cell_seconds(cell, job, known)
+        stdout.print(planned_lines(cell, job, finished, seconds), end="", soft_wrap=True)
+        total = None if total is None or seconds is None else total + seconds
+    whole = "time unknown" if total is None else f"about {duration(total / min(slots.count, max(len(cells), 1)))}"
+    _say(f"{len(cells)} cells, {slots.count} at once with {slots.threads} threads each: {whole}")
+
+
+def _pairs(option: str, given: "Iterable[str] | None") -> dict[str, str]:
+    """Each `NAME=VALUE` of an option that may be repeated."""
+    found = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise UserError(f"{option} takes NAME=VALUE, got {text!r}")
+        found[name] = value
+    return found
+
+
+def _say(line: str) -> None:
+    stderr.print(line, markup=False, highlight=False, soft_wrap=True)
