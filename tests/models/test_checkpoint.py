@@ -97,11 +97,6 @@ def emptied_record(path: Path) -> None:
         new.writestr("x/version", "3")
 
 
-def script(path: Path) -> None:
-    module = torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2))
-    torch.jit.save(module, path)
-
-
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "there is no checkpoint"),
     "folder": (lambda path: path.mkdir(), "is a folder"),
@@ -121,7 +116,6 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "tensor": (lambda path: saved(path, torch.ones(1)), "holds a Tensor"),
     "no tensors": (lambda path: saved(path, {"state_dict": {}, "epoch": 1}), "holds no tensors"),
     "numbered": (lambda path: saved(path, {1: torch.ones(1)}), "under 1"),
-    "TorchScript": (script, "TorchScript"),
     "safetensors header": (
         lambda path: path.write_bytes((40).to_bytes(8, "little") + b"{" + b"x" * 80),
         "damaged safe",

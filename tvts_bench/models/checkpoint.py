@@ -55,7 +55,7 @@ class Checkpoint:
 
     path: Path
     sha256: str  # of the whole file
-    format: str  # "training checkpoint", "state dict", "safetensors", "tvts-bench safetensors"
+    format: str  # "training checkpoint", "state dict", "TorchScript archive", "safetensors", "tvts-bench safetensors"
     tensors: dict[str, Tensor]
     container: str | None = None  # key of the file under which the tensors were; None where they lay bare
     metadata: dict[str, Any] = field(default_factory=dict)  # plain values beside the tensors: arch, epoch, ...
@@ -65,8 +65,8 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a file of weights without running anything in it.
 
-    Knows `torch.save` files (a state dict, or one inside a training checkpoint; also the layout before torch 1.6) and
-    safetensors.
+    Knows `torch.save` files (a state dict, or one inside a training checkpoint; also the layout before torch 1.6),
+    TorchScript archives, of which the program is not run, and safetensors.
 
     Raises:
         CheckpointError: missing, not a file of weights, damaged, or hostile; the message says which.
@@ -77,13 +77,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
         tensors, metadata = _read_safetensors(path)
         format_ = "tvts-bench safetensors" if OWN_METADATA in metadata else "safetensors"
         return Checkpoint(path=path, sha256=sha256, format=format_, tensors=tensors, metadata=metadata)
-    loaded, stubbed = load_pickled(path)
+    loaded, stubbed, scripted = load_pickled(path)
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dictionary of tensors")
     container = next((key for key in CONTAINER_KEYS if isinstance(loaded.get(key), Mapping)), None)
     tensors = _named_tensors(path, loaded if container is None else loaded[container])
     metadata = {str(key): value for key, value in loaded.items() if isinstance(value, str | int | float)}
     format_ = "state dict" if container is None else "training checkpoint"
+    if scripted:
+        format_, stubbed = "TorchScript archive", tuple(name for name in stubbed if not name.startswith("__torch__"))
     if stubbed:
         logger.info("%s: replaced by inert stand-ins: %s", path, ", ".join(stubbed))
     return Checkpoint(

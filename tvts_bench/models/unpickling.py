@@ -14,12 +14,13 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple, cast
 
 import torch
 
 from tvts_bench.errors import UserError
-from tvts_bench.models.pickle_names import Names, named_globals
+from tvts_bench.models import torchscript
+from tvts_bench.models.pickle_names import GlobalName, Names, named_globals
 
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"  # of protocol 2 and later
@@ -69,8 +70,16 @@ class InertList(Inert):
         return []
 
 
-def load_pickled(path: Path) -> tuple[object, tuple[str, ...]]:
-    """The object in a `torch.save` file, old layout or new, and the names in it that were answered with stand-ins.
+class Unpickled(NamedTuple):
+    """What was in a file."""
+
+    loaded: object  # a dictionary of tensors for a TorchScript archive
+    stubbed: tuple[str, ...]  # names that were answered with stand-ins
+    scripted: bool  # whether the file is a TorchScript archive
+
+
+def load_pickled(path: Path) -> Unpickled:
+    """The object in a `torch.save` file, old layout or new, or the tensors of a TorchScript archive.
 
     Tensors of the new layout stay mapped from the file, so an optimizer state that nobody asks for is not read.
 
@@ -80,7 +89,7 @@ def load_pickled(path: Path) -> tuple[object, tuple[str, ...]]:
     with path.open("rb") as file:
         is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
     try:
-        names = _names_in_zip(path) if is_zip else _names_in_legacy(path)
+        names, scripted = _names_in_zip(path) if is_zip else (_names_in_legacy(path), False)
     except CheckpointError:
         raise
     except Exception as error:
@@ -95,38 +104,41 @@ def load_pickled(path: Path) -> tuple[object, tuple[str, ...]]:
         )
     foreign = {name: uses for name, uses in names.items() if not TORCHS_OWN.fullmatch(name.today)}
     # torch translates some of Python 2's names and not others, so both forms get the stand-in.
-    stand_ins = [(_stand_in(uses), form) for name, uses in foreign.items() for form in (str(name), name.today)]
+    stand_ins = [(_stand_in(name, uses), form) for name, uses in foreign.items() for form in (str(name), name.today)]
     try:
         with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]  # older stubs know no pairs
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+            if scripted:
+                with torchscript.without_mark(path) as archive:
+                    loaded = torchscript.tensors_of(
+                        torch.load(cast(IO[bytes], archive), map_location="cpu", weights_only=True)
+                    )
+            else:
+                loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:
         raise CheckpointError(
             f"{path} is damaged, or holds objects that cannot be read safely ({_brief(error)}): "
             "have its authors save the tensors alone, as a state dict or safetensors"
         ) from error
-    return loaded, tuple(sorted(name.today for name in foreign))
+    return Unpickled(loaded, tuple(sorted(name.today for name in foreign)), scripted)
 
 
-def _names_in_zip(path: Path) -> Names:
-    """`named_globals` of the new layout, a zip archive with the object in `<name>/data.pkl`."""
+def _names_in_zip(path: Path) -> tuple[Names, bool]:
+    """`named_globals` of the new layout, a zip archive with the object in `<name>/data.pkl`; whether it is scripted."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         files = {Path(entry.filename).name for entry in entries}
-        if "constants.pkl" in files:
-            raise CheckpointError(
-                f"{path} is a TorchScript archive, which is a program, not weights alone: "
-                "save the state_dict() of its module instead"
-            )
         if "data.pkl" not in files:
             raise CheckpointError(f"{path} is a zip archive, but not one written by torch.save: unpack it first")
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        scripted = torchscript.is_scripted(entries)
+        read = [entry for entry in entries if not (scripted and "/code/" in entry.filename)]
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in read):
             raise CheckpointError(f"{path} is a compressed archive, which torch.save never writes: save it anew")
         names: Names = defaultdict(set)
-        for entry in entries:
+        for entry in read:
             if Path(entry.filename).name == "data.pkl":
                 for name, uses in named_globals(BytesIO(archive.read(entry))).items():
                     names[name] |= uses
-    return names
+    return names, scripted
 
 
 def _names_in_legacy(path: Path) -> Names:
@@ -154,8 +166,10 @@ def _is_attack(name: str) -> bool:
     return ATTACKS.fullmatch(name) is not None
 
 
-def _stand_in(uses: Iterable[str]) -> type[Inert]:
+def _stand_in(name: GlobalName, uses: Iterable[str]) -> type:
     """The stand-in for a name on which these opcodes act."""
+    if name.module.partition(".")[0] == torchscript.PROGRAM_NAMES:
+        return torchscript.Scripted
     if {"SETITEM", "SETITEMS"} & set(uses):
         return InertMapping
     return InertList if {"APPEND", "APPENDS"} & set(uses) else Inert
