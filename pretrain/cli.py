@@ -108,7 +108,7 @@ for _name, _command in (("run", run), ("resume", resume), ("export", export), ("
 def _train(folder: Path, train: "object") -> None:
     """Run, and end with the code that says how it went."""
     from pretrain.runs import DivergedError
-    from pretrain.train import StoppedError
+    from tvts_bench.training.signals import StoppedError
 
     assert callable(train)
     try:

@@ -4,15 +4,13 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from pretrain.config import RunConfig
 from pretrain.schema import plain
-from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import load_strictly
-from tvts_bench.models.saving import save_backbone
+from tvts_bench.models.saving import save_backbone, save_pickled
 from tvts_bench.models.vit import VideoTransformer
 
 Format = Literal["safetensors", "official"]
@@ -70,8 +68,6 @@ def _write_official(path: Path, config: RunConfig, model: dict[str, Tensor], ste
         "config": plain(config),
     }
     try:
-        with whole_file(path) as file:
-            torch.save(content, file)
-    except (OSError, RuntimeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise ExportError(f"cannot write {path}: {reason}") from error
+        save_pickled(path, content)
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error.strerror}") from error

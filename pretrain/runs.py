@@ -20,7 +20,7 @@ import yaml
 from torch import distributed
 
 from pretrain.assembly import TOKENIZER, build_loader, build_model, build_sources, build_tokenizer, total_steps
-from pretrain.checkpoints import BEST, LAST, RunCheckpointError, State, checkpoint_folder, load_state
+from pretrain.checkpoints import BEST, LAST, State, checkpoint_folder, load_state
 from pretrain.config import FREE_ON_RESUME, Place, RunConfig, apply, differences, from_yaml, to_yaml
 from pretrain.export import SUFFIXES, Format, export
 from pretrain.model.text import TextTokenizer
@@ -28,11 +28,13 @@ from pretrain.objectives.health import NonFiniteLossError
 from pretrain.runlog import METRICS, RunLog, read_status, write_status
 from pretrain.schema import build, plain
 from pretrain.text_start import pretrain_text
-from pretrain.train import CollapsedError, StoppedError, Trainer, step_settings
+from pretrain.train import CollapsedError, Trainer, step_settings
 from pretrain.validation import Validation
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, default_cache, default_workers, silent
 from tvts_bench.training.ranks import Rank, joined
+from tvts_bench.training.signals import StoppedError
+from tvts_bench.training.states import TrainingStateError
 
 CONFIG, PLACE, BACKBONE = "config.yaml", "place.yaml", "backbone.safetensors"
 _OUR_FILES = {CONFIG, PLACE, TOKENIZER, METRICS, "status.json", "tensorboard", "checkpoints", BACKBONE}
@@ -129,13 +131,13 @@ def export_run(folder: Path, format: Format, out: Path | None, best: bool = Fals
     """Write a run's weights for others; by default beside the run's own files.
 
     Raises:
-        RunError, RunCheckpointError, ExportError: no run, no state, or it cannot be written.
+        RunError, TrainingStateError, ExportError: no run, no state, or it cannot be written.
     """
     config, _ = open_run(folder)
     path = checkpoint_folder(folder) / (BEST if best else LAST)
     if not path.exists():
         why = "no best state is kept unless checkpoint.best is set" if best else "nothing was saved yet"
-        raise RunCheckpointError(f"there is no state {path}: {why}")
+        raise TrainingStateError(f"there is no state {path}: {why}")
     state = load_state(path)
     name = f"{Path(BACKBONE).stem}{SUFFIXES[format]}"
     return export(out or folder / name, format, config, state.model, state.step)

@@ -1,12 +1,8 @@
 """The training loop: steps, the log, held-out measures, states on disk, and an end that is always recorded."""
 
 import logging
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,20 +22,13 @@ from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, silent
 from tvts_bench.training.optim import LearningRate, build_optimizer, clip_gradient
 from tvts_bench.training.ranks import Rank, largest, mean_over_ranks
+from tvts_bench.training.signals import StoppedError, stop_signals
 
 logger = logging.getLogger(__name__)
 
 
 class CollapsedError(UserError):
     """All clips, or all transcripts, have had the same embedding for too long."""
-
-
-class StoppedError(Exception):
-    """SIGTERM or Ctrl-C. `signal` is its number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by signal {number}")
-        self.signal = number
 
 
 @dataclass(kw_only=True)
@@ -243,25 +232,3 @@ def step_settings(config: RunConfig, rank: Rank) -> StepSettings:
         precision=config.optim.precision,
         accumulate=config.optim.accumulate,
     )
-
-
-@contextmanager
-def stop_signals() -> Iterator[Callable[[], int]]:
-    """SIGTERM and the first Ctrl-C are remembered until a step is done: yields what asks for the number (or 0).
-
-    The second Ctrl-C stops at once.
-    """
-    received = 0
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received = number
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

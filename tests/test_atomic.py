@@ -1,5 +1,6 @@
 """A file is the old one or the new one, whole."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -32,3 +33,10 @@ def test_others_may_read_it_as_any_new_file(tmp_path: Path) -> None:
         pass
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "whole")]
     assert modes[0] == modes[1]
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # as /dev/null is for root
+    with pytest.raises(FileExistsError, match="something that is not a file"), whole_file(tmp_path / "pipe"):
+        pass
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """`with whole_file(path) as file:` writes beside `path`, which then appears, or is replaced, complete and on disk.
 
     If the block raises, `path` is as it was. Errors of the system are left to the caller, who knows what to advise.
+
+    Raises:
+        FileExistsError: `path` is a device or the like: a file in its place would surprise others.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # the system itself refuses folders
+        raise FileExistsError(errno.EEXIST, "there is something that is not a file", str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
         with temporary.open("wb") as file:
@@ -26,3 +32,14 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renamings in `folder` outlast a power cut, too, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -11,20 +11,19 @@ above `max_failures`.
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from pretrain.data.batches import NarratedBatch
 from pretrain.data.mixing import Draw, Mixture, Share, described, in_order
 from pretrain.data.sources import Sample, Source
 from tvts_bench.errors import UserError
+from tvts_bench.training.step_loading import load_in_order
 
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 """Texts to ids and mask, int64 [N, L] each. Must be picklable where there are workers."""
@@ -227,31 +226,6 @@ def validation_batches(
     maker = BatchMaker(sources=(source,), tokenize=tokenize, segments=_segments([source]), training=False)
     for made in load_in_order(_Steps(maker, draws.__getitem__), range(len(draws)), workers):
         yield made.batch
-
-
-def load_in_order(steps: Dataset[Made], numbers: range, workers: int) -> Iterator[Made]:
-    """The items `numbers` of `steps` in that order, made by `workers` processes (0: in this one)."""
-    if workers:
-        # The server imports once what every worker needs, instead of each worker.
-        multiprocessing.set_forkserver_preload([__name__])
-    loader = DataLoader(
-        steps,
-        sampler=numbers,
-        batch_size=None,
-        num_workers=workers,
-        multiprocessing_context="forkserver" if workers else None,  # a fork would copy decoders and threads
-        worker_init_fn=_start_worker if workers else None,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(0),  # else making a loader moves torch's global generator
-    )
-    yield from loader
-
-
-def _start_worker(worker: int) -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C and a scheduler's SIGTERM reach every process of a run; the trainer decides what is done first.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _segments(sources: Sequence[Source]) -> int:

@@ -14,14 +14,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pretrain.checkpoints import BEST, LAST, RunCheckpointError, State, load_state, save_state
+from pretrain.checkpoints import BEST, LAST, State, load_state, save_state
 from pretrain.cli import app
 from pretrain.model.tvts import TVTS
 from pretrain.runlog import read_status
 from pretrain.runs import RunError, begin, export_run, resume
 from pretrain.schema import ConfigError
+from tests.pretrain.short_of_space import files_no_longer_than
 from tests.pretrain.tiny_run import preset, tiny
 from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.training.states import TrainingStateError
 
 LONG = ("steps=40", "checkpoint.every_steps=10")
 runner = CliRunner()
@@ -259,26 +261,22 @@ def a_state(step: int) -> State:
     return State(step=step, model={"w": torch.ones(3)}, optimizer={}, digest="d", world_size=1)
 
 
-def test_a_full_disk_leaves_the_state_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_state_before(tmp_path: Path) -> None:
     path = tmp_path / BEST
     save_state(path, a_state(1))
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RunCheckpointError, match="No space left on device; the state saved before stays"):
+    with files_no_longer_than(1000), pytest.raises(TrainingStateError) as full:
         save_state(path, a_state(2))
+    assert str(full.value) == f"cannot write {path}: File too large; the state saved before stays in {path}"
     assert load_state(path).step == 1
     assert [each.name for each in tmp_path.iterdir()] == [BEST]
 
 
 def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunCheckpointError, match="there is no state"):
+    with pytest.raises(TrainingStateError, match="there is no state"):
         load_state(tmp_path / LAST)
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(RunCheckpointError, match="not a readable state"):
+    with pytest.raises(TrainingStateError, match="not a readable state"):
         load_state(tmp_path / "text")
     torch.save({"state_dict": {}}, tmp_path / "other")
-    with pytest.raises(RunCheckpointError, match="not a state that this version"):
+    with pytest.raises(TrainingStateError, match="not a state that this version"):
         load_state(tmp_path / "other")

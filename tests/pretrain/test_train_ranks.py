@@ -36,4 +36,5 @@ def test_two_gloo_processes_give_the_losses_of_one_with_the_whole_batch(tmp_path
     assert two == pytest.approx(one, rel=1e-4)
     first, second = (load_state(tmp_path / name / "run/checkpoints" / LAST).model for name in ("one", "two"))
     for name, weight in first.items():  # AdamW's first steps are as large for a gradient of 1e-8 as for one of 1
-        torch.testing.assert_close(second[name], weight, rtol=1e-2, atol=2e-4, msg=name)
+        if not name.endswith("k_lin.bias"):  # softmax does not see it: its gradient is rounding alone
+            torch.testing.assert_close(second[name], weight, rtol=1e-2, atol=2e-4, msg=name)

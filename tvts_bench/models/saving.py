@@ -4,6 +4,9 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
 
 from tvts_bench.atomic import whole_file
 from tvts_bench.models.checkpoint import OWN_METADATA, Checkpoint, CheckpointError
@@ -33,6 +36,40 @@ def save_backbone(path: Path, model: VideoTransformer, metadata: Mapping[str, st
             file.write(content)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
+
+
+def save_pickled(path: Path, content: Mapping[str, Any]) -> None:
+    """`torch.save` to a file that is there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; torch alone makes of a full disk a RuntimeError about positions in an archive.
+    """
+    with whole_file(path) as file:
+        writer = _Writer(file)
+        try:
+            torch.save(content, cast(IO[bytes], writer))
+        except RuntimeError as error:
+            if writer.refused is None:
+                raise
+            raise writer.refused from error
+
+
+class _Writer:
+    """A file that remembers why it could not be written to."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.refused: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.refused = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def saved_config(checkpoint: Checkpoint) -> VideoTransformerConfig | None:

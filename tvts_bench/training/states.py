@@ -3,15 +3,16 @@
 FOLDER/last.pt   all that it is continued from; FOLDER/best.pt the weights of the epoch that was best so far
 """
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tvts_bench.atomic import whole_file
+from tvts_bench.atomic import sync_folder
 from tvts_bench.errors import UserError
+from tvts_bench.models.saving import save_pickled
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
@@ -53,15 +54,7 @@ def save_state(path: Path, state: TrainingState | BestWeights) -> None:
         TrainingStateError: it cannot be written, with the system's reason.
     """
     content = {name: getattr(state, name) for name in state.__dataclass_fields__}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
-            torch.save({"format": FORMAT, "kind": type(state).__name__, **content}, file)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        kept = f"; the state saved before stays in {path}" if path.is_file() else ""
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise TrainingStateError(f"cannot write {path}: {reason}{kept}") from error
+    write_whole(path, {"format": FORMAT, "kind": type(state).__name__, **content})
 
 
 def load_state(path: Path, digest: str) -> TrainingState:
@@ -78,15 +71,40 @@ def load_best(path: Path, digest: str) -> BestWeights:
     return BestWeights(**_read(path, BestWeights.__name__, digest))
 
 
-def _read(path: Path, kind: str, digest: str) -> dict[str, Any]:
-    way_out = "give another --out, or begin anew without --resume once it is moved away"
+def write_whole(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values; a file that is there stays until the new one is complete on disk.
+
+    Raises:
+        TrainingStateError: it cannot be written, with the system's reason.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_pickled(path, content)
+        sync_folder(path.parent)
+    except OSError as error:
+        kept = f"; the state saved before stays in {path}" if path.is_file() else ""
+        raise TrainingStateError(f"cannot write {path}: {error.strerror}{kept}") from error
+
+
+def read_safely(path: Path, way_out: str) -> Any:
+    """What `write_whole` wrote, on the CPU; nothing in the file is run. `way_out` ends the message of a damaged one.
+
+    Raises:
+        TrainingStateError: missing, damaged, or another kind of file.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TrainingStateError(f"there is no state {path}") from None
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for files that are not its own
-        reason = str(error).splitlines()[0]
-        raise TrainingStateError(f"{path} is not a readable state of a training ({reason}); {way_out}") from None
+        # Not what torch says: it advises to switch off what keeps a file from running code.
+        problem = f"is not a readable state of a training: damaged or another kind of file ({type(error).__name__})"
+        raise TrainingStateError(f"{path} {problem}; {way_out}") from None
+
+
+def _read(path: Path, kind: str, digest: str) -> dict[str, Any]:
+    way_out = "give another --out, or begin anew without --resume once it is moved away"
+    content = read_safely(path, way_out)
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT or content.pop("kind", None) != kind:
         raise TrainingStateError(f"{path} is not a state that this version of tvts-bench wrote; {way_out}")
     if content.get("digest") != digest:
@@ -95,14 +113,3 @@ def _read(path: Path, kind: str, digest: str) -> dict[str, Any]:
             f" ({digest[:12]}): another backbone, recipe, data set or seed; {way_out}"
         )
     return content
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renaming last, too, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -39,6 +39,7 @@ from tvts_bench.training.states import (
     load_state,
     save_state,
 )
+from tvts_bench.training.step_loading import refuse_lost_worker
 
 LOOK_EVERY = 10  # steps between two looks at the losses, which wait for a GPU
 SAVE_SECONDS = 600.0  # between two states within an epoch
@@ -143,6 +144,7 @@ class _Training:
                 # anywhere, also in the middle of a step: the state saved before is the one to go on from.
                 if asked():
                     raise StoppedError(asked()) from error
+                refuse_lost_worker(error)
                 raise
         return self._finished()
 
