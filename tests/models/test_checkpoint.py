@@ -66,6 +66,61 @@ def test_safetensors_are_read_with_their_metadata(tmp_path: Path) -> None:
     assert (checkpoint.format, checkpoint.metadata) == ("safetensors", {"made": "by hand"})
 
 
+@pytest.mark.parametrize("length", [0x80, 0x180, 0x8000])
+def test_safetensors_are_known_whatever_the_length_of_their_header(tmp_path: Path, length: int) -> None:
+    """The file starts with that length, least byte first: 0x80 is also how pickles start."""
+    path = tmp_path / "x.safetensors"
+    save_file(WEIGHTS, path)
+    content = path.read_bytes()
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")].rstrip()
+    if len(header) > length:
+        save_file({"w": torch.ones(1)}, path)
+        content = path.read_bytes()
+        header = content[8 : 8 + int.from_bytes(content[:8], "little")].rstrip()
+    data = content[8 + int.from_bytes(content[:8], "little") :]
+    path.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + data)
+    assert read_checkpoint(path).format == "safetensors"
+
+
+def test_counters_of_batch_normalisation_are_loaded(tmp_path: Path) -> None:
+    norm, other = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    norm(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
+    report = load_strictly(other, read_checkpoint(saved(tmp_path / "x.pth", norm.state_dict())).tensors, "x.pth")
+    assert (report.used, other.num_batches_tracked) == (5, 1)
+    with pytest.raises(CheckpointMismatchError, match="not finite numbers: running_mean"):
+        load_strictly(other, norm.state_dict() | {"running_mean": torch.zeros(2, dtype=torch.int64)}, "x.pth")
+
+
+def folder(path: Path, config: str | None, weights: str = "model.safetensors") -> Path:
+    path.mkdir()
+    if weights == "model.safetensors":
+        save_file(WEIGHTS, path / weights)
+    else:
+        saved(path / weights, WEIGHTS)
+    if config is not None:
+        (path / "config.json").write_text(config)
+    return path
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
+def test_a_folder_has_weights_and_what_they_are_of(tmp_path: Path, weights: str) -> None:
+    checkpoint = read_checkpoint(folder(tmp_path / "some-vit", '{"model_type": "vit"}', weights))
+    assert torch.equal(checkpoint.tensors["weight"], WEIGHTS["weight"])
+    assert (checkpoint.config, checkpoint.origin) == ({"model_type": "vit"}, f"some-vit/{weights}")
+    assert checkpoint.files == {
+        name: hashlib.sha256((tmp_path / "some-vit" / name).read_bytes()).hexdigest()
+        for name in (weights, "config.json")
+    }
+    (tmp_path / "some-vit" / "config.json").write_text('{"model_type": "vit", "hidden_act": "relu"}')
+    assert read_checkpoint(tmp_path / "some-vit").sha256 != checkpoint.sha256  # another network of the same weights
+
+
+def test_a_folder_without_a_config_is_its_file(tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(folder(tmp_path / "x", None))
+    assert (checkpoint.config, checkpoint.files) == (None, {})
+    assert checkpoint.sha256 == hashlib.sha256((tmp_path / "x" / "model.safetensors").read_bytes()).hexdigest()
+
+
 def compressed(path: Path) -> None:
     saved(path, WEIGHTS)
     with zipfile.ZipFile(path) as old:
@@ -99,7 +154,9 @@ def emptied_record(path: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "there is no checkpoint"),
-    "folder": (lambda path: path.mkdir(), "is a folder"),
+    "folder": (lambda path: path.mkdir(), "is a folder with neither model.safetensors nor pytorch_model.bin"),
+    "folder of another config": (lambda path: folder(path, "[1]"), "config.json holds a list"),
+    "folder of half a config": (lambda path: folder(path, "{"), "config.json cannot be read"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "text": (lambda path: path.write_text("my weights"), "is not a checkpoint"),
     "web page": (lambda path: path.write_text("\n<!DOCTYPE html><html>"), "is a web page"),

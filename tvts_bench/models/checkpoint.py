@@ -1,8 +1,9 @@
 """Weights from files: read safely (nothing in a file runs), loaded completely or not at all."""
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from tvts_bench.models.unpickling import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
 from tvts_bench.models.unpickling import CheckpointError as CheckpointError
-from tvts_bench.provenance import file_sha256
+from tvts_bench.provenance import digest, file_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ CONTAINER_KEYS = (
     *("teacher", "target_encoder", "ema_encoder", "encoder"),  # averaged networks before those they average
 )
 """Where training code keeps the weights among the other things it saves; the first that is there is taken."""
+FOLDER_WEIGHTS, FOLDER_CONFIG = ("model.safetensors", "pytorch_model.bin"), "config.json"
+"""What a folder of the Hub's libraries holds; the first of the weights that is there is read."""
 OWN_METADATA = "tvts_bench.architecture"
 """The safetensors metadata entry (JSON) that marks a file as ours."""
 WRAPPERS = ("module.", "_orig_mod.")
@@ -54,16 +57,19 @@ class Checkpoint:
     """What a file holds. Tensors are on the CPU, under the file's own names, and may be mapped from the file."""
 
     path: Path
-    sha256: str  # of the whole file
+    sha256: str  # of the whole file; of a folder, a digest of `files`
     format: str  # "training checkpoint", "state dict", "TorchScript archive", "safetensors", "tvts-bench safetensors"
     tensors: dict[str, Tensor]
     container: str | None = None  # key of the file under which the tensors were; None where they lay bare
     metadata: dict[str, Any] = field(default_factory=dict)  # plain values beside the tensors: arch, epoch, ...
     stubbed: tuple[str, ...] = ()  # what the file names that torch does not know: replaced by inert stand-ins
+    config: Mapping[str, Any] | None = None  # the folder's config.json, which names the architecture
+    origin: str | None = None  # what results call it where the file's name does not say enough
+    files: Mapping[str, str] = field(default_factory=dict)  # of a folder: sha256 of each file that was read
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a file of weights without running anything in it.
+    """Read a file of weights, or a folder of weights and config.json, without running anything in it.
 
     Knows `torch.save` files (a state dict, or one inside a training checkpoint; also the layout before torch 1.6),
     TorchScript archives, of which the program is not run, and safetensors.
@@ -71,6 +77,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: missing, not a file of weights, damaged, or hostile; the message says which.
     """
+    if path.is_dir():
+        return _read_folder(path)
     kind = _kind_of(path)
     sha256 = file_sha256(path)
     if kind == "safetensors":
@@ -136,7 +144,7 @@ def load_strictly(
         problems.append(f"of another shape {len(wrong)} ({listed(wrong)})")
     if problems:
         raise CheckpointMismatchError(f"{source} does not fit the network: {'; '.join(problems)}")
-    odd = [name for name in expected if not _is_plain_and_finite(tensors[name])]
+    odd = [name for name, wanted in expected.items() if not _is_plain_and_finite(tensors[name], wanted)]
     if odd:
         raise CheckpointMismatchError(f"{source} has weights that are not finite numbers: {listed(odd)}")
     module.load_state_dict(dict(tensors), strict=True)
@@ -160,7 +168,7 @@ def without_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str] = WR
 def _kind_of(path: Path) -> str:
     """Which reader the file's first bytes ask for, "pickled" or "safetensors"; or the refusal that fits them."""
     if path.exists() and not path.is_file():
-        raise CheckpointError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}, not a checkpoint")
+        raise CheckpointError(f"{path} is no regular file, not a checkpoint")
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -169,10 +177,11 @@ def _kind_of(path: Path) -> str:
         raise CheckpointError(f"there is no checkpoint {path}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})") from None
-    if head.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
-        return "pickled"
+    # First, because it starts with a length, and one in 32 lengths starts with a pickle's first byte.
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         return "safetensors"
+    if head.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
+        return "pickled"
     if not head:
         what = "is empty"
     elif head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
@@ -182,6 +191,28 @@ def _kind_of(path: Path) -> str:
     else:
         what = f"is not a checkpoint (it starts with {head[:16]!r})"
     raise CheckpointError(f"{path} {what}; known are torch.save files and safetensors")
+
+
+def _read_folder(folder: Path) -> Checkpoint:
+    """The weights in a folder as the Hub's libraries save it, and its config.json."""
+    weights = next((folder / name for name in FOLDER_WEIGHTS if (folder / name).exists()), None)
+    if weights is None:
+        raise CheckpointError(
+            f"{folder} is a folder with neither {' nor '.join(FOLDER_WEIGHTS)}: name the file of weights in it"
+        )
+    checkpoint = read_checkpoint(weights)
+    origin, files = f"{folder.resolve().name}/{weights.name}", {weights.name: checkpoint.sha256}
+    described = folder / FOLDER_CONFIG
+    if not described.exists():
+        return replace(checkpoint, origin=origin)
+    try:
+        config = json.loads(described.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{described} cannot be read ({error}): fetch the folder anew") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{described} holds a {type(config).__name__}, expected an object: fetch the folder anew")
+    files[FOLDER_CONFIG] = file_sha256(described)
+    return replace(checkpoint, config=config, origin=origin, files=files, sha256=digest(files))
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -207,7 +238,8 @@ def _named_tensors(path: Path, found: Mapping[object, object]) -> dict[str, Tens
     return {str(key): value for key, value in tensors.items()}
 
 
-def _is_plain_and_finite(tensor: Tensor) -> bool:
-    """Whether `tensor` is dense, floating-point, and free of NaN and infinity."""
-    plain = tensor.layout == torch.strided and tensor.is_floating_point() and not tensor.is_meta
+def _is_plain_and_finite(tensor: Tensor, wanted: Tensor) -> bool:
+    """Whether `tensor` is dense, free of NaN and infinity, and floating-point, unless `wanted` is a counter itself."""
+    floating = tensor.is_floating_point() or not wanted.is_floating_point()
+    plain = tensor.layout == torch.strided and floating and not tensor.is_meta
     return plain and bool(torch.isfinite(tensor).all())
