@@ -14,48 +14,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.errors import UserError
+from tvts_bench.models.video_network import NetworkSize, VideoNetwork, check_clips, check_pixels
 
 from timm.layers import Mlp, PatchEmbed, QuickGELU, resample_abs_pos_embed, trunc_normal_  # type: ignore[attr-defined]  # isort: skip
 
 Along = Literal["space", "time"]
 
 
-class DividedTransformerError(UserError):
-    """A size that the network cannot have, or clips that it cannot take."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class DividedTransformerConfig:
+class DividedTransformerConfig(NetworkSize):
     """The shape of the network. The defaults are Frozen's."""
 
-    embed_dim: int = 768  # D
-    depth: int = 12  # blocks
-    num_heads: int = 12
-    image_size: int = 224  # pixels, height and width that the position table was made for
-    patch_size: int = 16  # pixels
     num_frames: int = 4  # entries of the temporal table; unused without attention along time
-    mlp_ratio: int = 4  # hidden width of a block's MLP / embed_dim
     time_attention: bool = True  # False (MCQ): no temporal parameters, frames meet in [CLS] only
     longer: Literal["zeros", "linear"] = "zeros"  # for frames beyond the temporal table: nothing, or stretch it
     clip: bool = False  # CLIP's stem and epsilon: a norm before the first block, no bias on patches, 1e-5 for 1e-6
     quick_gelu: bool = False  # x * sigmoid(1.702 x) for the exact GELU
     output_dim: int | None = None  # width after a final projection without bias (CLIP's); None: no projection
 
-    def __post_init__(self) -> None:
-        for name in ("embed_dim", "depth", "num_heads", "image_size", "patch_size", "num_frames", "mlp_ratio"):
-            if getattr(self, name) <= 0:
-                raise DividedTransformerError(f"{name} must be positive, got {getattr(self, name)}")
-        for whole, part in (("embed_dim", "num_heads"), ("image_size", "patch_size")):
-            if getattr(self, whole) % getattr(self, part):
-                raise DividedTransformerError(
-                    f"{whole} must be a multiple of {part}, got {getattr(self, whole)} and {getattr(self, part)}"
-                )
-
     @property
-    def grid(self) -> int:
-        """Patches along one side of a frame."""
-        return self.image_size // self.patch_size
+    def embedding_dim(self) -> int:
+        """Width of the embedding."""
+        return self.output_dim or self.embed_dim
 
 
 class DividedAttention(nn.Module):
@@ -101,7 +81,7 @@ class DividedBlock(nn.Module):
         self.norm1 = norm()
         self.attn = DividedAttention(dim, config.num_heads)
         self.norm2 = norm()
-        self.mlp = Mlp(dim, config.mlp_ratio * dim, act_layer=QuickGELU if config.quick_gelu else nn.GELU)
+        self.mlp = Mlp(dim, config.mlp_dim, act_layer=QuickGELU if config.quick_gelu else nn.GELU)
         self.has_time = config.time_attention
         if self.has_time:
             self.norm3 = norm()
@@ -121,7 +101,7 @@ class DividedBlock(nn.Module):
         return x + self.timeattn(self.norm3(x), frames, "time") if self.has_time else x
 
 
-class DividedTransformer(nn.Module):
+class DividedTransformer(VideoNetwork):
     """Clips [B, 3, T, H, W] to tokens. Other T, H and W than the tables' are met as `adaptations` says."""
 
     def __init__(self, config: DividedTransformerConfig) -> None:
@@ -155,7 +135,7 @@ class DividedTransformer(nn.Module):
         """[CLS] after the final norm and projection, [B, output]; of the last block, only what [CLS] needs.
 
         Raises:
-            DividedTransformerError: clips of a shape that the network does not take.
+            VideoNetworkError: clips of a shape that the network does not take.
         """
         x, frames = self._stem(clips)
         *blocks, last = self.blocks
@@ -174,9 +154,10 @@ class DividedTransformer(nn.Module):
     def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
         """What is done to the tables for clips of `frames` frames of `size` x `size` pixels, in sentences."""
         config, said = self.config, []
+        check_pixels(size, size, config.patch_size)
         if size != config.image_size:
             old, new = config.grid, size // config.patch_size
-            said.append(f"position table of {old} x {old} resampled to {new} x {new}, bicubic")
+            said.append(f"position table {old} x {old} resampled to {new} x {new}, bicubic")
         if config.time_attention and frames < config.num_frames:
             said.append(f"first {frames} of {config.num_frames} temporal positions used")
         if config.time_attention and frames > config.num_frames and config.longer == "zeros":
@@ -193,7 +174,7 @@ class DividedTransformer(nn.Module):
 
     def _stem(self, clips: Tensor) -> tuple[Tensor, int]:
         """What the first block takes, [B, 1 + T * N, D], and T."""
-        self._check(clips)
+        check_clips(clips, self.config.patch_size)
         batch, _, frames, height, width = clips.shape
         patch = self.config.patch_size
         space = resample_abs_pos_embed(self.pos_embed, [height // patch, width // patch], num_prefix_tokens=1)
@@ -218,18 +199,6 @@ class DividedTransformer(nn.Module):
     def _projected(self, x: Tensor) -> Tensor:
         x = self.norm(x)
         return x if self.config.output_dim is None else x @ self.proj
-
-    def _check(self, clips: Tensor) -> None:
-        """Refuse clips that are no [B, 3, T, H, W] of whole patches."""
-        if clips.ndim != 5 or clips.shape[1] != 3 or clips.shape[2] == 0:
-            raise DividedTransformerError(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
-        height, width = clips.shape[3:]
-        patch = self.config.patch_size
-        if min(height, width) < patch or height % patch or width % patch:
-            raise DividedTransformerError(
-                f"this network cuts frames into patches of {patch} x {patch} pixels, got {height} x {width}:"
-                f" set the crop to a multiple of {patch}"
-            )
 
 
 def _epsilon(config: DividedTransformerConfig) -> float:

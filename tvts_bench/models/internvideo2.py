@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.errors import UserError
+from tvts_bench.models.video_network import NetworkSize, VideoNetwork, VideoNetworkError, check_clips, check_pixels
 
 from timm.layers import LayerScale, Mlp, RmsNorm, trunc_normal_  # type: ignore[attr-defined]  # isort: skip
 
@@ -19,36 +19,23 @@ EPSILON = 1e-6  # of RMS norms; the pool's layer norms have 1e-5
 POOL_HEADS = 16  # at every size
 
 
-class InternVideo2Error(UserError):
-    """A size that the network cannot have, or clips that it cannot take."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class InternVideo2Config:
+class InternVideo2Config(NetworkSize):
     """The shape of the network. The defaults are the base size of the distilled models."""
 
-    embed_dim: int = 768  # D
-    depth: int = 12  # blocks
-    num_heads: int = 12
-    hidden_dim: int = 3072  # width inside a block's MLP; 6144 beside D = 1408
-    image_size: int = 224  # pixels, height and width that the position table was made for
-    patch_size: int = 14  # pixels
+    patch_size: int = 14
     num_frames: int = 8  # frames that the position table was made for
     output_dim: int = 768  # of the pooled embedding
 
     def __post_init__(self) -> None:
-        for whole, part in (
-            ("embed_dim", self.num_heads),
-            ("embed_dim", POOL_HEADS),
-            ("image_size", self.patch_size),
-        ):
-            if getattr(self, whole) <= 0 or part <= 0 or getattr(self, whole) % part:
-                raise InternVideo2Error(f"{whole} must be a multiple of {part}, got {getattr(self, whole)}")
+        super().__post_init__()
+        if self.embed_dim % POOL_HEADS:
+            raise VideoNetworkError(f"embed_dim must be a multiple of {POOL_HEADS}, got {self.embed_dim}")
 
     @property
-    def grid(self) -> int:
-        """Patches along one side of a frame."""
-        return self.image_size // self.patch_size
+    def embedding_dim(self) -> int:
+        """Width of the embedding."""
+        return self.output_dim
 
 
 class _Attention(nn.Module):
@@ -78,7 +65,7 @@ class _Block(nn.Module):
         self.attn = _Attention(dim, config.num_heads)
         self.ls1 = LayerScale(dim, init_values=1e-5)
         self.norm2 = RmsNorm(dim, eps=EPSILON)
-        self.mlp = Mlp(dim, config.hidden_dim)
+        self.mlp = Mlp(dim, config.mlp_dim)
         self.ls2 = LayerScale(dim, init_values=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,7 +117,7 @@ class _FramePatches(nn.Module):
         return self.proj(clips).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
 
-class InternVideo2(nn.Module):
+class InternVideo2(VideoNetwork):
     """Clips [B, 3, T, H, W] to one embedding each. Other T, H and W than the table's are met as `adaptations` says."""
 
     def __init__(self, config: InternVideo2Config) -> None:
@@ -158,7 +145,7 @@ class InternVideo2(nn.Module):
         """The attention-pooled embedding, [B, output].
 
         Raises:
-            InternVideo2Error: clips of a shape that the network does not take.
+            VideoNetworkError: clips of a shape that the network does not take.
         """
         return self.clip_projector(self._encoded(clips))  # type: ignore[no-any-return]
 
@@ -168,11 +155,12 @@ class InternVideo2(nn.Module):
 
     def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
         """What is done to the position table for `frames` frames of `size` x `size` pixels, in a sentence."""
+        check_pixels(size, size, self.config.patch_size)
         config, new = self.config, size // self.config.patch_size
         if (frames, new) == (config.num_frames, config.grid):
             return ()
         old = f"{config.num_frames} x {config.grid} x {config.grid}"
-        return (f"position table of {old} resampled to {frames} x {new} x {new}, trilinear",)
+        return (f"position table {old} resampled to {frames} x {new} x {new}, linear in time, bicubic in space",)
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for the pool."""
@@ -182,7 +170,7 @@ class InternVideo2(nn.Module):
 
     def _encoded(self, clips: Tensor) -> Tensor:
         """All tokens after the last block, [B, 1 + T * N, D]."""
-        self._check(clips)
+        check_clips(clips, self.config.patch_size)
         patches = self.patch_embed(clips)
         cls, table = self.pos_embed[:, :1] + self.cls_token, self._positions(clips.shape)
         x = torch.cat([cls.expand(len(clips), -1, -1).to(patches.dtype), patches + table], dim=1)
@@ -196,20 +184,10 @@ class InternVideo2(nn.Module):
         wanted = (shape[2], shape[3] // config.patch_size, shape[4] // config.patch_size)
         if wanted == (config.num_frames, config.grid, config.grid):
             return table
-        cube = table.mT.unflatten(2, (config.num_frames, config.grid, config.grid))
-        return F.interpolate(cube, size=wanted, mode="trilinear").flatten(2).mT
-
-    def _check(self, clips: Tensor) -> None:
-        """Refuse clips that are no [B, 3, T, H, W] of whole patches."""
-        if clips.ndim != 5 or clips.shape[1] != 3 or clips.shape[2] == 0:
-            raise InternVideo2Error(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
-        height, width = clips.shape[3:]
-        patch = self.config.patch_size
-        if min(height, width) < patch or height % patch or width % patch:
-            raise InternVideo2Error(
-                f"this network cuts frames into patches of {patch} x {patch} pixels, got {height} x {width}:"
-                f" set the crop to a multiple of {patch}"
-            )
+        times = table.unflatten(1, (config.num_frames, -1)).flatten(2).mT  # [1, N * D, T]
+        times = F.interpolate(times, size=wanted[0], mode="linear").mT.unflatten(2, (config.grid, config.grid, -1))
+        spaces = F.interpolate(times[0].permute(0, 3, 1, 2), size=wanted[1:], mode="bicubic")  # [T, D, rows, columns]
+        return spaces.permute(0, 2, 3, 1).flatten(0, 2)[None]
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

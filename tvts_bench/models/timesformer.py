@@ -1,0 +1,110 @@
+"""TimeSformer with divided space-time attention (Bertasius et al., ICML 2021), as SVT has it, too: transformers' class.
+
+Its block is not Frozen's: attention along time leaves [CLS] out and goes through a linear layer, and attention in space
+works on one copy of [CLS] a frame, averaged afterwards.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from tvts_bench.models.transformers_library import from_transformers
+from tvts_bench.models.video_network import NetworkSize, VideoNetwork, VideoNetworkError, check_clips, check_pixels
+
+RENAMED = (  # parts of official names -> the library's, in the order to replace them
+    ("cls_token", "embeddings.cls_token"),
+    ("pos_embed", "embeddings.position_embeddings"),
+    ("time_embed", "embeddings.time_embeddings"),
+    ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
+    ("blocks.", "encoder.layer."),
+    (".temporal_norm1.", ".temporal_layernorm."),
+    (".temporal_attn.qkv.", ".temporal_attention.attention.qkv."),
+    (".temporal_attn.proj.", ".temporal_attention.output.dense."),
+    (".temporal_fc.", ".temporal_dense."),
+    (".norm1.", ".layernorm_before."),
+    (".norm2.", ".layernorm_after."),
+    (".attn.qkv.", ".attention.attention.qkv."),
+    (".attn.proj.", ".attention.output.dense."),
+    (".mlp.fc1.", ".intermediate.dense."),
+    (".mlp.fc2.", ".output.dense."),
+)
+LIBRARY = "timesformer."  # where the library's network is in ours
+
+
+class TimeSformer(VideoNetwork):
+    """transformers' network under our contract; positions are resampled to the nearest, as in the official code."""
+
+    def __init__(self, size: NetworkSize) -> None:
+        """Randomly initialised.
+
+        Raises:
+            LibraryError: transformers is not there.
+        """
+        super().__init__()
+        self.size = size
+        config = from_transformers("TimesformerConfig")(
+            hidden_size=size.embed_dim,
+            num_hidden_layers=size.depth,
+            num_attention_heads=size.num_heads,
+            intermediate_size=size.mlp_dim,
+            image_size=size.image_size,
+            patch_size=size.patch_size,
+            num_frames=size.num_frames,
+            layer_norm_eps=1e-6,
+        )
+        self.timesformer = from_transformers("TimesformerModel")(config)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """[CLS] after the final norm, [B, D].
+
+        Raises:
+            VideoNetworkError: clips of a shape that the network does not take.
+        """
+        return self._encoded(clips)[:, 0]
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens after the final norm, [B, T * N, D], time-major."""
+        by_place: Tensor = self._encoded(clips)[:, 1:].unflatten(1, (-1, clips.shape[2]))  # [B, N, T, D]
+        return by_place.transpose(1, 2).flatten(1, 2)
+
+    def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
+        """Which tables are resampled for `frames` frames of `size` x `size` pixels."""
+        self._check_pixels(size, size)
+        old, new, said = self.size.grid, size // self.size.patch_size, []
+        if new != old:
+            said.append(f"position table {old} x {old} resampled to {new} x {new}, nearest")
+        if frames != self.size.num_frames:
+            said.append(f"{self.size.num_frames} temporal positions resampled to {frames}, nearest")
+        return tuple(said)
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`."""
+        name = name.removeprefix(LIBRARY)
+        if name.startswith("encoder.layer."):
+            return int(name.split(".")[2]) + 1
+        return self.size.depth + 1 if name.startswith("layernorm.") else 0
+
+    def _encoded(self, clips: Tensor) -> Tensor:
+        """All tokens after the final norm, [B, 1 + N * T, D]; the library goes through time fastest."""
+        check_clips(clips, self.size.patch_size)
+        self._check_pixels(*clips.shape[3:])
+        config = self.timesformer.config  # its layers read the shape of the clip from here at each call
+        config.num_frames, config.image_size = clips.shape[2], clips.shape[4]
+        return self.timesformer(clips.transpose(1, 2)).last_hidden_state  # type: ignore[no-any-return]
+
+    def _check_pixels(self, height: int, width: int) -> None:
+        check_pixels(height, width, self.size.patch_size)
+        if width < 2 * self.size.patch_size:
+            raise VideoNetworkError(
+                f"TimeSformer needs two patches a row, so a crop of {2 * self.size.patch_size} or more, got {width}"
+            )
+
+
+def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors`, named as in official files, by the names of `TimeSformer`."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        for old, new in RENAMED:
+            name = name.replace(old, new)
+        renamed[LIBRARY + (f"layer{name}" if name.startswith("norm.") else name)] = tensor
+    return renamed

@@ -1,0 +1,92 @@
+"""What the networks behind the adapted backbones have in common: a size, and clips to embeddings and tokens."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from tvts_bench.errors import UserError
+
+
+class VideoNetworkError(UserError):
+    """A size that a network cannot have, or clips that it cannot take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSize:
+    """The shape of a video transformer with square patches. The defaults are ViT-B/16 at 224."""
+
+    embed_dim: int = 768  # D, width of the tokens
+    depth: int = 12  # blocks
+    num_heads: int = 12
+    mlp_dim: int = 3072  # width inside a block's MLP
+    image_size: int = 224  # pixels, height and width of the clips it was trained with
+    patch_size: int = 16  # pixels
+    num_frames: int = 16  # of the clips it was trained with
+
+    def __post_init__(self) -> None:
+        for name in ("embed_dim", "depth", "num_heads", "mlp_dim", "image_size", "patch_size", "num_frames"):
+            if getattr(self, name) <= 0:
+                raise VideoNetworkError(f"{name} must be positive, got {getattr(self, name)}")
+        for whole, part in (("embed_dim", "num_heads"), ("image_size", "patch_size")):
+            if getattr(self, whole) % getattr(self, part):
+                raise VideoNetworkError(
+                    f"{whole} must be a multiple of {part}, got {getattr(self, whole)} and {getattr(self, part)}"
+                )
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a frame."""
+        return self.image_size // self.patch_size
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of the embedding."""
+        return self.embed_dim
+
+
+class VideoNetwork(nn.Module):
+    """The contract: `forward` takes clips [B, 3, T, H, W] and returns embeddings [B, D]."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Embeddings [B, D] of clips [B, 3, T, H, W]."""
+        raise NotImplementedError
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens [B, N, D], time-major."""
+        raise NotImplementedError
+
+    def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
+        """What is done to the positions for clips of `frames` frames of `size` x `size` pixels, a sentence each.
+
+        Raises:
+            VideoNetworkError: the network cannot take such clips.
+        """
+        raise NotImplementedError
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for what follows the blocks."""
+        raise NotImplementedError
+
+
+def check_clips(clips: Tensor, patch_size: int) -> None:
+    """Refuse clips that are no [B, 3, T, H, W] of whole patches.
+
+    Raises:
+        VideoNetworkError: with what they are, and the way out.
+    """
+    if clips.ndim != 5 or clips.shape[1] != 3 or clips.shape[2] == 0:
+        raise VideoNetworkError(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
+    check_pixels(clips.shape[3], clips.shape[4], patch_size)
+
+
+def check_pixels(height: int, width: int, patch_size: int) -> None:
+    """Refuse frames of `height` x `width` pixels that are not whole patches.
+
+    Raises:
+        VideoNetworkError: with the way out.
+    """
+    if min(height, width) < patch_size or height % patch_size or width % patch_size:
+        raise VideoNetworkError(
+            f"this network cuts frames into patches of {patch_size} x {patch_size} pixels, got {height} x {width}:"
+            f" set the crop to a multiple of {patch_size}"
+        )
