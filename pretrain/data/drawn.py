@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pretrain.data.cropping import CropConfig, crop_clip
 from pretrain.data.index import Entry, Index, Report
 from pretrain.data.segments import SegmentConfig, draw_cut, frame_times, usable
-from pretrain.data.sources import Sample, Source, SourceConfig
+from pretrain.data.sources import Sample, Source, SourceConfig, SourceConfigError
 from pretrain.data.transcripts import Word, clean, text_between
 from tvts_bench.datasets.scripted_motion.motions import path
 from tvts_bench.datasets.scripted_motion.narration import Story, narrated_videos, tell
@@ -80,13 +80,22 @@ class DrawnSource(Source):
         return Sample(id=story.name, clip=clip, texts=texts, events=Counter(cut.events))
 
     def told(self, number: int) -> tuple[Story, tuple[Word, ...]]:
-        """Story `number`, or the next of which a sample can be cut, with its words."""
+        """Story `number`, or the next of which a sample can be cut, with its words.
+
+        Raises:
+            SourceConfigError: stories are too short for the segments that are wanted.
+        """
         for attempt in range(_ATTEMPTS):
             story = self.index.story((number + attempt) % len(self))
             words = words_heard(story)
             if usable(words, story.num_frames / story.fps, self.segments) is None:
                 return story, words
-        raise AssertionError(f"none of {_ATTEMPTS} stories can be cut by {self.segments}")
+        cut = self.segments
+        raise SourceConfigError(
+            f"scripted_motion_drawn's stories of {WORLD.narrated_shortest} to {WORLD.narrated_longest} s do not hold "
+            f"{cut.segments} segments of {min(cut.lengths):g} s, or at least {cut.min_length:g} s, {cut.gap:g} s apart "
+            "and each with a word: lower data.min_length, data.lengths, data.gap or objective.segments"
+        )
 
 
 def drawn_source(config: SourceConfig, segments: SegmentConfig, crop: CropConfig) -> DrawnSource:

@@ -11,8 +11,6 @@ import functools
 import json
 import logging
 import multiprocessing
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +21,7 @@ from typing import Any
 import pyarrow as pa
 from filelock import FileLock
 
+from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, silent
 
@@ -150,11 +149,13 @@ def _check_all(
             else:
                 excluded[checked.id] = checked.reason
                 counts[checked.reason.split(":")[0]] += 1
-                counts["unreadable"] += checked.unreadable
+                counts.update({"unreadable": 1} if checked.unreadable else {})
             advance(1)
     report = Report(listed=len(candidates), used=len(found), excluded=excluded, counts=dict(counts))
-    _write(path, _table_bytes(found))
-    _write(path.with_suffix(".json"), json.dumps(asdict(report), indent=1).encode())
+    with whole_file(path) as file:
+        file.write(_table_bytes(found))
+    with whole_file(path.with_suffix(".json")) as file:
+        file.write(json.dumps(asdict(report), indent=1).encode())
 
 
 def _accepted(index: Index, max_unreadable: float) -> Index:
@@ -189,15 +190,3 @@ def _table_bytes(entries: Iterable[Entry]) -> bytes:
     with pa.ipc.new_file(sink, _SCHEMA) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
     return bytes(sink.getvalue().to_pybytes())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file completely or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -23,6 +23,9 @@ from typing import Any
 
 from pretrain.data.transcripts import Passage, Transcript, TranscriptError, Word, clean, ordered, spread
 
+ALIGNABLE = 16_000_000
+"""Pairs of a word heard and a word cleaned, in one passage, up to which they are aligned: some seconds, 200 MB."""
+
 _SEGMENT_KEYS = ("segments", "chunks", "transcription")
 
 
@@ -52,6 +55,8 @@ def load(path: Path) -> Any:
         raise TranscriptError(path, error.lineno, f"column {error.colno}: not JSON ({error.msg})") from error
     except RecursionError as error:
         raise TranscriptError(path, None, "not a transcript: nested too deeply") from error
+    except ValueError as error:  # Python refuses whole numbers of thousands of digits
+        raise TranscriptError(path, None, "not a transcript: a number in it has thousands of digits") from error
 
 
 def parse_json(content: Any, path: Path) -> Transcript:
@@ -91,7 +96,7 @@ def _yt_temporal(content: Mapping[str, Any], path: Path) -> Transcript:
     for number, entry in enumerate(content["subtitles"]):
         kept.append(len(words))
         try:
-            text, start = clean(str(entry["word"])), _time(entry["time"])
+            text, start = clean(_text(entry["word"])), _time(entry["time"])
         except (KeyError, TypeError, ValueError) as error:
             flaws.append(f"subtitles[{number}]: {_reason(error)}")
             continue
@@ -101,12 +106,14 @@ def _yt_temporal(content: Mapping[str, Any], path: Path) -> Transcript:
             flaws.append(f"subtitles[{number}]: {start:g} s is before the word in front of it")
     if flaws and not words:
         raise TranscriptError(path, None, f"{flaws[0]}, and no other word can be read")
+    passages, too_long = _alignable(_passages(content, [*kept, len(words)]))
+    flaws += too_long
     info = content.get("info")
     duration = info.get("duration") if isinstance(info, Mapping) else None
     return Transcript(
         words=tuple(words),
         source=path,
-        passages=_passages(content, [*kept, len(words)]),
+        passages=passages,
         flaws=tuple(flaws),
         duration=float(duration) if isinstance(duration, int | float) and duration > 0 else None,
     )
@@ -114,7 +121,9 @@ def _yt_temporal(content: Mapping[str, Any], path: Path) -> Transcript:
 
 def _passages(content: Mapping[str, Any], kept: Sequence[int]) -> tuple[Passage, ...]:
     """Denoised passages; all of them as one where their heard sides do not add up to `subtitles`."""
-    spans = [span for span in content.get("denoised") or () if isinstance(span, Mapping) and span.get("cleanasr")]
+    denoised = content.get("denoised")
+    spans = [span for span in denoised if isinstance(span, Mapping)] if isinstance(denoised, list) else []
+    spans = [span for span in spans if isinstance(span.get("cleanasr"), str) and span["cleanasr"]]
     if not spans or kept[-1] == 0:
         return ()
     heard = [len(str(entry.get("word", "")).split()) for entry in content["subtitles"] if isinstance(entry, Mapping)]
@@ -129,6 +138,19 @@ def _passages(content: Mapping[str, Any], kept: Sequence[int]) -> tuple[Passage,
     return tuple(passages)
 
 
+def _alignable(passages: Sequence[Passage]) -> tuple[tuple[Passage, ...], list[str]]:
+    """The passages that can be aligned in seconds, and a sentence on each of the others: it stays as it was heard."""
+    flaws = []
+    kept = []
+    for number, passage in enumerate(passages):
+        heard, cleaned = passage.last - passage.first, len(passage.text.split())
+        if heard * cleaned <= ALIGNABLE:
+            kept.append(passage)
+        else:
+            flaws.append(f"denoised passage {number}: {cleaned:,} words are too many to align with {heard:,} heard")
+    return tuple(kept), flaws
+
+
 def _segment_words_missing(segments: Sequence[Any]) -> bool:
     return not any(isinstance(segment, Mapping) and segment.get("words") for segment in segments)
 
@@ -139,12 +161,12 @@ def _segment_words(segment: Any) -> list[Word]:
         raise TypeError("not an object with text and times")
     if not words:
         start, end = _segment_times(segment)
-        return spread(str(segment.get("text", "")), start, end)
+        return spread(_text(segment.get("text")), start, end)
     timed: list[Word] = []
     waiting: list[str] = []  # words without times, until the next one with
     since = _time(segment["start"]) if segment.get("start") is not None else 0.0
     for word in words:
-        text = clean(str(word.get("word", word.get("text", ""))))
+        text = clean(_text(word.get("word", word.get("text"))))
         if word.get("start") is None:
             waiting.append(text)
             continue
@@ -170,12 +192,22 @@ def _segment_times(segment: Mapping[str, Any]) -> tuple[float, float | None]:
     return begin, None if end is None else max(_time(end), begin)
 
 
+def _text(value: Any) -> str:
+    """A text, empty where there is none: null is not the word "None"."""
+    return "" if value is None else str(value)
+
+
 def _time(value: Any) -> float:
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{value!r} is not a time")
     return seconds
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, TypeError):
+        return "its text or its times are missing or of another kind"
     return f"no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)

@@ -21,12 +21,17 @@ from torch.utils.data import Dataset
 
 from pretrain.data.batches import NarratedBatch
 from pretrain.data.mixing import Draw, Mixture, Share, described, in_order
+from pretrain.data.segments import EVENTS
 from pretrain.data.sources import Sample, Source
 from tvts_bench.errors import UserError
 from tvts_bench.training.step_loading import load_in_order
 
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 """Texts to ids and mask, int64 [N, L] each. Must be picklable where there are workers."""
+
+UNREADABLE = "unreadable while training"
+COUNTED = (*EVENTS, UNREADABLE)
+"""All that `NarratedLoader.counts` may hold."""
 
 _ATTEMPTS = 10  # replacements for one sample before the source is given up
 _LEAST_FAILURES = 5  # before a share of failures means anything
@@ -147,7 +152,7 @@ class _RankDraws:
 class NarratedLoader:
     """The batches of one process, by step.
 
-    `counts` says how often what happened (names in `segments`, and "unreadable while training"), `failures` names the
+    `counts` says how often what happened (the names in `COUNTED`), `failures` names the
     files that were replaced. Both cover what this object has yielded.
     """
 
@@ -202,7 +207,7 @@ class NarratedLoader:
         self._samples += len(made.batch)
         self.counts.update(made.events)
         for failure in made.failures:
-            self.counts["unreadable while training"] += 1
+            self.counts[UNREADABLE] += 1
             self.failures.append(failure)
             if self._config.strict:
                 raise TooManyFailuresError(f"{failure} (strict: one unreadable file ends the run)")

@@ -109,10 +109,6 @@ class Mixture:
         share = self.shares[source]
         return share.size // share.batch_size
 
-    def epoch_of(self, step: int) -> int:
-        """How often the source of `step` has been gone through before."""
-        return self.turn_of(step) // self.batches_per_epoch(self.source_of(step))
-
     def draws(self, step: int, rank: int = 0, world_size: int = 1) -> tuple[Draw, ...]:
         """The samples of `step` that `rank` of `world_size` makes.
 

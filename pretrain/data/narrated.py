@@ -24,7 +24,7 @@ from pretrain.data.index import Checked, Entry
 from pretrain.data.json_transcripts import read_json
 from pretrain.data.segments import SegmentConfig, usable, words_inside
 from pretrain.data.subtitles import read_subtitles
-from pretrain.data.transcripts import NarratedVideo, Transcript, TranscriptError, Word
+from pretrain.data.transcripts import Transcript, TranscriptError, Word
 from pretrain.data.window import video_duration
 from tvts_bench.datasets.base import AnnotationError, DatasetError
 from tvts_bench.datasets.files import VideoTree, is_video_name, scan, stem, walk_videos
@@ -48,16 +48,6 @@ def read_transcript(path: Path) -> Transcript:
         TranscriptError: it cannot be read, with the line where there is one.
     """
     return read_json(path) if path.suffix.lower() == ".json" else read_subtitles(path)
-
-
-def read_video(entry: Entry) -> NarratedVideo:
-    """An entry of an index with its transcript.
-
-    Raises:
-        TranscriptError: the transcript cannot be read.
-    """
-    assert entry.transcript is not None
-    return NarratedVideo(id=entry.id, path=entry.path, transcript=read_transcript(entry.transcript))
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)

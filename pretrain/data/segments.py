@@ -32,6 +32,7 @@ FloatArray = NDArray[np.float64]
 LENGTH_CHANGED = "length_changed"  # no start did for the length drawn
 SHORTENED = "segments_shortened"  # the video is shorter than the shortest span
 REDRAWN = "start_redrawn"  # the first start drawn left a segment without words
+EVENTS = (LENGTH_CHANGED, SHORTENED, REDRAWN)
 
 NO_WORDS = "no words"
 TOO_SHORT = "video too short"

@@ -27,6 +27,7 @@ from tvts_bench.runtime import Progress, default_cache, silent
 
 Kind = Literal["yt_temporal", "folder", "cc3m", "webvid", "scripted_motion", "scripted_motion_drawn"]
 NARRATED: tuple[Kind, ...] = ("yt_temporal", "folder", "scripted_motion")
+CAPTIONED: tuple[Kind, ...] = ("cc3m", "webvid")
 TUBELET = 2  # frames the encoder needs at least, and a multiple of which it takes
 
 
@@ -148,7 +149,8 @@ def build_source(
         from pretrain.data.drawn import drawn_source  # it builds on this module
 
         return drawn_source(config, segments, crop)
-    candidates, check = _candidates(config, segments, progress)
+    cache = cache or default_cache()
+    candidates, check = _candidates(config, segments, cache, progress)
     key = provenance.digest(
         {
             "version": indexing.VERSION,
@@ -157,7 +159,7 @@ def build_source(
             "files": [_fingerprint(entry) for entry in candidates],
         }
     )
-    folder = (cache or default_cache()) / "pretrain-index"
+    folder = cache / "pretrain-index"
     index = build_index(
         candidates,
         check,
@@ -170,10 +172,10 @@ def build_source(
 
 
 def _candidates(
-    config: SourceConfig, segments: SegmentConfig, progress: Progress
+    config: SourceConfig, segments: SegmentConfig, cache: Path, progress: Progress
 ) -> tuple[Sequence[Entry], Callable[[Entry], Checked]]:
     if config.kind == "scripted_motion":
-        root = _embedded_world(config, progress)
+        root = _embedded_world(config, cache, progress)
         return list_yt_temporal(root, config.annotations, config.split), Check(segments=segments)
     assert config.root is not None
     if config.kind == "folder":
@@ -186,14 +188,14 @@ def _candidates(
     return listing(), Check(segments=segments) if config.kind == "yt_temporal" else check_caption
 
 
-def _embedded_world(config: SourceConfig, progress: Progress) -> Path:
-    """The narrated part of a ScriptedMotion world; the default world is made in the cache where it is missing."""
+def _embedded_world(config: SourceConfig, cache: Path, progress: Progress) -> Path:
+    """The narrated part of a ScriptedMotion world; the default world is made in `cache` where it is missing."""
     from tvts_bench.datasets.scripted_motion import make, produce
 
     part = f"narrated-{config.split}"
     root = config.root
     if root is None:
-        root = default_cache() / "scripted-motion" / make.DEFAULT.digest[:12]
+        root = cache / "scripted-motion" / make.DEFAULT.digest[:12]
         make.make_world(root, make.DEFAULT, parts=(part,), progress=progress)
     manifest = make.read_manifest(root)
     if manifest is None or part not in manifest.parts:

@@ -59,15 +59,6 @@ class Transcript:
         return " ".join(passage.text for passage in self.passages) or None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NarratedVideo:
-    """A video and what is said in it."""
-
-    id: str
-    path: Path
-    transcript: Transcript
-
-
 def clean(token: str) -> str:
     """A token as a word: HTML entities resolved, surrounding white space gone; empty if no letter or digit is left."""
     text = html.unescape(token).strip()

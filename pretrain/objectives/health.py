@@ -1,6 +1,5 @@
 """Signs that training has gone wrong. The trainer decides when to look and what to do."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,23 +14,6 @@ class NonFiniteLossError(UserError):
 
 class NoNegativesError(UserError):
     """L_base over a global batch of one is zero whatever the network does."""
-
-
-class CollapseWarning(RuntimeWarning):
-    """Embeddings of different samples are all alike."""
-
-
-def check_finite(loss: Tensor, step: int) -> None:
-    """Refuse a NaN or infinite loss. Reads the value, so on a GPU it waits for it.
-
-    Raises:
-        NonFiniteLossError: with the step and the value.
-    """
-    if not bool(torch.isfinite(loss).all()):
-        raise NonFiniteLossError(
-            f"the loss is {float(loss):g} at step {step}: lower the learning rate or lengthen the warm-up, "
-            "and resume from the last checkpoint"
-        )
 
 
 def check_negatives(global_batch: int, align: bool) -> None:
@@ -54,7 +36,7 @@ def check_negatives(global_batch: int, align: bool) -> None:
 def collapsed(embeddings: Tensor) -> bool:
     """Whether all rows of `embeddings` [N, d] are alike: mean cosine of different rows above 0.999, or no spread.
 
-    One row says nothing (False), and neither does NaN: that is `check_finite`'s.
+    One row says nothing (False), and neither does NaN: that is `NonFiniteLossError`'s.
     """
     rows = embeddings.detach().float()
     count = len(rows)

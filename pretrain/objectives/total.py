@@ -20,9 +20,7 @@ class StepLoss:
     base: Tensor | None  # scalar L_base, detached; None where it is off
     sort: Tensor | None  # scalar L_sort, detached; None where it is off
     metrics: dict[str, Tensor]  # percent, scalars, detached; `chance` has the same names
-    sorted_samples: (
-        Tensor  # scalar, over all ranks: samples that took part in sorting; at 0, sort and its metrics are 0
-    )
+    sorted_samples: Tensor  # scalar, of all ranks: those that took part in sorting; at 0, sort and its metrics are 0
 
 
 def step_loss(output: TVTSOutput, segments: Tensor, config: ObjectiveConfig) -> StepLoss:

@@ -148,3 +148,50 @@ def test_any_json_is_read_or_refused(content: Any) -> None:
     starts = [word.start for word in transcript.words]
     assert starts == sorted(starts)
     assert all(0 <= p.first < p.last <= len(starts) for p in transcript.passages)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            '{"segments": [{"start": 1%s, "end": 2, "text": "a"}]}' % ("0" * 5000),
+            "a number in it has thousands of digits",
+        ),
+        ('{"segments": [{"start": 1%s, "end": 2, "text": "a"}]}' % ("0" * 400), "segment 0: .* is not a time"),
+        (
+            '{"transcription": [{"offsets": 5, "text": "a"}]}',
+            "segment 0: its text or its times are missing or of another",
+        ),
+    ],
+)
+def test_numbers_that_are_none_are_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(TranscriptError, match=sentence):
+        read_json(path)
+
+
+def test_null_is_no_word(tmp_path: Path) -> None:
+    assert heard(tmp_path, {"segments": [{"start": 0, "end": 2, "text": None}]}) == []
+    assert heard(tmp_path, {"subtitles": [{"word": None, "time": 1}, {"word": "yes", "time": 2}]}) == [
+        ("yes", 2.0, None)
+    ]
+
+
+@pytest.mark.parametrize("denoised", [5, "words", [{"cleanasr": 5, "noisyasr": "a"}], {"cleanasr": "a"}])
+def test_denoised_text_of_another_kind_leaves_the_words_as_heard(tmp_path: Path, denoised: Any) -> None:
+    content = {"subtitles": [{"word": "a", "time": 1.0}], "denoised": denoised}
+    transcript = read_json(write(tmp_path, content))
+    assert (transcript.passages, len(transcript.words)) == ((), 1)
+
+
+def test_a_passage_too_long_to_align_stays_as_it_was_heard_and_is_named(tmp_path: Path) -> None:
+    """Of 5,000 words on both sides: a warping path through 25 million pairs would take minutes and gigabytes."""
+    words = [f"w{i}" for i in range(5000)]
+    content = {
+        "subtitles": [{"word": word, "time": i / 2} for i, word in enumerate(words)],
+        "denoised": [{"noisyasr": "does not add up", "cleanasr": " ".join(words).upper()}],
+    }
+    transcript = read_json(write(tmp_path, content))
+    assert transcript.passages == ()
+    assert transcript.flaws == ("denoised passage 0: 5,000 words are too many to align with 5,000 heard",)
