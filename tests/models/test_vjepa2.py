@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
-from transformers import VJEPA2Config, VJEPA2Model
 
 from tests.models.plain_layers import Weights, attend, layer_norm, linear, mlp
+from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.models.video_network import VideoNetworkError
 from tvts_bench.models.vjepa2 import VJEPA2, VJEPA2Size, library_names
 
@@ -88,7 +88,7 @@ def test_tokens_are_those_of_the_equations_at_any_length_and_size(frames: int, s
 
 @torch.inference_mode()
 def test_the_librarys_own_class_gives_the_same() -> None:
-    config = VJEPA2Config(
+    config = from_transformers("VJEPA2Config")(
         hidden_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -97,7 +97,7 @@ def test_the_librarys_own_class_gives_the_same() -> None:
         patch_size=8,
         frames_per_clip=4,
     )
-    theirs = VJEPA2Model(config).double().eval()
+    theirs = from_transformers("VJEPA2Model")(config).double().eval()
     missing, unexpected = theirs.load_state_dict(library_names(weights()), strict=False)
     assert not unexpected
     assert all(name.startswith("predictor.") for name in missing)
