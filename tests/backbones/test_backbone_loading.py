@@ -15,7 +15,10 @@ from tvts_bench.models.vit import VideoTransformer
 from tvts_bench.registry import UnknownNameError
 
 # Base-sized networks take seconds here; their shape is tested in tests/models.
-NAMES = ["tvts:tiny" if name == "tvts" else name for name in registry.names("backbones")]
+NAMES = [
+    f"{name}:tiny" if "tiny" in registry.load("backbones", name).VARIANTS else name
+    for name in registry.names("backbones")
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

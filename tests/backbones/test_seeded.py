@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tvts_bench.backbones.adapted import AdaptedBackbone
 from tvts_bench.backbones.base import BackboneError
-from tvts_bench.backbones.seeded import random_source, seeded
+from tvts_bench.backbones.seeded import random_source, seeded, unfilled
 from tvts_bench.video.spec import ClipSpec
 
 SPEC = ClipSpec(num_frames=2, short_side=4, crop=4)
@@ -98,3 +98,21 @@ def test_tokens_of_a_copy_are_the_copys_own() -> None:
     clips = torch.randn(1, 3, 2, 4, 4)
     assert bool((copied.tokens(clips) == 2).all())
     assert not bool((backbone.tokens(clips) == 2).all())
+
+
+class Table(Net):
+    """With a buffer that is in no file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.arange(3.0), persistent=False)
+
+
+def test_a_network_to_be_filled_has_what_no_file_fills() -> None:
+    before = torch.get_rng_state()
+    network, plain = unfilled(Table), unfilled(Net)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert network.steps.tolist() == [0, 1, 2]  # type: ignore[operator]
+    assert plain.out.weight.device.type == "cpu"
+    assert not network.training
+    assert not plain.training

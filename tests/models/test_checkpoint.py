@@ -86,7 +86,8 @@ def test_counters_of_batch_normalisation_are_loaded(tmp_path: Path) -> None:
     norm, other = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     norm(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
     report = load_strictly(other, read_checkpoint(saved(tmp_path / "x.pth", norm.state_dict())).tensors, "x.pth")
-    assert (report.used, other.num_batches_tracked) == (5, 1)
+    assert report.used == 5
+    assert other.state_dict()["num_batches_tracked"] == 1
     with pytest.raises(CheckpointMismatchError, match="not finite numbers: running_mean"):
         load_strictly(other, norm.state_dict() | {"running_mean": torch.zeros(2, dtype=torch.int64)}, "x.pth")
 

@@ -1,3 +1,3 @@
 """Backbones, one file a family. A new one is a module here and a line below."""
 
-PLUGINS = ("tvts", "pixels")
+PLUGINS = ("tvts", "pixels", "clip", "dinov2", "dinov3", "siglip2")

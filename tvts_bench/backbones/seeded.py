@@ -21,6 +21,18 @@ def seeded(build: Callable[[], Network], seed: int) -> Network:
         return build().eval()
 
 
+def unfilled(build: Callable[[], Network]) -> Network:
+    """What `build` makes on the CPU, for weights that are loaded right after: nothing is drawn that they replace.
+
+    Tensors that no file holds (tables that a network computes for itself) are as `build` makes them.
+    """
+    with torch.device("meta"):
+        network = build()
+    if {name for name, _ in network.named_buffers()} - network.state_dict().keys():
+        return seeded(build, 0)
+    return network.to_empty(device="cpu").eval()
+
+
 def random_source(network: nn.Module, seed: int) -> WeightSource:
     """The record of weights that `seeded` made: hashed, since libraries may change how they initialise."""
     return WeightSource(name=f"random init (seed {seed})", sha256=tensors_sha256(network))

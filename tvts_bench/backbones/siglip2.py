@@ -1,0 +1,171 @@
+"""SigLIP 2's image encoder over frames, from the files of its models on the Hugging Face Hub (SigLIP's fit, too).
+
+Attention pooling with one learnt query, and GELU by its tanh approximation, as big_vision computes it; timm's network
+of this name computes GELU exactly.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tvts_bench import torchvision_ops  # noqa: F401 - before timm
+from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.cards import FamilyCard
+from tvts_bench.backbones.image_vit import ImageFamily, ImageSize, SizeTeller
+from tvts_bench.backbones.layout import Layout
+from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.frame_average import ImageNetwork
+from tvts_bench.video.spec import ClipSpec
+
+from timm.models.vision_transformer import VisionTransformer  # isort: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigLIPSize(ImageSize):
+    """The shape of an image encoder of SigLIP; the defaults are ViT-B/16 at 224."""
+
+    @property
+    def heads(self) -> int:
+        """Attention heads: 16 in the two sizes whose heads are wider than 64."""
+        return 16 if self.width in (1152, 1536) else super().heads
+
+
+SIZES = {
+    "base": SigLIPSize(),
+    "base_256": SigLIPSize(grid=16),
+    "base_384": SigLIPSize(grid=24),
+    "base_512": SigLIPSize(grid=32),
+    "large_256": SigLIPSize(width=1024, depth=24, grid=16, hidden=4096),
+    "large_384": SigLIPSize(width=1024, depth=24, grid=24, hidden=4096),
+    "so400m": SigLIPSize(width=1152, depth=27, patch_size=14, grid=16, hidden=4304),
+    "tiny": SigLIPSize(width=128, depth=2, patch_size=8, grid=4, hidden=512),
+}
+VARIANTS = tuple(SIZES)
+HALF = (0.5, 0.5, 0.5)
+CARD = FamilyCard(
+    title="SigLIP 2",
+    what="ViT trained to match images with their texts by a sigmoid loss, with captioning and self-distillation; each"
+    " frame on its own, averaged",
+    weights={
+        "base": "https://huggingface.co/google/siglip2-base-patch16-224 (model.safetensors)",
+        "large_256": "https://huggingface.co/google/siglip2-large-patch16-256 (model.safetensors)",
+    },
+    licence="Apache-2.0",
+    supervised=None,
+    input="16 frames of 224 x 224 (the size of the file), centres of equal segments, aspect ratio squashed, mean and"
+    " deviation 0.5; the number of frames is ours",
+    representation="the attention-pooled vector (768; 1024 for large), mean over frames, not normalised",
+    published=(),
+    reference="Tschannen et al., 2025",
+)
+VISION = "vision_model."
+OTHER_PARTS = ("text_model.", "logit_scale", "logit_bias")
+RENAMED = (
+    ("embeddings.patch_embedding.", "patch_embed.proj."),
+    ("embeddings.position_embedding.weight", "pos_embed"),
+    ("encoder.layers.", "blocks."),
+    ("post_layernorm.", "norm."),
+    ("head.probe", "attn_pool.latent"),
+    ("head.attention.out_proj.", "attn_pool.proj."),
+    ("head.layernorm.", "attn_pool.norm."),
+    ("head.mlp.", "attn_pool.mlp."),
+    (".self_attn.out_proj.", ".attn.proj."),
+    (".layer_norm1.", ".norm1."),
+    (".layer_norm2.", ".norm2."),
+)
+
+
+def recognises(layout: Layout) -> bool:
+    """Whether these are the tensors of a SigLIP: an image encoder that ends in a learnt query."""
+    vision = layout.under(VISION)
+    return vision.has("head.probe", "embeddings.position_embedding.weight", "post_layernorm.weight")
+
+
+def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
+    """The image encoder with a file's weights, or randomly initialised from `seed` (`base` unless another is named).
+
+    Raises:
+        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
+    """
+    return ImageFamily(
+        name="siglip2",
+        sizes=SIZES,
+        tell=_size,
+        build=build,
+        convert=converted,
+        unused=lambda name: name.startswith(OTHER_PARTS),
+        clip_spec=_clip_spec,
+    ).load(checkpoint, variant, seed)
+
+
+def build(size: SigLIPSize) -> ImageNetwork:
+    """timm's network of that size, with the GELU that the weights were trained with."""
+    return ImageNetwork(
+        VisionTransformer(
+            img_size=size.grid * size.patch_size,
+            patch_size=size.patch_size,
+            embed_dim=size.width,
+            depth=size.depth,
+            num_heads=size.heads,
+            mlp_ratio=size.mlp_ratio,
+            class_token=False,
+            global_pool="map",
+            act_layer="gelu_tanh",
+            num_classes=0,
+            dynamic_img_size=True,
+        )
+    )
+
+
+def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors named as in the Hub's files, as timm's network has them: query, key and value in one matrix a block.
+
+    In the pooling it is the other way round: there the file has one matrix, and timm the query apart.
+    """
+    ours: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        name = name.removeprefix(VISION)
+        for old, new in RENAMED:
+            name = name.replace(old, new)
+        if name == "pos_embed":
+            ours[name] = tensor[None]
+        elif found := re.fullmatch(r"head\.attention\.in_proj_(weight|bias)", name):
+            width = len(tensor) // 3
+            ours[f"attn_pool.q.{found[1]}"], ours[f"attn_pool.kv.{found[1]}"] = tensor[:width], tensor[width:]
+        else:
+            ours[name] = tensor
+    return {f"vit.{name}": tensor for name, tensor in _fused(ours).items()}
+
+
+def _fused(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A block's three projections as one, where all are there and alike; else strict loading says what is not."""
+    fused = dict(tensors)
+    for name in tensors:
+        if found := re.fullmatch(r"(blocks\.\d+)\.self_attn\.q_proj\.(weight|bias)", name):
+            block, kind = found.groups()
+            names = [f"{block}.self_attn.{part}_proj.{kind}" for part in "qkv"]
+            parts = [tensors[each] for each in names if each in tensors]
+            if len(parts) == 3 and len({part.shape for part in parts}) == 1:
+                fused[f"{block}.attn.qkv.{kind}"] = torch.cat(parts)
+                for each in names:
+                    del fused[each]
+    return fused
+
+
+def _size(teller: SizeTeller) -> SigLIPSize:
+    places = teller.shape(f"{VISION}embeddings.position_embedding.weight", 2)[0]
+    return SigLIPSize(
+        width=teller.width(f"{VISION}post_layernorm.weight"),
+        depth=teller.depth(f"{VISION}encoder.layers."),
+        patch_size=teller.shape(f"{VISION}embeddings.patch_embedding.weight", 4)[-1],
+        grid=teller.grid(places, f"{VISION}embeddings.position_embedding.weight"),
+        hidden=teller.hidden(f"{VISION}encoder.layers.", ".mlp.fc1.bias"),
+    )
+
+
+def _clip_spec(size: SigLIPSize) -> ClipSpec:
+    crop = size.grid * size.patch_size
+    return ClipSpec(short_side=crop, crop=crop, resize="squash", mean=HALF, std=HALF)
