@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from tests.probes.tasks import clouds, nothing_held
-from tvts_bench.probes.base import LabelledFeatures, ProbeError, Task, percent_right
-from tvts_bench.probes.logistic import Logistic, fit_logistic, num_fits
+from tvts_bench.probes.base import HeldOut, LabelledFeatures, ProbeError, Task, percent_right
+from tvts_bench.probes.logistic import Logistic, Solver, fit_logistic, num_fits
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("noise", [0.3, 2.0])
 def test_both_solvers_find_the_same_optimum(classes: int, noise: float) -> None:
     task, labels = clouds(classes=classes, noise=noise)
-    sklearn, torch_ = (fit_logistic(Logistic(solver=solver), task) for solver in ("sklearn", "torch"))
+    sklearn, torch_ = (fit_logistic(Logistic(solver=solver, tolerance=1e-6), task) for solver in ("sklearn", "torch"))
     assert sklearn.chosen == torch_.chosen
     assert sklearn.scores == pytest.approx(torch_.scores, abs=2e-3)
     agree = (sklearn.scores.argmax(axis=1) == torch_.scores.argmax(axis=1)).mean()
@@ -24,11 +24,11 @@ def test_both_solvers_find_the_same_optimum(classes: int, noise: float) -> None:
 
 
 @pytest.mark.parametrize("solver", ["sklearn", "torch"])
-def test_the_gradient_of_the_written_objective_vanishes(solver: str) -> None:
+def test_the_gradient_of_the_written_objective_vanishes(solver: Solver) -> None:
     """1/2 ||W||^2 + C * sum of cross-entropies: the scores of the training clips give its gradient by the weights."""
     task, _ = clouds(classes=3)
     task = replace(task, test=task.train.values, parts=nothing_held(len(task.train)))
-    scores = fit_logistic(Logistic(cs=(0.05,), solver=solver, tolerance=1e-8), task).scores  # type: ignore[arg-type]
+    scores = fit_logistic(Logistic(cs=(0.05,), solver=solver, tolerance=1e-8), task).scores
     values = np.column_stack([task.train.values.astype(np.float64), np.ones(len(task.train))])
     weights = np.linalg.lstsq(values, scores, rcond=None)[0].T  # [C, D + 1], the last column is the bias
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -36,6 +36,32 @@ def test_the_gradient_of_the_written_objective_vanishes(solver: str) -> None:
     gradient = weights[:, :-1] + 0.05 * error.T @ values[:, :-1]
     assert np.abs(gradient).max() < 1e-3
     assert np.abs(error.sum(axis=0)).max() < 1e-4  # biases are free
+
+
+@pytest.mark.parametrize("solver", ["sklearn", "torch"])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_default_tolerance_gives_the_answers_of_a_far_smaller_one(solver: Solver, classes: int) -> None:
+    task, _ = clouds(classes=classes, noise=1.5, clips=200)
+    default = fit_logistic(Logistic(solver=solver), task)
+    exact = fit_logistic(Logistic(solver=solver, tolerance=1e-8), task)
+    assert not exact.notes
+    assert default.chosen.setting == exact.chosen.setting
+    assert (default.scores.argmax(axis=1) == exact.scores.argmax(axis=1)).mean() >= 0.995
+
+
+@pytest.mark.parametrize("solver", ["sklearn", "torch"])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_fit_to_all_clips_begins_where_the_chosen_one_ended(solver: Solver, classes: int) -> None:
+    """So five steps twice end nearer to the optimum than five from zero, where all clips are in the part to fit."""
+    task, _ = clouds(classes=classes, noise=1.5, clips=200)
+    alone = replace(task, parts=nothing_held(len(task.train)))
+    whole = replace(task, parts=HeldOut(fit=np.arange(len(task.train)), held=np.arange(50)))
+    few = Logistic(cs=(1.0,), solver=solver, most_steps=5)
+    twice, once, optimum = (
+        fit_logistic(config, data).scores
+        for config, data in ((few, whole), (few, alone), (replace(few, most_steps=2000), alone))
+    )
+    assert np.linalg.norm(twice - optimum) < 0.7 * np.linalg.norm(once - optimum)
 
 
 def test_c_is_chosen_on_the_held_out_part_and_the_test_set_has_no_say() -> None:
@@ -47,20 +73,20 @@ def test_c_is_chosen_on_the_held_out_part_and_the_test_set_has_no_say() -> None:
 
 
 @pytest.mark.parametrize("solver", ["sklearn", "torch"])
-def test_a_class_that_was_never_seen_is_no_answer(solver: str) -> None:
+def test_a_class_that_was_never_seen_is_no_answer(solver: Solver) -> None:
     train = LabelledFeatures(values=np.array([[0.0], [1.0]], np.float32), labels=np.array([1, 3]))
     task = Task(train=train, parts=nothing_held(2), test=np.array([[0.1], [0.9]], np.float32), num_classes=5)
-    fitted = fit_logistic(Logistic(solver=solver), task)  # type: ignore[arg-type]
+    fitted = fit_logistic(Logistic(solver=solver), task)
     assert np.isneginf(fitted.scores).tolist() == [[True, False, True, False, True]] * 2
     assert fitted.scores.argmax(axis=1).tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("solver", ["sklearn", "torch"])
-def test_what_does_not_converge_is_said(solver: str) -> None:
+def test_what_does_not_converge_is_said(solver: Solver) -> None:
     task, _ = clouds()
-    config = Logistic(solver=solver, most_steps=2)  # type: ignore[arg-type]
+    config = Logistic(solver=solver, most_steps=2)
     assert any("did not converge in 2 steps for C = 0.0001" in note for note in fit_logistic(config, task).notes)
-    assert not fit_logistic(Logistic(cs=(0.01,), solver=solver), task).notes  # type: ignore[arg-type]
+    assert not fit_logistic(Logistic(cs=(0.01,), solver=solver), task).notes
 
 
 def test_no_global_random_state_is_touched() -> None:

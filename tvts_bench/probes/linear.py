@@ -31,8 +31,8 @@ from tvts_bench.probes.selection import best
 class Linear:
     """The grid, and how each of its heads is trained: SGD with momentum and a cosine without warm-up, from zero."""
 
-    lrs: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # at the start, for a batch of `batch_size`
-    weight_decays: tuple[float, ...] = (0.0, 1e-4, 1e-3)  # of weights; biases have none
+    lrs: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # at the start, for `batch_size` clips
+    weight_decays: tuple[float, ...] = (0.0, 1e-4)  # of weights; biases have none
     epochs: int = 50
     batch_size: int = 256  # clips; all of them where there are fewer
     momentum: float = 0.9
