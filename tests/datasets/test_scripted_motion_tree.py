@@ -153,6 +153,19 @@ def test_the_seed_changes_every_clip(tree: Path, tmp_path: Path) -> None:
     assert other.parts["ssv2-val"].frames_sha256 != manifest.parts["ssv2-val"].frames_sha256
 
 
+def test_other_pixels_under_the_same_names_are_another_data_set(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_world(tmp_path / "w", replace(TINY, clip_fastest=TINY.clip_fastest + 1), VAL, workers=0)
+    first, other = load_dataset("scripted_motion", tree), load_dataset("scripted_motion", tmp_path / "w")
+    ids = [[(record.id, record.label) for record in world.records("val")] for world in (first, other)]
+    assert ids[0] == ids[1]
+    assert first.fingerprint("val") != other.fingerprint("val")
+    assert first.fingerprint("val") == load_dataset("scripted_motion", tree).fingerprint("val")
+    monkeypatch.setattr(scripted_motion.world, "GENERATOR_VERSION", GENERATOR_VERSION + 1)
+    assert first.fingerprint("val") != load_dataset("scripted_motion", tree).fingerprint("val")
+
+
 def test_the_manifest_says_what_was_made(tree: Path) -> None:
     content = json.loads((tree / "scripted_motion.json").read_text())
     assert content["world"]["seed"] == 1

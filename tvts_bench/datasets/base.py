@@ -91,6 +91,7 @@ class Dataset:
     class_names: tuple[str, ...]
     info: DatasetInfo
     readers: Mapping[str, Callable[[], Sequence[VideoRecord]]]  # one for each split that is there
+    content: str | None = None  # digest of what decides the pixels, where the videos are made here and not collected
     _cache: dict[str, tuple[VideoRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -121,11 +122,13 @@ class Dataset:
         return self._cache[split]
 
     def fingerprint(self, split: str) -> str:
-        """sha256 (hex) over the split's name, class names, and ids and labels in order; paths do not count."""
+        """sha256 (hex) over the split's name, classes, ids and labels in order, and `content`; paths do not count."""
         state = hashlib.sha256()
         state.update("\n".join((split, *self.class_names)).encode(errors="surrogateescape"))  # names may be no UTF-8
         for record in self.records(split):
             state.update(f"\0{record.id}\t{record.label}".encode(errors="surrogateescape"))
+        if self.content is not None:
+            state.update(f"\0\0{self.content}".encode())
         return state.hexdigest()
 
     def group_fingerprint(self, split: str) -> str | None:

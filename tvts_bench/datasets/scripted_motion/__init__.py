@@ -71,6 +71,8 @@ def load(root: Path | None, options: LoadOptions, progress: Progress) -> Dataset
     ensure = _maker(options.cache or default_cache(), progress) if root is None else partial(_demand, root)
     read = partial(_read, sibling, variant, replace(options, variant=None), progress, ensure)
     dataset = read(_FIRST_PART[variant])
+    manifest = read_manifest(dataset.root.parent)
+    assert manifest is not None  # else there had been nothing to read
     readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {}
     for split in ("train", sibling.INFO.default_split):
         part = f"{variant}-{split}" if f"{variant}-{split}" in PARTS else variant
@@ -85,6 +87,7 @@ def load(root: Path | None, options: LoadOptions, progress: Progress) -> Dataset
             num_classes=len(dataset.class_names),
         ),
         readers=readers,
+        content=manifest.world.digest,
         _cache={},
     )
 
