@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from tvts_bench.cli import ablate, datasets, demo, embed, finetune, make_data, probe, retrieval, search
+from tvts_bench.cli import ablate, datasets, demo, embed, finetune, make_data, probe, retrieval, search, table
 from tvts_bench.cli.errors import guarded
 from tvts_bench.version import VERSION
 
@@ -29,6 +29,7 @@ COMMANDS = (
     ("finetune", finetune.finetune, MEASURE),
     ("embed", embed.embed, MEASURE),
     ("search", search.search, MEASURE),
+    *((name, command, PAPER) for name, command in table.COMMANDS.items()),
     ("ablate", ablate.ablate, PAPER),
     ("status", ablate.status, PAPER),
     ("datasets", datasets.datasets, DATA),

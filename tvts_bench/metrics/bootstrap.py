@@ -43,7 +43,7 @@ def bootstrap_interval(values: ArrayLike, *, seed: int = 0, resamples: int = 200
     outcomes = outcomes[~np.isnan(outcomes)]
     if not len(outcomes):
         return Interval(float("nan"), float("nan"), level)
-    means = _resampled_means(outcomes, np.random.default_rng(seed), resamples)
+    means = resampled_means(outcomes, np.random.default_rng(seed), resamples)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level)
 
@@ -75,7 +75,7 @@ def paired_difference(
     return Difference(float(measured.mean()) if len(measured) else float("nan"), interval)
 
 
-def _resampled_means(outcomes: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+def resampled_means(outcomes: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
     """Means of `resamples` samples of the outcomes' own size, drawn with replacement. Shape [resamples]."""
     count = len(outcomes)
     low, high = outcomes.min(), outcomes.max()

@@ -1,0 +1,241 @@
+"""`tvts-bench table1` to `table7`: the paper's tables, filled with what was measured."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tvts_bench.cli import options
+from tvts_bench.cli.console import stderr, stdout
+
+if TYPE_CHECKING:
+    from tvts_bench.cli.table_options import TableOptions
+    from tvts_bench.tables.assemble import Findings
+
+INCOMPLETE = 1  # exit code where a row that was asked for could not be measured
+
+Checkpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ckpt",
+        metavar="ROW=FILE",
+        help="Weights for a row of the table: TVTS=TVTS_yt_pt.pth. Repeat it. All tensors must fit.",
+        rich_help_panel=options.WEIGHTS,
+    ),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="SET=DIR",
+        help="Folder of a real data set: ssv2=DIR. Repeat it. Without any, the embedded world stands in for all.",
+        rich_help_panel=options.DATA,
+    ),
+]
+AnnotationLists = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--annotations",
+        metavar="SET=PATH",
+        help="List file, or folder of lists, in place of the one under --data: ssv2=LISTS. Repeat it.",
+        rich_help_panel=options.DATA,
+    ),
+]
+Probe = Annotated[
+    str | None,
+    typer.Option(
+        "--probe",
+        help="Of a linear-probe column: cached (the default: features extracted once) or paper (online, augmented).",
+        rich_help_panel=options.PROTOCOL,
+        show_default=False,
+    ),
+]
+Accumulate = Annotated[
+    int | None,
+    typer.Option(
+        "--accumulate",
+        min=1,
+        help="Of a fine-tuning column: micro-batches of a step, for the recipe's batch in less memory.",
+        rich_help_panel=options.PROTOCOL,
+        show_default=False,
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="ROW",
+        help="Row that the others are tested against.",
+        rich_help_panel=options.PROTOCOL,
+        show_default=False,
+    ),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option("--fresh", help="Measure again what --out holds already.", rich_help_panel=options.OUTPUT),
+]
+TableOut = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        help="Folder of results: the table goes to OUT/tables, the runs that it is made of to OUT/runs.",
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+
+
+Command = Callable[..., None]
+
+
+def table_command(name: str, doc: str) -> Command:
+    """The command of one table; `doc` is its help."""
+
+    def command(
+        data: Data = None,
+        annotations: AnnotationLists = None,
+        ckpt: Checkpoints = None,
+        baseline: Baseline = None,
+        probe: Probe = None,
+        accumulate: Accumulate = None,
+        strict: options.Strict = False,
+        decoder: options.Decoder = "decord",
+        device: options.Device = "auto",
+        dtype: options.Dtype = "auto",
+        workers: options.Workers = None,
+        batch_size: options.BatchSize = 16,
+        clip_timeout: options.ClipTimeout = 120.0,
+        cache: options.Cache = None,
+        out: TableOut = Path("results"),
+        fresh: Fresh = False,
+        debug: options.Debug = False,
+    ) -> None:
+        from tvts_bench.cli.table_options import TableOptions
+        from tvts_bench.results import require_writable
+
+        asked = TableOptions.parse(name, data or [], annotations or [], ckpt or [])
+        asked = asked.varied(baseline=baseline, probe=probe, accumulate=accumulate)
+        require_writable(out)
+        if asked.from_grid:
+            _report(asked, _grid_findings(asked, out), out)
+            return
+        from tvts_bench.cli import setup
+        from tvts_bench.cli.table_measuring import measure
+
+        local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+        findings = measure(asked, local, out, decoder=decoder, dtype=dtype, fresh=fresh)
+        if findings is not None:  # on the first of several processes
+            _report(asked, findings, out)
+
+    command.__name__ = name
+    command.__doc__ = doc
+    return command
+
+
+def _grid_findings(asked: "TableOptions", out: Path) -> "Findings":
+    """What the cells of the table's grid hold; where there are none, what would fill them."""
+    from tvts_bench.tables.assemble import Findings
+    from tvts_bench.tables.grids import read_grid
+
+    cells = read_grid(asked.table, out)
+    if cells is None:
+        hint = f"measured cells are filled by `tvts-bench ablate {asked.table.grid}`, then this table again"
+        return Findings(found={}, embedded=False, baseline=asked.baseline, remarks=(hint,))
+    for sentence in cells.ignored:
+        stderr.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    return Findings(found=cells.found, embedded=cells.embedded, baseline=asked.baseline, remarks=cells.remarks)
+
+
+def _report(asked: "TableOptions", findings: "Findings", out: Path) -> None:
+    """Write and show the table; the exit code says whether a row that was asked for is missing."""
+    from tvts_bench.tables.assemble import assemble
+    from tvts_bench.tables.files import write_table
+    from tvts_bench.tables.layout import lay_out
+    from tvts_bench.tables.terminal import as_terminal, fits
+
+    filled = assemble(asked.table, findings, out)
+    files = write_table(filled, out)
+    whole = lay_out(filled)
+    stdout.print(whole.title, style="italic", markup=False, highlight=False)
+    if fits(whole, stdout.width):
+        stdout.print(as_terminal(whole))
+    else:
+        parts = (lay_out(filled, measured=False), lay_out(filled, published=False))
+        for part in parts:
+            if part.lines:
+                stdout.print(as_terminal(part))
+    for note in whole.notes:
+        stdout.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"written: {files.markdown} (and .csv, .tex, .json)", markup=False, highlight=False, soft_wrap=True)
+    if not asked.from_grid and any(each.reason for each in findings.found.values()):
+        raise typer.Exit(INCOMPLETE)
+
+
+_REAL = """Without options the embedded world fills a table of the same shape, in minutes; the paper's numbers stay in
+    columns of their own. Real data and weights fill the paper's rows. What --out holds already is not measured again,
+    so a run that was stopped goes on. Exit code 1: a row could not be measured; the table says why."""
+
+_GRID = """Its cells are trained and measured by `tvts-bench ablate {grid}`; this command shows what is there, beside
+    the paper's numbers. Checkpoints of your own fill rows without a grid."""
+
+COMMANDS: dict[str, Command] = {
+    "table1": table_command(
+        "table1",
+        f"""Table 1 of the paper: what is put in order, transcripts or video.
+
+    {_GRID.format(grid="sort-target")}
+
+    tvts-bench ablate sort-target && tvts-bench table1
+    """,
+    ),
+    "table2": table_command(
+        "table2",
+        f"""Table 2 of the paper: training objectives, with and without the stop-gradient.
+
+    {_GRID.format(grid="objective")}
+
+    tvts-bench ablate objective && tvts-bench table2
+    """,
+    ),
+    "table3": table_command(
+        "table3",
+        f"""Table 3 of the paper: how the order is asked for, pairwise, factorial or K-way.
+
+    {_GRID.format(grid="sort-modeling")}
+
+    tvts-bench ablate sort-modeling && tvts-bench table3
+
+    tvts-bench table3 --ckpt k_way=TVTS_yt_pt.pth --data ssv2=DIR --data k400=DIR
+    """,
+    ),
+    "table4": table_command(
+        "table4",
+        f"""Table 4 of the paper: zero-shot retrieval and linear probe on SSV2.
+
+    {_REAL}
+
+    tvts-bench table4
+
+    tvts-bench table4 --data ssv2=DIR --ckpt TVTS=TVTS_yt_pt.pth
+    """,
+    ),
+    "table5": table_command(
+        "table5",
+        f"""Table 5 of the paper: fine-tuning on SSV2 and Kinetics-400.
+
+    {_REAL}
+
+    tvts-bench table5 --data ssv2=DIR --data k400=DIR --ckpt TVTS=TVTS_yt_pt.pth --accumulate 16
+    """,
+    ),
+    "table7": table_command(
+        "table7",
+        f"""Table 7 of the paper: fine-tuning on UCF-101 and HMDB-51, official split 1.
+
+    {_REAL}
+
+    tvts-bench table7 --data ucf101=DIR --data hmdb51=DIR --ckpt TVTS=TVTS_yt_pt.pth
+    """,
+    ),
+}
+"""The tables by name."""

@@ -1,0 +1,53 @@
+"""Measures what a table's command asks for. Imported inside the command: it brings torch."""
+
+from pathlib import Path
+
+from tvts_bench.cli import setup
+from tvts_bench.cli.console import stderr
+from tvts_bench.cli.table_options import TableOptions
+from tvts_bench.datasets.base import Dataset
+from tvts_bench.devices import distributed_runtime
+from tvts_bench.runtime import Runtime
+from tvts_bench.table_runs import Asked, fill
+from tvts_bench.tables.assemble import Findings
+from tvts_bench.tables.base import EMBEDDED
+
+
+def measure(
+    options: TableOptions, local: Runtime, out: Path, *, decoder: str, dtype: str, fresh: bool
+) -> Findings | None:
+    """What fills the table; None on all but the first of several processes."""
+    asked = Asked(
+        table=options.table,
+        rows=options.rows,
+        checkpoints=options.checkpoints,
+        datasets=_datasets(options, local.cache),
+        protocols=options.protocols,
+        decoder=decoder,
+        dtype=dtype,
+        accumulate=options.accumulate,
+        fresh=fresh,
+    )
+    with distributed_runtime(local) as runtime:
+        found = fill(asked, out, runtime, _say if runtime.rank == 0 else _hush)
+    if runtime.rank:
+        return None
+    return Findings(found=found, protocols=options.protocols, embedded=not options.data, baseline=options.baseline)
+
+
+def _datasets(options: TableOptions, cache: Path) -> dict[str, Dataset]:
+    """The table's data sets that are there: those under --data, or without any the embedded world's."""
+    if not options.data:
+        return {name: setup.make_dataset(f"{EMBEDDED}:{name}", None, None, 1, cache) for name in options.table.datasets}
+    return {
+        name: setup.make_dataset(name, root, options.annotations.get(name), 1, cache)
+        for name, root in options.data.items()
+    }
+
+
+def _say(line: str) -> None:
+    stderr.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _hush(line: str) -> None:
+    """Only the first process speaks."""

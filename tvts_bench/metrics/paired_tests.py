@@ -1,0 +1,92 @@
+"""Whether two backbones differ, tested on the same queries, clips or seeds: two-sided p-values, each test by itself."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tvts_bench.metrics.bootstrap import paired_difference, resampled_means
+
+MIN_PAIRS_OF_SEEDS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedTest:
+    """By how much the first lies above the second, and how likely so large a difference is where there is none."""
+
+    test: str  # its name
+    pairs: int  # queries, clips or seeds
+    difference: float  # in the unit of the values
+    low: float | None  # 95 % interval of the difference
+    high: float | None
+    p: float  # two-sided
+
+
+def compare_outcomes(first: ArrayLike, second: ArrayLike, *, seed: int = 0, resamples: int = 2000) -> PairedTest:
+    """Test the outcomes [Q] in 0..1 of the same queries or clips, in the same order.
+
+    Hits and misses (top-1, Recall@K) are compared by McNemar's exact test; anything between 0 and 1 (means over seeds)
+    by the paired bootstrap, whose p-value is never below 2 / (`resamples` + 1). The interval is always the bootstrap's.
+    The pairs are clips of fixed backbones: it says nothing about other training seeds.
+    """
+    ours, theirs = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    assert ours.shape == theirs.shape, f"outcomes of {ours.shape} and {theirs.shape} are no pairs"
+    difference = paired_difference(ours, theirs, seed=seed, resamples=resamples)
+    binary = bool(np.isin(np.concatenate([ours, theirs]), (0.0, 1.0)).all())
+    return PairedTest(
+        test="McNemar, exact" if binary else "paired bootstrap",
+        pairs=len(ours),
+        difference=difference.value,
+        low=difference.interval.low,
+        high=difference.interval.high,
+        p=mcnemar_p(ours, theirs) if binary else _bootstrap_p(ours - theirs, seed, resamples),
+    )
+
+
+def mcnemar_p(first: ArrayLike, second: ArrayLike) -> float:
+    """Exact two-sided p-value of McNemar's test: hits and misses [Q] of the same clips.
+
+    Of the clips that only one of both gets right, each is right by chance alone: binomial with one half.
+    """
+    from scipy.stats import binomtest
+
+    ours, theirs = np.asarray(first) == 1, np.asarray(second) == 1
+    only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    if only_ours + only_theirs == 0:
+        return 1.0
+    return float(binomtest(only_ours, only_ours + only_theirs).pvalue)
+
+
+def compare_seeds(first: ArrayLike, second: ArrayLike) -> PairedTest:
+    """Student's paired t test of the values [S] of the same training seeds; interval from the same distribution.
+
+    It takes the differences to be normally distributed, which a handful of seeds cannot show. (An exact sign test of
+    three seeds could never fall below p = 0.25.) Differences that are all equal give p = 0, or 1 where they are zero.
+    """
+    ahead = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    assert len(ahead) >= MIN_PAIRS_OF_SEEDS, f"{len(ahead)} seeds cannot be compared"
+    low, high, p = _student(ahead)
+    return PairedTest(
+        test="paired t, over seeds", pairs=len(ahead), difference=float(ahead.mean()), low=low, high=high, p=p
+    )
+
+
+def _student(ahead: NDArray[np.float64]) -> tuple[float, float, float]:
+    """95 % interval of the mean of `ahead` [S], and the p-value of its being zero."""
+    from scipy.stats import t
+
+    mean, error, freedom = float(ahead.mean()), float(ahead.std(ddof=1) / np.sqrt(len(ahead))), len(ahead) - 1
+    if error == 0:
+        return mean, mean, 1.0 if mean == 0 else 0.0
+    margin = float(t.ppf(0.975, freedom)) * error
+    return mean - margin, mean + margin, float(2 * t.sf(abs(mean) / error, freedom))
+
+
+def _bootstrap_p(ahead: NDArray[np.float64], seed: int, resamples: int) -> float:
+    """Share of resampled means on the other side of zero, twice."""
+    ahead = ahead[~np.isnan(ahead)]
+    if not ahead.any():
+        return 1.0
+    means = resampled_means(ahead, np.random.default_rng(seed), resamples)
+    other_side = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    return min(1.0, 2 * (other_side + 1) / (resamples + 1))

@@ -1,0 +1,192 @@
+"""Measures what the cells of a table need and the folder of results does not hold yet."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, cast
+
+from tvts_bench import registry
+from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.datasets.base import Dataset
+from tvts_bench.devices import from_rank_zero, resolve_dtype
+from tvts_bench.errors import UserError
+from tvts_bench.evaluation import evaluate, extract_once, plan
+from tvts_bench.evaluators.base import Evaluator
+from tvts_bench.evaluators.supervised_protocol import Supervised
+from tvts_bench.result_files import write_files
+from tvts_bench.results import Run, load
+from tvts_bench.runtime import Runtime
+from tvts_bench.tables.base import Column, Protocol, Row, Table
+from tvts_bench.tables.cells import Found
+from tvts_bench.tables.stored import RUNS, Stored, StoredResults, read_stored
+from tvts_bench.training.presets import preset
+
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+"""Takes one line on how it goes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be measured, and how far the user decides how."""
+
+    table: Table
+    rows: tuple[Row, ...]  # those with a backbone or a checkpoint
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)  # row -> file of weights
+    datasets: Mapping[str, Dataset]  # the table's name of a data set -> what stands for it
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)  # column -> protocol, where it is not the first
+    decoder: str = "decord"
+    dtype: str = "auto"
+    accumulate: int | None = None  # micro-batches of a training step; None: as the recipe says
+    fresh: bool = False  # measure again what is there
+
+    def protocol(self, column: Column) -> Protocol:
+        """What fills a column."""
+        return self.protocols.get(column.name, column.protocols[0])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Job:
+    """One evaluation, which may fill several cells."""
+
+    row: str
+    columns: tuple[str, ...]
+    protocol: Protocol
+    backbone: Backbone
+    dataset: Dataset
+    evaluator: Evaluator
+
+
+def fill(asked: Asked, out: Path, runtime: Runtime, say: Say) -> dict[tuple[str, str], Found]:
+    """What there is for each cell of the rows and data sets asked for, measured where it was missing.
+
+    Each result is written into OUT/runs as soon as it is there, so a call that is interrupted goes on at the next one.
+    What goes wrong in one row is its reason, and the others are measured all the same. Under torchrun all ranks must
+    call this.
+
+    Raises:
+        ResultError: `out` cannot be written to.
+    """
+    runtime = replace(runtime, out=out / RUNS, resume=True)
+    found: dict[tuple[str, str], Found] = {}
+    jobs = _jobs(asked, found, runtime.device)
+    stored = from_rank_zero(runtime, lambda: read_stored(out))
+    for sentence in stored.refused:
+        say(sentence)
+    missing = []
+    for job in jobs:
+        there = _look(job, asked, stored, found, runtime, say)
+        if not there:
+            missing.append(job)
+    for number, job in enumerate(missing, start=1):
+        log.info("to measure, %d of %d: %s, %s", number, len(missing), job.row, job.protocol.name)
+    done = 0
+    for _, group in groupby(missing, key=lambda job: (id(job.dataset), job.protocol.name)):
+        together = list(group)
+        with suppress(UserError):  # each row says by itself what is wrong with it
+            extract_once([job.backbone for job in together], together[0].dataset, together[0].evaluator, runtime)
+        for job in together:
+            done += 1
+            say(f"measuring {done} of {len(missing)}: {job.row}, {job.protocol.name} on {job.dataset.name}")
+            _keep(found, job, _measure(job, out, runtime))
+    return found
+
+
+def _jobs(asked: Asked, found: dict[tuple[str, str], Found], device: str) -> list[_Job]:
+    """One a row, data set and protocol; reasons go to `found`."""
+    backbones: dict[str, Backbone] = {}
+    for row in asked.rows:
+        try:
+            backbones[row.name] = load_backbone(row.backbone, asked.checkpoints.get(row.name))
+        except UserError as error:
+            for column in _columns(asked):
+                found[row.name, column.name] = Found(status="not run", reason=f"{row.name}: {error}")
+    jobs = []
+    for columns in _by_evaluation(asked):
+        data, protocol = asked.datasets[columns[0].dataset], asked.protocol(columns[0])
+        names = tuple(column.name for column in columns)
+        evaluator = build_evaluator(protocol, data, asked, device)
+        jobs += [
+            _Job(row=row, columns=names, protocol=protocol, backbone=backbone, dataset=data, evaluator=evaluator)
+            for row, backbone in backbones.items()
+        ]
+    return jobs
+
+
+def _columns(asked: Asked) -> list[Column]:
+    return [column for column in asked.table.columns if column.dataset in asked.datasets]
+
+
+def _by_evaluation(asked: Asked) -> list[list[Column]]:
+    """The columns that one result fills together: those of a data set and protocol."""
+    columns: dict[tuple[str, str], list[Column]] = {}
+    for column in _columns(asked):
+        columns.setdefault((column.dataset, asked.protocol(column).name), []).append(column)
+    return list(columns.values())
+
+
+def build_evaluator(protocol: Protocol, dataset: Dataset, asked: Asked, device: str) -> Evaluator:
+    """The protocol as an evaluator: its plug-in's default with its own changes and what the user decides."""
+    default = registry.load("evaluators", protocol.evaluator).DEFAULT
+    changes: dict[str, Any] = {**protocol.settings, "decoder": asked.decoder}
+    if isinstance(default, Supervised):
+        recipe = preset(default.task, dataset.name)
+        if asked.dtype != "auto" or recipe.precision == "bf16":  # not where it would be emulated
+            recipe = replace(recipe, precision=resolve_dtype(asked.dtype, device))
+        changes["recipe"] = replace(recipe, accumulate=asked.accumulate or recipe.accumulate)
+    else:
+        changes["dtype"] = resolve_dtype(asked.dtype, device)
+    return cast(Evaluator, replace(default, **changes))
+
+
+def _look(
+    job: _Job,
+    asked: Asked,
+    stored: StoredResults,
+    found: dict[tuple[str, str], Found],
+    runtime: Runtime,
+    say: Say,
+) -> bool:
+    """Whether nothing is left to measure of `job`: its result is there, or it cannot be planned."""
+    try:
+        run = plan(job.backbone, job.dataset, job.evaluator)
+    except UserError as error:
+        _keep(found, job, Found(status="not run", reason=str(error)))
+        return True
+    result = None if asked.fresh else from_rank_zero(runtime, lambda: stored.find(run, job.dataset))
+    if result is None:
+        _say_ignored(job, run, stored, say)
+        return False
+    _keep(found, job, Found(stored=((None, result),)))
+    return True
+
+
+def _say_ignored(job: _Job, run: Run, stored: StoredResults, say: Say) -> None:
+    """Results that look alike and are not."""
+    others = stored.others(run)
+    if others:
+        names = ", ".join(path.name for path in others[:2]) + (" and others" if len(others) > 2 else "")
+        say(
+            f"ignored for {job.row}: {len(others)} results of {job.protocol.name} on {job.dataset.name} with another"
+            f" configuration or other clips ({names})"
+        )
+
+
+def _measure(job: _Job, out: Path, runtime: Runtime) -> Found:
+    """Evaluate and write; or why that failed."""
+    try:
+        result = evaluate(job.backbone, job.dataset, job.evaluator, runtime)
+    except UserError as error:
+        return Found(status="failed", reason=f"{job.row}: {error}")
+    path = from_rank_zero(runtime, lambda: write_files(result, out / RUNS).saved.json)
+    return Found(stored=((None, Stored(result=load(path), path=path)),))
+
+
+def _keep(found: dict[tuple[str, str], Found], job: _Job, what: Found) -> None:
+    for column in job.columns:
+        found[job.row, column] = what

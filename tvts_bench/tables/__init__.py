@@ -1,0 +1,11 @@
+"""The paper's tables: what fills each cell, what was published for it, and how a filled table is written.
+
+From declarations to files, each module one step: table1 ... table7 (rows, columns, which protocol on which data set)
+-> stored, grids (results that are there) -> cells, outcomes (numbers, and what was kept of each clip) -> assemble,
+notes (a filled table: intervals, tests, differences) -> layout -> terminal, markdown, latex, tidy, document -> files.
+Nothing here needs torch: what measures missing cells is `table_runs`.
+
+A new table is a module with a `TABLE` and its name below.
+"""
+
+PLUGINS = ("table1", "table2", "table3", "table4", "table5", "table7")

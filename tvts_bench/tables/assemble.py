@@ -1,0 +1,140 @@
+"""From results to a filled table: cells, the best of each column, tests against the baseline row, title and notes."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tvts_bench.metrics.paired_tests import MIN_PAIRS_OF_SEEDS, PairedTest, compare_outcomes, compare_seeds
+from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Row, Table
+from tvts_bench.tables.cells import Found, Scored, make_cell
+from tvts_bench.tables.filled import Cell, FilledTable, Versus
+from tvts_bench.tables.notes import notes_of
+
+Key = tuple[str, str]
+"""Names of a row and a column."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All that was found for a table."""
+
+    found: Mapping[Key, Found]
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)  # column -> protocol, where it is not the first one
+    embedded: bool  # whether the embedded world stands in for the data sets
+    baseline: str | None = None  # row to test against; None: as the table says
+    remarks: tuple[str, ...] = ()  # notes of whoever found it
+
+
+def assemble(table: Table, findings: Findings, out: Path) -> FilledTable:
+    """The table filled with what was found.
+
+    Args:
+        table: the declaration.
+        findings: results by row and column.
+        out: folder of all results, which files are named from.
+    """
+    found = findings.found
+    rows = (*table.rows, *(table.embedded_rows if findings.embedded else ()))
+    columns = tuple(c for c in table.columns if c.published or any((row.name, c.name) in found for row in rows))
+    protocols = {column.name: findings.protocols.get(column.name, column.protocols[0]) for column in columns}
+    scored = {
+        (row.name, column.name): make_cell(row, column, protocols[column.name], found.get((row.name, column.name)), out)
+        for row in rows
+        for column in columns
+    }
+    baseline = _baseline(table, rows, scored, findings.baseline)
+    cells = {key: _compared(key, each, scored, baseline) for key, each in scored.items()}
+    for column in columns:
+        _mark_best(cells, column.name)
+    measured_on = {column.name: _measured_on(column, cells, findings.embedded) for column in columns}
+    filled = FilledTable(
+        table=table,
+        title=_title(table, cells, measured_on, findings.embedded),
+        columns=columns,
+        protocols=protocols,
+        measured_on=measured_on,
+        rows=rows,
+        cells=cells,
+        baseline=baseline,
+        embedded=findings.embedded,
+    )
+    return replace(filled, notes=(*notes_of(filled, found), *findings.remarks))
+
+
+def _baseline(table: Table, rows: tuple[Row, ...], scored: Mapping[Key, Scored], asked: str | None) -> str | None:
+    """The row to test against; None where it has no number."""
+    measured = {row for (row, _), each in scored.items() if each.cell.measured}
+    wanted = (asked,) if asked else table.baselines
+    return next((name for name in wanted if name in measured), None)
+
+
+def _compared(key: Key, scored: Scored, all_scored: Mapping[Key, Scored], baseline: str | None) -> Cell:
+    row, column = key
+    if baseline is None or row == baseline or not scored.cell.measured:
+        return scored.cell
+    test = _test(scored, all_scored[baseline, column])
+    return replace(scored.cell, versus=Versus(baseline=baseline, test=test)) if test else scored.cell
+
+
+def _test(scored: Scored, baseline: Scored) -> PairedTest | None:
+    """Over the seeds that both have, where there are several; else over the clips that both measured."""
+    seeds = [seed for seed in scored.by_seed if seed is not None and seed in baseline.by_seed]
+    if len(seeds) >= MIN_PAIRS_OF_SEEDS:
+        return compare_seeds([scored.by_seed[seed] for seed in seeds], [baseline.by_seed[seed] for seed in seeds])
+    if scored.outcomes is None or baseline.outcomes is None:
+        return None
+    clips = [clip for clip in scored.outcomes if clip in baseline.outcomes]
+    if not clips:
+        return None
+    test = compare_outcomes([scored.outcomes[clip] for clip in clips], [baseline.outcomes[clip] for clip in clips])
+    return _in_percent(test)
+
+
+def _in_percent(test: PairedTest) -> PairedTest:
+    low, high = (None if bound is None else 100 * bound for bound in (test.low, test.high))
+    return replace(test, difference=100 * test.difference, low=low, high=high)
+
+
+def _mark_best(cells: dict[Key, Cell], column: str) -> None:
+    """The highest of each kind of number, all of them where several are; of a single number nothing is said."""
+    keys = [key for key in cells if key[1] == column]
+    measured = {key: cell.measured.value for key in keys if (cell := cells[key]).measured}
+    published = {key: cell.published for key in keys if isinstance((cell := cells[key]).published, float)}
+    for key, value in measured.items():
+        cells[key] = replace(cells[key], best=len(measured) > 1 and value == max(measured.values()))
+    for key, number in published.items():
+        cells[key] = replace(cells[key], best_published=len(published) > 1 and number == max(published.values()))
+
+
+def _measured_on(column: Column, cells: Mapping[Key, Cell], embedded: bool) -> str:
+    """The column's data in words: a part of a set never has the name of the whole."""
+    measured = [cell.measured for (_, name), cell in cells.items() if name == column.name and cell.measured]
+    names = {str(run.dataset["name"]) for each in measured for run in each.runs}
+    names = names or {f"{EMBEDDED}-{column.dataset}" if embedded else column.dataset}
+    words = " and ".join(sorted(map(dataset_in_words, names)))
+    return words if all(each.complete for each in measured) else f"part of {words}"
+
+
+def dataset_in_words(name: str) -> str:
+    """A data set's name (`Dataset.name`) as tables print it."""
+    base, _, fold = name.removeprefix(f"{EMBEDDED}-").partition("-fold")
+    split = f", split {fold}" if fold else ""
+    title = TITLES.get(base, base)
+    return f"{TITLES[EMBEDDED]} (like {title}{split})" if name.startswith(EMBEDDED) else f"{title}{split}"
+
+
+def _title(table: Table, cells: Mapping[Key, Cell], measured_on: Mapping[str, str], embedded: bool) -> str:
+    """Number and subject, and which data the measured numbers are from."""
+    number = re.sub(r"^table", "Table ", table.name)
+    on = list(dict.fromkeys(words for name, words in measured_on.items() if _has_number(cells, name)))
+    if not on:
+        return f"{number}: {table.title}. Published numbers; nothing was measured"
+    real = " and ".join(TITLES.get(name, name) for name in table.datasets)
+    instead = f", not on {real}" if embedded else ""
+    where = f"the embedded world {TITLES[EMBEDDED]}" if embedded else " and ".join(on)
+    return f"{number}: {table.title}. Measured on {where}{instead}"
+
+
+def _has_number(cells: Mapping[Key, Cell], column: str) -> bool:
+    return any(name == column and cell.measured for (_, name), cell in cells.items())

@@ -1,0 +1,104 @@
+"""What a table is: rows, columns, and which protocol on which data set fills a cell. Nothing here is measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvts_bench.metrics.measured import FORWARD
+from tvts_bench.tables.published import Published, published_value, read_published
+
+EMBEDDED = "scripted_motion"  # the data set whose variants stand in for the real ones
+TITLES = {"ssv2": "SSV2", "k400": "K400", "ucf101": "UCF-101", "hmdb51": "HMDB-51", EMBEDDED: "ScriptedMotion"}
+"""Data sets as tables print them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One way to measure: an evaluator, what is changed of its default, and which of its numbers is meant."""
+
+    name: str  # in tables and files
+    command: str  # of tvts-bench, which runs it alone, and in the records of grids
+    evaluator: str  # plug-in of tvts_bench.evaluators
+    settings: Mapping[str, Any] = field(default_factory=dict)  # fields that differ from the plug-in's DEFAULT
+    condition: str = FORWARD  # of the metric
+    like_paper: bool = True  # False: another protocol than the published number's, so no difference is shown
+    note: str | None = None  # what sets it apart from how the published number was made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One number of a row."""
+
+    name: str  # unique in the table; in published/*.csv where there is a published number
+    heading: str
+    dataset: str  # "ssv2"; on the embedded world "scripted_motion:ssv2"
+    metric: str  # of the result: "R@1", "top-1"
+    protocols: tuple[Protocol, ...]  # the first unless another is asked for
+    published: bool = True  # False: ours, shown only where it was measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method."""
+
+    name: str  # on the command line and in files, unique in the table
+    group: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)  # label column -> text
+    published: Mapping[str, Published] = field(default_factory=dict)  # column -> number
+    backbone: str | None = None  # what the embedded world measures in this row; None: the paper's row
+    cell: str | None = None  # the row of the table's grid that fills it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table of the paper."""
+
+    name: str  # "table4", also of its published numbers
+    title: str
+    labels: Mapping[str, str]  # label column -> heading
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    embedded_rows: tuple[Row, ...] = ()  # shown below the others where the embedded world is measured
+    baselines: tuple[str, ...]  # rows that the others are tested against: the first of them that was measured
+    grid: str | None = None  # of `tvts-bench ablate`, whose cells fill the rows; None: backbones do
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets of its columns, each once."""
+        return tuple(dict.fromkeys(column.dataset for column in self.columns))
+
+    def column(self, name: str) -> Column:
+        """The column of that name."""
+        return next(column for column in self.columns if column.name == name)
+
+
+def published_rows(
+    table: str,
+    columns: tuple[Column, ...],
+    *,
+    name: str,
+    group: str | None = None,
+    labels: tuple[str, ...] = (),
+    cells: Mapping[str, str] | None = None,
+) -> tuple[Row, ...]:
+    """Rows of published/TABLE.csv.
+
+    Args:
+        table: name of the table.
+        columns: those with `published` are read.
+        name: field that names a row.
+        group: field that groups rows.
+        labels: fields that are shown beside the name.
+        cells: name of a row -> row of the table's grid; a row that is not there is one of its own name.
+    """
+    numbers = [column.name for column in columns if column.published]
+    return tuple(
+        Row(
+            name=record[name],
+            group=record[group] if group else "",
+            labels={label: record[label] for label in labels},
+            published={number: published_value(record[number]) for number in numbers},
+            cell=cells.get(record[name], record[name]) if cells is not None else None,
+        )
+        for record in read_published(table)
+    )

@@ -1,0 +1,133 @@
+"""One cell from the results that were found for it."""
+
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tvts_bench.metrics.bootstrap import bootstrap_interval
+from tvts_bench.metrics.measured import SplitCoverage
+from tvts_bench.tables.base import Column, Protocol, Row
+from tvts_bench.tables.filled import Cell, Measured, Part, RunOf, Status
+from tvts_bench.tables.outcomes import Outcomes, read_outcomes
+from tvts_bench.tables.stored import Stored
+
+Seeded = tuple[int | None, Stored]
+"""A seed of pretraining (None where the backbone is given), and a result."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """What there is for a cell: results, or why there is none."""
+
+    stored: tuple[Seeded, ...] = ()  # a seed each, in the order of the seeds
+    status: Status = "measured"
+    reason: str | None = None  # one sentence: why there is no result, or not of every seed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """A cell, and what is needed to compare it with others."""
+
+    cell: Cell
+    by_seed: dict[int | None, float] = field(default_factory=dict)  # percent
+    outcomes: Outcomes | None = None  # of each query or clip, means over the seeds; None where they were not kept
+
+
+def make_cell(row: Row, column: Column, protocol: Protocol, found: Found | None, out: Path) -> Scored:
+    """The cell of `row` and `column`, not compared with anything yet.
+
+    Args:
+        row: with the published number.
+        column: which number.
+        protocol: which the results were measured by.
+        found: results; None where nothing was asked for.
+        out: folder of all results, which files are named from.
+    """
+    published = row.published.get(column.name)
+    if found is None or not found.stored:
+        status, reason = (found.status, found.reason) if found else ("", None)
+        return Scored(cell=Cell(row=row.name, column=column.name, published=published, status=status, reason=reason))
+    measured, outcomes = _measured(column, protocol, found.stored, out)
+    difference = None
+    if isinstance(published, float) and protocol.like_paper and _is_official(column, found.stored):
+        difference = measured.value - published
+    cell = Cell(
+        row=row.name,
+        column=column.name,
+        published=published,
+        status="measured",
+        reason=found.reason,
+        measured=measured,
+        difference=difference,
+    )
+    return Scored(cell=cell, by_seed={run.seed: run.value for run in measured.runs}, outcomes=outcomes)
+
+
+def _measured(
+    column: Column, protocol: Protocol, stored: Sequence[Seeded], out: Path
+) -> tuple[Measured, Outcomes | None]:
+    metrics = [each.result.metric(column.metric, protocol.condition) for _, each in stored]
+    outcomes = _mean_outcomes([read_outcomes(each.path, column, protocol) for _, each in stored])
+    low, high = metrics[0].low, metrics[0].high
+    if len(metrics) > 1:  # each clip's outcome is averaged over the seeds first
+        interval = bootstrap_interval(list(outcomes.values())) if outcomes else None
+        low, high = (100 * interval.low, 100 * interval.high) if interval else (None, None)
+    values = [metric.value for metric in metrics]
+    runs = tuple(
+        RunOf(
+            key=each.result.run.key,
+            file=_relative(each.path, out),
+            seed=seed,
+            value=value,
+            backbone=each.result.run.backbone,
+            dataset=each.result.run.dataset,
+        )
+        for (seed, each), value in zip(stored, values, strict=True)
+    )
+    coverage = [[part_of(item) for item in each.result.coverage] for _, each in stored]
+    measured = Measured(
+        value=float(np.mean(values)),
+        low=low,
+        high=high,
+        clips=min(parts[0].used for parts in coverage),
+        chance=metrics[0].chance,
+        parts=tuple(min(parts, key=lambda part: part.percent) for parts in zip(*coverage, strict=True)),
+        runs=runs,
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+    )
+    return measured, outcomes
+
+
+def part_of(coverage: SplitCoverage) -> Part:
+    """What a result says of a split, without the names of the clips."""
+    return Part(
+        split=coverage.split,
+        used=coverage.used,
+        listed=coverage.listed,
+        official=coverage.official[0] if coverage.official else None,
+        complete=coverage.complete,
+    )
+
+
+def _is_official(column: Column, stored: Sequence[Seeded]) -> bool:
+    """Whether everything was measured on all of the public data set itself, training split included."""
+    results = [each.result for _, each in stored]
+    names = {re.sub(r"-fold\d+$", "", str(result.run.dataset["name"])) for result in results}
+    parts = [item for result in results for item in result.coverage]
+    return names == {column.dataset} and all(item.complete and item.official for item in parts)
+
+
+def _mean_outcomes(found: Sequence[Outcomes | None]) -> Outcomes | None:
+    """Of each clip, the mean over the seeds; None unless all seeds kept theirs, of the same clips."""
+    first = found[0]
+    if first is None or any(each is None or each.keys() != first.keys() for each in found):
+        return None
+    return {clip: float(np.mean([each[clip] for each in found if each is not None])) for clip in sorted(first)}
+
+
+def _relative(path: Path, out: Path) -> str:
+    return path.relative_to(out).as_posix() if path.is_relative_to(out) else path.as_posix()

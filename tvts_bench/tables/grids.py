@@ -1,0 +1,171 @@
+"""The cells of an ablation grid, from what `tvts-bench ablate` leaves in the folder of results.
+
+Read here, written by `ablations.cells`: OUT/grids/GRID.json names for each row and seed the key of its cell, and the
+stages (evaluations) that belong to the grid; OUT/cells/KEY/cell.json says how each stage of a cell stands, and which
+files hold its results. Keys are of content, so what the grid names is of one configuration; results are checked again.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tvts_bench.errors import UserError
+from tvts_bench.provenance import digest
+from tvts_bench.results import ResultError, load
+from tvts_bench.tables.base import Column, Table
+from tvts_bench.tables.cells import Found, Seeded
+from tvts_bench.tables.stored import Stored, other_version
+
+SCHEMA = 1  # of both files
+PRETRAIN = "pretrain"  # the stage that trains the cell's checkpoint
+
+
+class GridError(UserError):
+    """A grid's files that cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridCells:
+    """What a grid holds for a table."""
+
+    found: Mapping[tuple[str, str], Found]  # (row, column) -> results of its seeds, or why there are none
+    embedded: bool  # whether it was measured on the embedded world
+    remarks: tuple[str, ...]  # what the table must say
+    ignored: tuple[str, ...]  # a sentence each: results that are not taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """One evaluation of one cell, or its pretraining."""
+
+    seed: int
+    protocol: str
+    dataset: str | None
+    status: str
+    reason: str | None
+    results: tuple[Path, ...]
+
+
+def read_grid(table: Table, out: Path) -> GridCells | None:
+    """The cells of the table's grid in `out`; None where the grid was never asked for there.
+
+    Raises:
+        GridError: a file is damaged, or of another version.
+    """
+    assert table.grid is not None
+    grid = _read(out / "grids" / f"{table.grid}.json")
+    if grid is None:
+        return None
+    try:
+        stages = {row["name"]: list(_stages(row, out)) for row in grid["rows"]}
+        embedded = all(root is None for root in grid["datasets"].values())
+        remark = f"grid {grid['grid']}, {grid['scale']}: tvts-pretrain {grid['preset']}{_changes(grid['changes'])}"
+    except (KeyError, TypeError, AttributeError) as error:
+        raise GridError(
+            f"{out / 'grids'} holds no grid of this version ({error}): run `tvts-bench ablate` again"
+        ) from None
+    ignored: list[str] = []
+    found: dict[tuple[str, str], Found] = {}
+    for column in table.columns:
+        cells = {row.name: _cell(column, stages.get(row.cell or "", []), ignored) for row in table.rows}
+        found |= {(row, column.name): cell for row, cell in _alike(cells, column, ignored)}
+    return GridCells(found=found, embedded=embedded, remarks=(remark,), ignored=tuple(dict.fromkeys(ignored)))
+
+
+def _stages(row: Mapping[str, Any], out: Path) -> Iterator[_Stage]:
+    """The stages of a row's cells that belong to the grid, by seed."""
+    for seed, key in sorted(row["cells"].items(), key=lambda pair: int(pair[0])):
+        cell = _read(out / "cells" / key / "cell.json")
+        for stage in cell["stages"] if cell else ():
+            if stage["protocol"] == PRETRAIN or stage["name"] in row["stages"]:
+                yield _Stage(
+                    seed=int(seed),
+                    protocol=stage["protocol"],
+                    dataset=stage["dataset"],
+                    status=stage["status"],
+                    reason=stage["reason"],
+                    results=tuple(out / "cells" / key / file for file in stage["results"]),
+                )
+
+
+def _changes(changes: Mapping[str, str]) -> str:
+    return "".join(f" {key}={value}" for key, value in sorted(changes.items()))
+
+
+def _cell(column: Column, stages: list[_Stage], ignored: list[str]) -> Found | None:
+    """The column's results of all seeds; why the seeds without one failed."""
+    protocol = column.protocols[0]
+    stored: list[Seeded] = []
+    reasons: dict[int, str] = {}
+    for stage in stages:
+        here = (stage.protocol, stage.dataset) == (protocol.command, column.dataset)
+        if stage.status == "failed" and (here or stage.protocol == PRETRAIN):
+            reasons.setdefault(stage.seed, stage.reason or "no reason was recorded")
+        if stage.status == "done" and here:
+            stored += [(stage.seed, each) for each in _results(stage, column, ignored)]
+    if not stored and not reasons:
+        return None
+    words = "; ".join(f"seed {seed}: {reason}" for seed, reason in reasons.items())
+    return Found(stored=tuple(stored), status="measured" if stored else "failed", reason=words or None)
+
+
+def _results(stage: _Stage, column: Column, ignored: list[str]) -> Iterator[Stored]:
+    """The results of a stage that hold the column's number."""
+    protocol = column.protocols[0]
+    for path in stage.results:
+        try:
+            result = load(path)
+        except ResultError as error:
+            ignored.append(f"ignored: {error}")
+            continue
+        if reason := other_version(result):
+            ignored.append(f"ignored {path}: {reason}")
+        elif result.run.evaluator.get("name") == protocol.evaluator and any(
+            (metric.name, metric.condition) == (column.metric, protocol.condition) for metric in result.metrics
+        ):
+            yield Stored(result=result, path=path)
+
+
+def _alike(cells: Mapping[str, Found | None], column: Column, ignored: list[str]) -> Iterator[tuple[str, Found]]:
+    """The cells with only those results that were measured alike: by the way that most of them were."""
+    counts = Counter(_way(stored) for cell in cells.values() if cell for _, stored in cell.stored)
+    common = min(counts, key=lambda way: (-counts[way], way)) if counts else None
+    for row, cell in cells.items():
+        if cell is None:
+            continue
+        kept = tuple(each for each in cell.stored if _way(each[1]) == common)
+        if len(kept) < len(cell.stored):
+            lost = len(cell.stored) - len(kept)
+            ignored.append(
+                f"ignored {lost} of {len(cell.stored)} results of {row}, {column.name}: measured on other clips, in"
+                " another precision or with other settings than most of the column"
+            )
+        if kept or cell.status == "failed":
+            yield row, Found(stored=kept, status=cell.status, reason=cell.reason)
+
+
+def _way(stored: Stored) -> str:
+    """How and on what a result was measured, whatever the backbone and the seeds."""
+    run = stored.result.run
+    return digest({"evaluator": _unseeded(run.evaluator), "dataset": run.dataset, "decoder": run.decoder})
+
+
+def _unseeded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _unseeded(item) for key, item in value.items() if key not in ("seed", "seeds")}
+    return [_unseeded(item) for item in value] if isinstance(value, list) else value
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise GridError(f"cannot read {path}: {error}") from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise GridError(f"{path} was written by another version of tvts-bench; give another --out")
+    return document

@@ -1,0 +1,185 @@
+"""A filled table as text in rows and columns, before any mark-up: what people read, in every format alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from string import ascii_lowercase
+
+from tvts_bench.tables.base import TITLES, Column, Row
+from tvts_bench.tables.filled import Cell, FilledTable
+from tvts_bench.tables.published import FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """What stands in one place."""
+
+    text: str = ""
+    bold: bool = False
+    extra: str = ""  # beside or below the text: interval, spread
+    mark: str = ""  # behind it, raised: "*" or the letter of a note
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """The heading of a column."""
+
+    text: str
+    group: str = ""  # of neighbouring columns
+    numbers: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row, and whether a new group begins with it."""
+
+    group: str
+    begins: bool
+    texts: tuple[Text, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A table to be marked up."""
+
+    title: str
+    headings: tuple[Heading, ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class _Letters:
+    """A letter for each different reason, in the order in which they are met."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def of(self, reason: str) -> str:
+        """Its letter: a, b, ... z, then a1, b1."""
+        number = len(self.reasons)
+        letter = ascii_lowercase[number % 26] + (str(number // 26) if number >= 26 else "")
+        return self.reasons.setdefault(reason, letter)
+
+
+def lay_out(table: FilledTable, *, published: bool = True, measured: bool = True) -> Layout:
+    """The table as text.
+
+    Args:
+        table: with its cells.
+        published: with the paper's rows and columns.
+        measured: with what was measured, its rows and columns.
+    """
+    rows = [
+        row
+        for row in table.rows
+        if (published and row.published) or (measured and any(table.cell(row, c).status for c in table.columns))
+    ]
+    shown = _Columns(table=table, rows=rows, published=published, measured=measured)
+    letters = _Letters()
+    lines: list[Line] = []
+    for row in rows:
+        begins = not lines or lines[-1].group != row.group
+        lines.append(Line(group=row.group, begins=begins, texts=shown.texts(row, letters)))
+    reasons = tuple(f"[{letter}] {reason}" for reason, letter in letters.reasons.items())
+    return Layout(title=table.title, headings=shown.headings(), lines=tuple(lines), notes=(*reasons, *table.notes))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Columns:
+    """Which columns there are: labels, published, measured, differences, coverage."""
+
+    table: FilledTable
+    rows: Sequence[Row]  # those that are shown
+    published: bool
+    measured: bool
+
+    @property
+    def _labels(self) -> tuple[str, ...]:
+        """Label columns in which any row says something."""
+        return tuple(label for label in self.table.table.labels if any(row.labels.get(label) for row in self.rows))
+
+    @property
+    def _published(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.table.columns if column.published) if self.published else ()
+
+    @property
+    def _measured(self) -> tuple[Column, ...]:
+        return self.table.columns if self.measured else ()
+
+    @property
+    def _differing(self) -> tuple[Column, ...]:
+        """Columns with a difference to the published number."""
+        cells = self.table.cells
+        return tuple(
+            column
+            for column in self._measured
+            if any(cells[row.name, column.name].difference is not None for row in self.table.rows)
+        )
+
+    @property
+    def _covered(self) -> bool:
+        """Whether coverage has to be told."""
+        return self.measured and any(cell.measured and not cell.measured.complete for cell in self.table.cells.values())
+
+    def headings(self) -> tuple[Heading, ...]:
+        """Of all columns."""
+        table = self.table
+        found = [Heading(text="method", numbers=False)]
+        found += [Heading(text=table.table.labels[label], numbers=False) for label in self._labels]
+        found += [Heading(text=column.heading, group=f"published, {_real(column)}") for column in self._published]
+        found += [
+            Heading(text=_qualified(table, column), group=f"measured, {table.measured_on[column.name]}")
+            for column in self._measured
+        ]
+        found += [Heading(text=f"{_real(c)} {c.heading}", group="measured less published") for c in self._differing]
+        return tuple([*found, Heading(text="coverage", numbers=False)] if self._covered else found)
+
+    def texts(self, row: Row, letters: _Letters) -> tuple[Text, ...]:
+        """Of one row."""
+        table = self.table
+        found = [Text(text=row.name), *(Text(text=row.labels.get(label, "")) for label in self._labels)]
+        found += [_published_text(table.cell(row, column)) for column in self._published]
+        found += [_measured_text(table.cell(row, column), letters) for column in self._measured]
+        for column in self._differing:
+            difference = table.cell(row, column).difference
+            found.append(Text(text="" if difference is None else f"{difference:+.1f}"))
+        return tuple([*found, Text(text=_coverage(table, row))] if self._covered else found)
+
+
+def _real(column: Column) -> str:
+    return TITLES.get(column.dataset, column.dataset)
+
+
+def _qualified(table: FilledTable, column: Column) -> str:
+    """The heading; with the protocol where it is not the paper's."""
+    protocol = table.protocols[column.name]
+    return column.heading if protocol.like_paper else f"{column.heading} (cached)"
+
+
+def _published_text(cell: Cell) -> Text:
+    if cell.published is None:
+        return Text()
+    text = FAILED if cell.published == FAILED else f"{cell.published:.1f}"
+    return Text(text=text, bold=cell.best_published)
+
+
+def _measured_text(cell: Cell, letters: _Letters) -> Text:
+    letter = f"[{letters.of(cell.reason)}]" if cell.reason else ""
+    measured = cell.measured
+    if measured is None:
+        return Text(text=cell.status, mark=letter)
+    spread = "" if measured.spread is None else f"± {measured.spread:.1f} "
+    interval = "" if measured.low is None else f"[{measured.low:.1f}, {measured.high:.1f}]"
+    star = "*" if cell.versus and cell.versus.significant else ""
+    return Text(
+        text=f"{measured.value:.1f}", bold=cell.best, extra=f"{spread}{interval}".strip(), mark=f"{star}{letter}"
+    )
+
+
+def _coverage(table: FilledTable, row: Row) -> str:
+    """How much of each data set was measured, splits named; nothing for a row without numbers."""
+    found: dict[str, str] = {}
+    for column in table.columns:
+        measured = table.cell(row, column).measured
+        for part in measured.parts if measured else ():
+            found[f"{_real(column)} {part.split}"] = f"{part.percent:.4g} %"
+    return ", ".join(f"{split} {percent}" for split, percent in found.items())

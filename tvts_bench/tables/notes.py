@@ -1,0 +1,110 @@
+"""What a reader must know beside a table's numbers, a line each."""
+
+from collections.abc import Iterator, Mapping
+
+from tvts_bench.result_files import backbone_fact
+from tvts_bench.results import Result
+from tvts_bench.tables.base import Column
+from tvts_bench.tables.cells import Found
+from tvts_bench.tables.filled import ALPHA, Cell, FilledTable
+
+
+def notes_of(table: FilledTable, found: Mapping[tuple[str, str], Found]) -> tuple[str, ...]:
+    """The lines below a table; those on single cells are put there by the layout."""
+    measured = [cell for cell in table.cells.values() if cell.measured]
+    return tuple(
+        dict.fromkeys(
+            (
+                *_of_numbers(table, measured),
+                *_of_chance(table),
+                *_of_tests(table, measured),
+                *_of_protocols(table),
+                *_of_results(table, found),
+            )
+        )
+    )
+
+
+def results_of(table: FilledTable, found: Mapping[tuple[str, str], Found], column: Column) -> list[tuple[str, Result]]:
+    """Row and result of every number of `column`, in the table's order."""
+    rows = [(row.name, found[row.name, column.name]) for row in table.rows if (row.name, column.name) in found]
+    return [(name, stored.result) for name, each in rows for _, stored in each.stored]
+
+
+def _of_numbers(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
+    yield "published: as in the paper (TVTS, CVPR 2023); quoted, not measured here"
+    if not measured:
+        return
+    seeds = max(len(cell.measured.runs) for cell in measured if cell.measured)
+    spread = f"; mean of {seeds} seeds of pretraining ± their standard deviation" if seeds > 1 else ""
+    yield f"measured: percent, with 95 % bootstrap intervals over queries or clips{spread}"
+    if table.embedded:
+        yield (
+            "the embedded world is not the data of the published numbers: the two kinds of columns cannot be compared,"
+            " and no difference is shown"
+        )
+
+
+def _of_chance(table: FilledTable) -> Iterator[str]:
+    chances: dict[str, list[str]] = {}
+    for column in table.columns:
+        for row in table.rows:
+            measured = table.cell(row, column).measured
+            if measured and measured.chance is not None:
+                chances.setdefault(table.measured_on[column.name], []).append(f"{column.heading} {measured.chance:.2f}")
+                break
+    for words, values in chances.items():
+        yield f"chance on {words}: {', '.join(values)}"
+
+
+def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
+    tested = [cell for cell in measured if cell.versus]
+    if not tested:
+        return
+    tests = " or ".join(dict.fromkeys(cell.versus.test.test for cell in tested if cell.versus))
+    yield f"* differs from {table.baseline}: p < {ALPHA:g} ({tests}; not corrected for the number of rows)"
+    headings = {column.name: f"{table.measured_on[column.name]} {column.heading}" for column in table.columns}
+    several = len(set(table.measured_on.values())) > 1
+    for row in table.rows:
+        parts = []
+        for column in table.columns:
+            versus = table.cell(row, column).versus
+            if versus:
+                test, heading = versus.test, headings[column.name] if several else column.heading
+                interval = "" if test.low is None else f" [{test.low:+.1f}, {test.high:+.1f}]"
+                parts.append(f"{heading} {test.difference:+.2f}{interval}, p {p_in_words(test.p)}")
+        if parts:
+            yield f"{row.name} less {table.baseline}: {'; '.join(parts)}"
+
+
+def p_in_words(p: float) -> str:
+    """A p-value with two digits, "< 0.0001" below that."""
+    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
+
+
+def _of_protocols(table: FilledTable) -> Iterator[str]:
+    for column in table.columns:
+        protocol = table.protocols[column.name]
+        if protocol.note and any(table.cell(row, column).measured for row in table.rows):
+            yield protocol.note
+
+
+def _of_results(table: FilledTable, found: Mapping[tuple[str, str], Found]) -> Iterator[str]:
+    """Backbones, then what the results of a column say alike, then what any of them notes."""
+    if table.table.grid is None:
+        for column in table.columns:
+            for row, result in results_of(table, found, column):
+                yield f"{row}: {backbone_fact(result)}"
+    for column in table.columns:
+        results = [result for _, result in results_of(table, found, column)]
+        for result in results:
+            yield from (
+                f"{result.run.dataset['name']} {item.split}: {item.used:,} of {item.listed:,} clips used"
+                f" (fingerprint {item.fingerprint[:12]})"
+                for item in result.coverage
+            )
+        first = results[0] if results else None
+        if first:
+            yield from (line for line in first.protocol if all(line in result.protocol for result in results))
+            yield from (note for result in results for note in result.notes)
+            yield from ("read by " + ", ".join(result.provenance["decoders"]) for result in results)

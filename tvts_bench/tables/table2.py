@@ -1,0 +1,17 @@
+"""Table 2: training objectives, with and without the stop-gradient before the text encoder."""
+
+from tvts_bench.tables.base import Table, published_rows
+from tvts_bench.tables.grid_columns import grid_columns
+from tvts_bench.tables.protocols import FINETUNE
+
+COLUMNS = grid_columns(("ssv2", "k400"), FINETUNE)
+
+TABLE = Table(
+    name="table2",
+    title="Training objectives",
+    labels={"l_base": "L_base", "l_sort": "L_sort", "stop_gradient": "stop-gradient"},
+    columns=COLUMNS,
+    rows=published_rows("table2", COLUMNS, name="name", labels=("l_base", "l_sort", "stop_gradient"), cells={}),
+    baselines=("base",),
+    grid="objective",
+)

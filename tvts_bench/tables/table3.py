@@ -1,0 +1,17 @@
+"""Table 3: how the order of transcripts is asked for."""
+
+from tvts_bench.tables.base import Table, published_rows
+from tvts_bench.tables.grid_columns import grid_columns
+from tvts_bench.tables.protocols import FINETUNE
+
+COLUMNS = grid_columns(("ssv2", "k400"), FINETUNE)
+
+TABLE = Table(
+    name="table3",
+    title="How the order is asked for",
+    labels={},
+    columns=COLUMNS,
+    rows=published_rows("table3", COLUMNS, name="sort_modeling", cells={}),
+    baselines=("none",),
+    grid="sort-modeling",
+)

@@ -1,0 +1,29 @@
+"""Table 4: what frozen features know of SSV2, by zero-shot retrieval and by a linear probe."""
+
+from tvts_bench.tables.base import Column, Table, published_rows
+from tvts_bench.tables.embedded import PIXELS, RANDOM, TVTS, TWIN
+from tvts_bench.tables.protocols import CACHED_PROBE, ONLINE_PROBE, RETRIEVAL
+
+COLUMNS = (
+    *(
+        Column(name=f"ssv2_v2v_r{k}", heading=f"R@{k}", dataset="ssv2", metric=f"R@{k}", protocols=(RETRIEVAL,))
+        for k in (1, 5, 10)
+    ),
+    Column(
+        name="ssv2_linear_top1",
+        heading="linear top-1",
+        dataset="ssv2",
+        metric="top-1",
+        protocols=(CACHED_PROBE, ONLINE_PROBE),
+    ),
+)
+
+TABLE = Table(
+    name="table4",
+    title="Transferability on SSV2: zero-shot video-to-video retrieval and linear probe",
+    labels={"venue": "venue", "pretrain_dataset": "pretrained on"},
+    columns=COLUMNS,
+    rows=published_rows("table4", COLUMNS, name="method", group="family", labels=("venue", "pretrain_dataset")),
+    embedded_rows=(TVTS, TWIN, RANDOM, PIXELS),
+    baselines=(TWIN.name, "VideoMAE (YT-Temporal)", "VideoMAE"),
+)

@@ -1,0 +1,20 @@
+"""Table 5: fine-tuning on SSV2 and Kinetics-400."""
+
+from tvts_bench.tables.base import Column, Table, published_rows
+from tvts_bench.tables.embedded import RANDOM, TVTS, TWIN
+from tvts_bench.tables.protocols import FINETUNE
+
+COLUMNS = tuple(
+    Column(name=f"{dataset}_top1", heading="top-1", dataset=dataset, metric="top-1", protocols=(FINETUNE,))
+    for dataset in ("ssv2", "k400")
+)
+
+TABLE = Table(
+    name="table5",
+    title="Fine-tuning on SSV2 and Kinetics-400",
+    labels={"backbone": "backbone", "pretrain_dataset": "pretrained on"},
+    columns=COLUMNS,
+    rows=published_rows("table5", COLUMNS, name="method", labels=("backbone", "pretrain_dataset")),
+    embedded_rows=(TVTS, TWIN, RANDOM),
+    baselines=(TWIN.name, "VideoMAE (YT-Temporal)"),
+)

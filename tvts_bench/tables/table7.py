@@ -1,0 +1,20 @@
+"""Table 7: fine-tuning on UCF-101 and HMDB-51."""
+
+from tvts_bench.tables.base import Column, Table, published_rows
+from tvts_bench.tables.embedded import RANDOM, TVTS, TWIN
+from tvts_bench.tables.protocols import ONE_SPLIT
+
+COLUMNS = tuple(
+    Column(name=f"{dataset}_top1", heading="top-1", dataset=dataset, metric="top-1", protocols=(ONE_SPLIT,))
+    for dataset in ("ucf101", "hmdb51")
+)
+
+TABLE = Table(
+    name="table7",
+    title="Fine-tuning on UCF-101 and HMDB-51",
+    labels={"backbone": "backbone", "pretrain_dataset": "pretrained on"},
+    columns=COLUMNS,
+    rows=published_rows("table7", COLUMNS, name="method", labels=("backbone", "pretrain_dataset")),
+    embedded_rows=(TVTS, TWIN, RANDOM),
+    baselines=(TWIN.name, "VideoMAE (YT-Temporal)"),
+)
