@@ -1,3 +1,22 @@
 """Backbones, one file a family. A new one is a module here and a line below."""
 
-PLUGINS = ("tvts", "pixels", "clip", "dinov2", "dinov3", "siglip2")
+PLUGINS = (
+    "tvts",
+    "pixels",
+    "clip",
+    "dinov2",
+    "dinov3",
+    "siglip2",
+    "videomae",
+    "videomae2",
+    "umt",
+    "vjepa",
+    "frozen",
+    "mcq",
+    "miles",
+    "tvts2",
+    "timesformer",
+    "svt",
+    "vjepa2",
+    "internvideo2",
+)

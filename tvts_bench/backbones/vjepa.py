@@ -1,0 +1,81 @@
+"""V-JEPA (the first): the target encoder of the official pretraining files."""
+
+import math
+from dataclasses import replace
+
+from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.cards import FamilyCard
+from tvts_bench.backbones.joint_vit import PATCHES, TABLE, Encoder, JointFamily, refuse_another, told
+from tvts_bench.backbones.layout import Layout
+from tvts_bench.models.checkpoint import WRAPPERS, Checkpoint, without_prefixes
+from tvts_bench.models.joint_vit import JointViTConfig
+from tvts_bench.video.spec import ClipSpec
+
+_BASE = JointViTConfig(positions="stored", resampling="trilinear", pooling="mean_of_norm")
+_HUGE = replace(_BASE, embed_dim=1280, depth=32, num_heads=16, mlp_dim=5120)
+SIZES = {
+    "large": replace(_BASE, embed_dim=1024, depth=24, num_heads=16, mlp_dim=4096),
+    "huge": _HUGE,
+    "huge-384": replace(_HUGE, image_size=384),
+    "tiny": replace(_BASE, embed_dim=128, depth=4, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
+}
+VARIANTS = tuple(SIZES)
+BACKBONE = "backbone."  # prefix of the encoder's names, besides DistributedDataParallel's
+STEPS = 8  # of its tables in time: 16 frames
+LARGEST_GRID = 24  # 384 pixels; files of V-JEPA 2 have longer tables, which its rotary attention does not use
+URL = "https://dl.fbaipublicfiles.com/jepa/"
+CARD = FamilyCard(
+    title="V-JEPA",
+    what="ViT with joint space-time attention, trained to predict its own averaged features of masked regions",
+    weights={
+        "vitl16.pth.tar": f"{URL}vitl16/vitl16.pth.tar",
+        "vith16.pth.tar": f"{URL}vith16/vith16.pth.tar",
+        "vith16-384.pth.tar": f"{URL}vith16-384/vith16-384.pth.tar",
+    },
+    licence="CC BY-NC 4.0, code and weights",
+    supervised=None,
+    input="16 frames with stride 4, short side 256, crop 224 (384: 438 and 384), ImageNet mean and deviation",
+    representation="mean of all tokens after the final norm, 1024 for large, 1280 for huge (its authors evaluate with"
+    " an attentive probe on the tokens)",
+    published=(),
+    reference="Bardes et al., TMLR 2024",
+)
+
+
+def clip_spec(config: JointViTConfig) -> ClipSpec:
+    """Frames in a row with stride 4; the short side is 256/224 of the crop."""
+    size = config.image_size
+    return ClipSpec(
+        num_frames=config.num_frames, sampling="dense", stride=4, short_side=int(size * 256 / 224), crop=size
+    )
+
+
+FAMILY = JointFamily(name="vjepa", sizes=SIZES, clip=clip_spec)
+
+
+def recognises(layout: Layout) -> bool:
+    """Whether these are V-JEPA's tensors: video patches, one bias for q, k and v, 8 x G x G positions, no [CLS]."""
+    names = layout.under(BACKBONE) if layout.starts(BACKBONE) else layout
+    if not names.has(PATCHES, TABLE, "blocks.0.attn.qkv.bias") or names.has("cls_token"):
+        return False
+    table, kernel = names.shapes[TABLE], names.shapes[PATCHES]
+    if len(table) != 3 or len(kernel) != 5 or names.starts("head.", "fc_norm.", "temporal_embed"):
+        return False
+    side = math.isqrt(table[1] // STEPS)
+    return table[1] == STEPS * side**2 and side <= LARGEST_GRID
+
+
+def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
+    """The encoder with a file's weights, or randomly initialised from `seed`.
+
+    Raises:
+        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
+    """
+    if checkpoint is None:
+        return FAMILY.random(variant, seed)
+    tensors = without_prefixes(checkpoint.tensors, (*WRAPPERS, BACKBONE))
+    found, config = told(tensors, SIZES, checkpoint.path)
+    refuse_another(FAMILY.name, found, variant, checkpoint.path)
+    part = checkpoint.container or "encoder"
+    encoder = Encoder(tensors=tensors, format=f"{checkpoint.format}, {part.replace('_', ' ')}")
+    return FAMILY.loaded(checkpoint, encoder, found, config)
