@@ -11,12 +11,4 @@ PLUGINS = (
     "videomae2",
     "umt",
     "vjepa",
-    "frozen",
-    "mcq",
-    "miles",
-    "tvts2",
-    "timesformer",
-    "svt",
-    "vjepa2",
-    "internvideo2",
 )
