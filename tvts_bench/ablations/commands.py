@@ -68,11 +68,10 @@ def run_command(
             time.sleep(_LOOK)
             stopped = limits.stop()
             late = limits.until is not None and time.monotonic() > limits.until
+    finally:  # also where a scheduler's signal has become an exception
         if process.poll() is None:
             _end(process, limits.grace)
-    finally:
-        _signal(process, signal.SIGKILL)  # also workers that a killed command has left behind
-        process.wait()
+        _signal(process, signal.SIGKILL)  # workers that a killed command has left behind
     seconds = time.monotonic() - started
     return Ended(code=process.returncode, seconds=seconds, said=_tail(log, begin), stopped=stopped, late=late)
 
@@ -107,6 +106,7 @@ def _end(process: "subprocess.Popen[bytes]", grace: float) -> None:
         process.wait(grace)
     except subprocess.TimeoutExpired:
         process.kill()
+        process.wait()
 
 
 def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:

@@ -84,27 +84,48 @@ def run_cell(job: CellJob, stop: Callable[[], bool] = never) -> Outcome:
                 return "stopped"
             if after.status == "failed" and stage.needed:
                 break
-        return "failed" if any(each.status == "failed" for each in wanted(record, job.stages)) else "done"
+        return outcome_now(job)
 
 
 def is_finished(job: CellJob) -> bool:
     """Whether nothing is left to be run: every stage is done, or failed and not to be tried again."""
+    return outcome_now(job) != "stopped"
+
+
+def outcome_now(job: CellJob) -> Outcome:
+    """How a cell stands on disk: "stopped" where something of it is left to be run."""
     record = read_cell(job.out, job.key)
     if record is None:
-        return False
+        return "stopped"
+    failed = False
     for stage in job.stages:
         found = record.stage(stage.name)
         if found is None or not (_is_done(job, stage, found) or job.stays_failed(found)):
-            return False
+            return "stopped"
+        failed = failed or found.status == "failed"
         if found.status == "failed" and stage.needed:
-            return True
-    return True
+            break
+    return "failed" if failed else "done"
 
 
-def wanted(record: CellRecord, stages: tuple[Stage, ...]) -> list[StageRecord]:
-    """The records of these stages, of all that the cell has."""
-    names = {stage.name for stage in stages}
-    return [each for each in record.stages if each.name in names]
+def record_death(job: CellJob, reason: str) -> Outcome:
+    """Record that the process which ran a cell is gone and left it unfinished; how the cell then stands.
+
+    Raises:
+        UserError, OSError: the record cannot be read or written.
+    """
+    with claim(job.folder) as lock:
+        if lock is None:
+            return "taken"
+        record = read_cell(job.out, job.key)
+        running = next((stage for stage in record.stages if stage.status == "running"), None) if record else None
+        record = _begun(job)
+        left = running or next((stage for stage in record.stages if stage.status == "waiting"), None)
+        if left is not None:
+            started = running.started if running else time.time()
+            dead = replace(left, status="failed", failure="killed", reason=reason, started=started)
+            write_cell(job.out, _with(record, dead))
+    return outcome_now(job)
 
 
 def _begun(job: CellJob) -> CellRecord:

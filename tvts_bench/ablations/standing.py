@@ -73,10 +73,12 @@ def _standing(
     record = CellRecord(key=key, config={}, seed=seed, stages=tuple(own))
     status, reason = record.status, record.reason
     missing = len({*stages} - {stage.name for stage in own})
-    if status == "running" and not is_claimed(folder):
-        status, reason = "waiting", "interrupted"
-    elif status == "done" and missing:
+    if status == "done" and missing:
         status = "waiting"
+    if status in ("running", "waiting"):
+        claimed = is_claimed(folder)
+        reason = None if claimed else reason or ("interrupted" if status == "running" else None)
+        status = "running" if claimed else "waiting"
     now = next((stage for stage in own if stage.status == record.status and stage.status != "done"), None)
     step = steps = None
     left = None if status in ("done", "failed") else _sum([_left(folder, stage, costs) for stage in own])

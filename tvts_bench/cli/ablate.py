@@ -1,10 +1,10 @@
 """`tvts-bench ablate`: a grid of pretraining runs, each measured; `tvts-bench status`: how grids stand."""
 
 import shlex
-import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +16,13 @@ from tvts_bench.cli.console import stderr, stdout
 from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from tvts_bench.ablations.jobs import CellJob
+    from tvts_bench.ablations.jobs import CellJob, Outcome
     from tvts_bench.ablations.local import Slots
     from tvts_bench.ablations.plan import Plan, PlannedCell
+    from tvts_bench.ablations.slurm import SlurmOptions
 
-INCOMPLETE = 1  # exit code where a cell failed
+LAUNCHERS = ("local", "slurm")
+INCOMPLETE = 1  # exit code where a cell failed, or is left
 
 Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The --out of `tvts-bench ablate`.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Go on showing it until Ctrl-C.")]
@@ -37,6 +39,7 @@ def ablate(
     data: own.Data = None,
     only: own.Only = None,
     launcher: own.Launcher = "local",
+    slurm: own.Slurm = None,
     jobs: own.Jobs = None,
     device: options.Device = "auto",
     cell_timeout: own.CellTimeout = None,
@@ -58,11 +61,14 @@ def ablate(
 
     tvts-bench ablate objective --preset full --pretrain yt_temporal --set root=YT --data ssv2=SSV2 --data k400=K400
     """
-    from tvts_bench.ablations.grids import find_grid
+    from tvts_bench.ablations.grids import find_grid, unknown
     from tvts_bench.ablations.local import slots_for
     from tvts_bench.ablations.plan import Asked, Place, plan
     from tvts_bench.ablations.scales import find_scale
+    from tvts_bench.ablations.slurm import slurm_options
 
+    if launcher not in LAUNCHERS:
+        raise unknown("launcher", launcher, LAUNCHERS)
     asked = Asked(
         grid=find_grid(grid).with_values(value or ()),
         scale=find_scale(preset),
@@ -75,14 +81,15 @@ def ablate(
     )
     planned = plan(asked)
     cells = planned.only(only or ())
+    cluster = slurm_options(_pairs("--slurm", slurm), jobs) if launcher == "slurm" else None
     slots = slots_for(len(cells), device, jobs)
-    place = Place(threads=slots.threads, device=device)
+    place = Place(threads=cluster.cpus if cluster else slots.threads, device=device)
     since = time.time() if retry_failed else None
     to_run = [cell.job(place, cell_timeout, since) for cell in cells]
     if dry_run:
-        _show_plan(planned, cells, to_run, slots)
+        _show_plan(planned, cells, to_run, cluster.at_once or len(cells) if cluster else slots.count)
     else:
-        _run(planned, to_run, slots)
+        _run(planned, to_run, cluster or slots)
 
 
 def status(folder: Folder = Path("runs/ablations"), watch: Watch = False, debug: options.Debug = False) -> None:
@@ -105,10 +112,12 @@ def status(folder: Folder = Path("runs/ablations"), watch: Watch = False, debug:
             time.sleep(1)
 
 
-def _run(planned: "Plan", jobs: "Sequence[CellJob]", slots: "Slots") -> None:
-    """Run the cells here, showing how they stand, and end with the code that says how it went."""
+def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOptions") -> None:
+    """Run the cells, showing how they stand, and end with the code that says how it went."""
     from tvts_bench.ablations.cells import write_grid
-    from tvts_bench.ablations.local import run_local
+    from tvts_bench.ablations.jobs import outcome_now
+    from tvts_bench.ablations.local import Slots, run_local
+    from tvts_bench.ablations.slurm import follow, submit
     from tvts_bench.cli.ablation_views import live, standing_table
     from tvts_bench.results import require_writable
     from tvts_bench.training.signals import stop_signals
@@ -116,20 +125,34 @@ def _run(planned: "Plan", jobs: "Sequence[CellJob]", slots: "Slots") -> None:
     out = planned.asked.out
     require_writable(out)
     write_grid(out, planned.record)
-    with stop_signals() as asked_to_stop, live(out, [planned.record], stderr) as look:
-        outcomes = run_local(jobs, slots, lambda: bool(asked_to_stop()), look)
-        number = asked_to_stop()
+    outcomes = {job.key: outcome_now(job) for job in jobs}
+    left = [job for job in jobs if outcomes[job.key] == "stopped"]
+    with stop_signals() as told, live(out, [planned.record], stderr) as look:
+        if isinstance(where, Slots):
+            outcomes |= run_local(left, where, lambda: bool(told()), look)
+        elif left:
+            outcomes |= follow(left, submit(left, where, out), lambda: bool(told()), look)
+        number = told()
     stdout.print(standing_table(out, planned.record))
-    left = sum(outcome == "stopped" for outcome in outcomes.values())
-    if left:
-        _say(f"{left} cells are left; go on with: {shlex.join(['tvts-bench', *sys.argv[1:]])}")
-        raise typer.Exit(128 + (number or signal.SIGTERM))
-    if failed := sum(outcome == "failed" for outcome in outcomes.values()):
-        _say(f"{failed} of {len(outcomes)} cells failed; their logs: {out}/cells/KEY/logs; again with --retry-failed")
-        raise typer.Exit(INCOMPLETE)
+    _end(outcomes, number, out, not isinstance(where, Slots))
 
 
-def _show_plan(planned: "Plan", cells: "Sequence[PlannedCell]", jobs: "Sequence[CellJob]", slots: "Slots") -> None:
+def _end(outcomes: "Mapping[str, Outcome]", number: int, out: Path, on_cluster: bool) -> None:
+    """Say what is left and what failed, and exit with the code that says so, too; 0 where all is done."""
+    counts = Counter(outcomes.values())
+    left = counts["stopped"] + counts["taken"]
+    again = shlex.join(["tvts-bench", *sys.argv[1:]])
+    if left and on_cluster and number:
+        _say(f"{left} cells go on in their jobs (squeue --name tvts-ablate); see them with: tvts-bench status {out}")
+    elif left:
+        _say(f"{left} cells are left; go on with: {again}")
+    if counts["failed"]:
+        _say(f"{counts['failed']} of {len(outcomes)} cells failed, see {out}/cells/KEY/logs; again with --retry-failed")
+    if left or counts["failed"]:
+        raise typer.Exit(128 + number if number else INCOMPLETE)
+
+
+def _show_plan(planned: "Plan", cells: "Sequence[PlannedCell]", jobs: "Sequence[CellJob]", at_once: int) -> None:
     from tvts_bench.ablations.estimate import cell_seconds, known_seconds
     from tvts_bench.ablations.jobs import is_finished
     from tvts_bench.cli.ablation_views import duration, planned_lines
@@ -141,8 +164,8 @@ def _show_plan(planned: "Plan", cells: "Sequence[PlannedCell]", jobs: "Sequence[
         seconds = 0.0 if finished else cell_seconds(cell, job, known)
         stdout.print(planned_lines(cell, job, finished, seconds), end="", soft_wrap=True)
         total = None if total is None or seconds is None else total + seconds
-    whole = "time unknown" if total is None else f"about {duration(total / min(slots.count, max(len(cells), 1)))}"
-    _say(f"{len(cells)} cells, {slots.count} at once with {slots.threads} threads each: {whole}")
+    whole = "time unknown" if total is None else f"about {duration(total / min(at_once, max(len(cells), 1)))}"
+    _say(f"{len(cells)} cells, {at_once} at once: {whole}")
 
 
 def _pairs(option: str, given: "Iterable[str] | None") -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-GRID, LAUNCH, SLURM = "Grid", "Launcher", "Slurm (--launcher slurm)"
+GRID, LAUNCH = "Grid", "Launcher"
 
 GridName = Annotated[
     str,
@@ -98,4 +98,14 @@ Jobs = Annotated[
 Out = Annotated[
     Path,
     typer.Option("--out", help="Folder of the cells; grids share those they have in common.", rich_help_panel=LAUNCH),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="NAME=VALUE",
+        help="What a job asks for: partition=, time=MINUTES (720), cpus= (4), gpus= (0), mem=, constraint=, or any"
+        " other option of sbatch (account=x); repeat it.",
+        rich_help_panel=LAUNCH,
+    ),
 ]
