@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.image_vit import ImageFamily, ImageSize, SizeTeller
+from tvts_bench.backbones.file_family import FileFamily, SizeTeller
+from tvts_bench.backbones.image_vit import ImageSize, adaptations
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.frame_average import ImageNetwork
+from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
 from tvts_bench.video.spec import ClipSpec
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
@@ -101,7 +102,7 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
     if checkpoint is not None and not any(name.endswith("input_resolution") for name in checkpoint.tensors):
         logger.warning("%s does not say that it is OpenAI's own: quick GELU is assumed", checkpoint.path)
     projected = variant not in UNPROJECTED
-    return ImageFamily(
+    return FileFamily(
         name="clip",
         sizes=PROJECTED if projected else UNPROJECTED,
         tell=partial(_size, projected),
@@ -109,10 +110,11 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
         convert=converted,
         unused=lambda name: name.startswith(OTHER_PARTS) or (name == "visual.proj" and not projected),
         clip_spec=_clip_spec,
+        adaptations=adaptations,
     ).load(checkpoint, variant, seed)
 
 
-def build(size: CLIPSize) -> ImageNetwork:
+def build(size: CLIPSize) -> FrameAverage:
     """timm's network of that size, with the projection or without."""
     vit = VisionTransformer(
         img_size=size.grid * size.patch_size,
@@ -127,7 +129,8 @@ def build(size: CLIPSize) -> ImageNetwork:
         num_classes=0,
         dynamic_img_size=True,
     )
-    return ImageNetwork(vit, nn.Linear(size.width, size.projection, bias=False) if size.projected else None)
+    head = nn.Linear(size.width, size.projection, bias=False) if size.projected else None
+    return FrameAverage(ImageNetwork(vit, head))
 
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -140,7 +143,7 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             tensor = tensor.mT if tensor.ndim == 2 else tensor  # [D, projection] in the file
         elif name in ("vit.cls_token", "vit.pos_embed"):
             tensor = tensor.reshape(1, -1, tensor.shape[-1] if tensor.ndim else 1)
-        ours[name] = tensor
+        ours[f"image.{name}"] = tensor
     return ours
 
 

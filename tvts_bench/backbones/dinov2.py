@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.image_vit import ImageFamily, ImageSize, SizeTeller
+from tvts_bench.backbones.file_family import FileFamily, SizeTeller
+from tvts_bench.backbones.image_vit import ImageSize, adaptations
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.frame_average import ImageNetwork
+from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
 from tvts_bench.video.spec import ClipSpec
 
 from timm.layers import Mlp, SwiGLUPacked  # type: ignore[attr-defined]  # isort: skip
@@ -133,7 +134,7 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
     Raises:
         CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
     """
-    return ImageFamily(
+    return FileFamily(
         name="dinov2",
         sizes=SIZES,
         tell=_size,
@@ -141,28 +142,28 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
         convert=converted,
         unused=lambda name: name.startswith((*TRAINING_ONLY, *HEAD)),
         clip_spec=_clip_spec,
+        adaptations=adaptations,
     ).load(checkpoint, variant, seed)
 
 
-def build(size: DINOv2Size) -> DINOv2Images:
+def build(size: DINOv2Size) -> FrameAverage:
     """The network of that size; [CLS] has no place in its table of positions (its own is added to it beforehand)."""
-    return DINOv2Images(
-        VisionTransformer(
-            img_size=size.grid * size.patch_size,
-            patch_size=size.patch_size,
-            embed_dim=size.width,
-            depth=size.depth,
-            num_heads=size.heads,
-            mlp_ratio=size.mlp_ratio,
-            init_values=1e-5,
-            reg_tokens=size.registers,
-            no_embed_class=True,
-            num_classes=0,
-            dynamic_img_size=True,
-            mlp_layer=SwiGLUPacked if size.gated else Mlp,  # type: ignore[arg-type]  # timm passes this partial, too
-            act_layer=nn.SiLU if size.gated else nn.GELU,
-        )
+    vit = VisionTransformer(
+        img_size=size.grid * size.patch_size,
+        patch_size=size.patch_size,
+        embed_dim=size.width,
+        depth=size.depth,
+        num_heads=size.heads,
+        mlp_ratio=size.mlp_ratio,
+        init_values=1e-5,
+        reg_tokens=size.registers,
+        no_embed_class=True,
+        num_classes=0,
+        dynamic_img_size=True,
+        mlp_layer=SwiGLUPacked if size.gated else Mlp,  # type: ignore[arg-type]  # timm passes this partial, too
+        act_layer=nn.SiLU if size.gated else nn.GELU,
     )
+    return FrameAverage(DINOv2Images(vit))
 
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -171,11 +172,11 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         for old, new in RENAMED:
             name = name.replace(old, new)
-        ours[f"vit.{name}"] = tensor
-    table, cls_token = ours["vit.pos_embed"], ours.get("vit.cls_token")
-    ours["vit.pos_embed"] = table[:, 1:]
+        ours[f"image.vit.{name}"] = tensor
+    table, cls_token = ours["image.vit.pos_embed"], ours.get("image.vit.cls_token")
+    ours["image.vit.pos_embed"] = table[:, 1:]
     if cls_token is not None and cls_token.shape == table[:, :1].shape:  # else strict loading says what is wrong
-        ours["vit.cls_token"] = cls_token.float() + table[:, :1].float()
+        ours["image.vit.cls_token"] = cls_token.float() + table[:, :1].float()
     return ours
 
 

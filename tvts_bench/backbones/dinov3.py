@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.image_vit import HEAD_WIDTH, ImageFamily, ImageSize, SizeTeller
+from tvts_bench.backbones.file_family import HEAD_WIDTH, FileFamily, SizeTeller
+from tvts_bench.backbones.image_vit import ImageSize, adaptations
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.frame_average import ImageNetwork
+from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
 from tvts_bench.video.spec import ClipSpec
 
 from timm.models.eva import Eva  # isort: skip
@@ -81,7 +82,7 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
     Raises:
         CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
     """
-    return ImageFamily(
+    return FileFamily(
         name="dinov3",
         sizes=SIZES,
         tell=_size,
@@ -89,35 +90,35 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
         convert=converted,
         unused=lambda name: name.startswith((*TRAINING_ONLY, *HEAD)) or name.endswith(FIXED),
         clip_spec=_clip_spec,
+        adaptations=adaptations,
     ).load(checkpoint, variant, seed)
 
 
-def build(size: DINOv3Size) -> ImageNetwork:
+def build(size: DINOv3Size) -> FrameAverage:
     """timm's network of that size, with [CLS] (timm's default is the mean of patches) and query and value biases."""
-    return ImageNetwork(
-        Eva(
-            img_size=224,  # of no consequence: positions are made for the images that come
-            patch_size=size.patch_size,
-            embed_dim=size.width,
-            depth=size.depth,
-            num_heads=size.heads,
-            mlp_ratio=size.mlp_ratio,
-            swiglu_mlp=size.gated,
-            swiglu_align_to=1 if size.gated else 0,  # any: keeps gate and value apart, as the files have them
-            init_values=1e-5,
-            num_reg_tokens=size.registers,
-            use_abs_pos_emb=False,
-            use_rot_pos_emb=True,
-            rope_type="dinov3",
-            rope_temperature=100,
-            rope_rotate_half=True,
-            norm_layer=partial(nn.LayerNorm, eps=1e-5),
-            use_fc_norm=False,
-            global_pool="token",
-            num_classes=0,
-            dynamic_img_size=True,
-        )
+    vit = Eva(
+        img_size=224,  # of no consequence: positions are made for the images that come
+        patch_size=size.patch_size,
+        embed_dim=size.width,
+        depth=size.depth,
+        num_heads=size.heads,
+        mlp_ratio=size.mlp_ratio,
+        swiglu_mlp=size.gated,
+        swiglu_align_to=1 if size.gated else 0,  # any: keeps gate and value apart, as the files have them
+        init_values=1e-5,
+        num_reg_tokens=size.registers,
+        use_abs_pos_emb=False,
+        use_rot_pos_emb=True,
+        rope_type="dinov3",
+        rope_temperature=100,
+        rope_rotate_half=True,
+        norm_layer=partial(nn.LayerNorm, eps=1e-5),
+        use_fc_norm=False,
+        global_pool="token",
+        num_classes=0,
+        dynamic_img_size=True,
     )
+    return FrameAverage(ImageNetwork(vit))
 
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -127,10 +128,10 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for old, new in RENAMED:
             name = name.replace(old, new)
         if name.endswith(".attn.qkv.bias") and tensor.ndim == 1 and len(tensor) % 3 == 0:
-            attn = f"vit.{name.removesuffix('qkv.bias')}"
+            attn = f"image.vit.{name.removesuffix('qkv.bias')}"
             ours[f"{attn}q_bias"], _, ours[f"{attn}v_bias"] = tensor.chunk(3)
         else:
-            ours[f"vit.{name}"] = tensor
+            ours[f"image.vit.{name}"] = tensor
     return ours
 
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.image_vit import ImageFamily, ImageSize, SizeTeller
+from tvts_bench.backbones.file_family import FileFamily, SizeTeller
+from tvts_bench.backbones.image_vit import ImageSize, adaptations
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.frame_average import ImageNetwork
+from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
 from tvts_bench.video.spec import ClipSpec
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
@@ -90,7 +91,7 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
     Raises:
         CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
     """
-    return ImageFamily(
+    return FileFamily(
         name="siglip2",
         sizes=SIZES,
         tell=_size,
@@ -98,26 +99,26 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
         convert=converted,
         unused=lambda name: name.startswith(OTHER_PARTS),
         clip_spec=_clip_spec,
+        adaptations=adaptations,
     ).load(checkpoint, variant, seed)
 
 
-def build(size: SigLIPSize) -> ImageNetwork:
+def build(size: SigLIPSize) -> FrameAverage:
     """timm's network of that size, with the GELU that the weights were trained with."""
-    return ImageNetwork(
-        VisionTransformer(
-            img_size=size.grid * size.patch_size,
-            patch_size=size.patch_size,
-            embed_dim=size.width,
-            depth=size.depth,
-            num_heads=size.heads,
-            mlp_ratio=size.mlp_ratio,
-            class_token=False,
-            global_pool="map",
-            act_layer="gelu_tanh",
-            num_classes=0,
-            dynamic_img_size=True,
-        )
+    vit = VisionTransformer(
+        img_size=size.grid * size.patch_size,
+        patch_size=size.patch_size,
+        embed_dim=size.width,
+        depth=size.depth,
+        num_heads=size.heads,
+        mlp_ratio=size.mlp_ratio,
+        class_token=False,
+        global_pool="map",
+        act_layer="gelu_tanh",
+        num_classes=0,
+        dynamic_img_size=True,
     )
+    return FrameAverage(ImageNetwork(vit))
 
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -137,7 +138,7 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             ours[f"attn_pool.q.{found[1]}"], ours[f"attn_pool.kv.{found[1]}"] = tensor[:width], tensor[width:]
         else:
             ours[name] = tensor
-    return {f"vit.{name}": tensor for name, tensor in _fused(ours).items()}
+    return {f"image.vit.{name}": tensor for name, tensor in _fused(ours).items()}
 
 
 def _fused(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
