@@ -4,7 +4,7 @@ FAISS  ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 BIN    := .venv/bin
 READY  := .venv/.ready-$(FAISS)
 
-.PHONY: demo test test-slow test-gpu lint format bench clean
+.PHONY: demo test test-slow test-gpu test-slurm lint format bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -16,13 +16,16 @@ demo: $(READY)
 	$(BIN)/tvts-bench demo --out runs/demo
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadscope -m "not gpu and not slow"
+	$(BIN)/pytest -n 2 --dist loadscope -m "not gpu and not slow and not slurm"
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
 
 test-gpu: $(READY)
 	$(BIN)/pytest -m gpu
+
+test-slurm: $(READY)
+	$(BIN)/pytest -m slurm
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
