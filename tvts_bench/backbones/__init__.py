@@ -11,4 +11,6 @@ PLUGINS = (
     "videomae2",
     "umt",
     "vjepa",
+    "mocov3",
+    "mae",
 )
