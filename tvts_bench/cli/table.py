@@ -2,88 +2,21 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from tvts_bench.cli import options
+from tvts_bench.cli import table_options as own
 from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from tvts_bench.cli.table_options import TableOptions
+    from tvts_bench.cli.table_request import TableRequest
     from tvts_bench.tables.assemble import Findings
 
+ABLATIONS = Path("runs/ablations")  # where `tvts-bench ablate` puts its cells
 INCOMPLETE = 1  # exit code where a row that was asked for could not be measured
-
-Checkpoints = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--ckpt",
-        metavar="ROW=FILE",
-        help="Weights for a row of the table: TVTS=TVTS_yt_pt.pth. Repeat it. All tensors must fit.",
-        rich_help_panel=options.WEIGHTS,
-    ),
-]
-Data = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--data",
-        metavar="SET=DIR",
-        help="Folder of a real data set: ssv2=DIR. Repeat it. Without any, the embedded world stands in for all.",
-        rich_help_panel=options.DATA,
-    ),
-]
-AnnotationLists = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--annotations",
-        metavar="SET=PATH",
-        help="List file, or folder of lists, in place of the one under --data: ssv2=LISTS. Repeat it.",
-        rich_help_panel=options.DATA,
-    ),
-]
-Probe = Annotated[
-    str | None,
-    typer.Option(
-        "--probe",
-        help="Of a linear-probe column: cached (the default: features extracted once) or paper (online, augmented).",
-        rich_help_panel=options.PROTOCOL,
-        show_default=False,
-    ),
-]
-Accumulate = Annotated[
-    int | None,
-    typer.Option(
-        "--accumulate",
-        min=1,
-        help="Of a fine-tuning column: micro-batches of a step, for the recipe's batch in less memory.",
-        rich_help_panel=options.PROTOCOL,
-        show_default=False,
-    ),
-]
-Baseline = Annotated[
-    str | None,
-    typer.Option(
-        "--baseline",
-        metavar="ROW",
-        help="Row that the others are tested against.",
-        rich_help_panel=options.PROTOCOL,
-        show_default=False,
-    ),
-]
-Fresh = Annotated[
-    bool,
-    typer.Option("--fresh", help="Measure again what --out holds already.", rich_help_panel=options.OUTPUT),
-]
-TableOut = Annotated[
-    Path,
-    typer.Option(
-        "--out",
-        help="Folder of results: the table goes to OUT/tables, the runs that it is made of to OUT/runs.",
-        rich_help_panel=options.OUTPUT,
-    ),
-]
-
 
 Command = Callable[..., None]
 
@@ -92,12 +25,13 @@ def table_command(name: str, doc: str) -> Command:
     """The command of one table; `doc` is its help."""
 
     def command(
-        data: Data = None,
-        annotations: AnnotationLists = None,
-        ckpt: Checkpoints = None,
-        baseline: Baseline = None,
-        probe: Probe = None,
-        accumulate: Accumulate = None,
+        data: own.Data = None,
+        annotations: own.AnnotationLists = None,
+        ckpt: own.Checkpoints = None,
+        ablations: own.Ablations = None,
+        baseline: own.Baseline = None,
+        probe: own.Probe = None,
+        accumulate: own.Accumulate = None,
         strict: options.Strict = False,
         decoder: options.Decoder = "decord",
         device: options.Device = "auto",
@@ -106,24 +40,29 @@ def table_command(name: str, doc: str) -> Command:
         batch_size: options.BatchSize = 16,
         clip_timeout: options.ClipTimeout = 120.0,
         cache: options.Cache = None,
-        out: TableOut = Path("results"),
-        fresh: Fresh = False,
+        out: own.Out = Path("results"),
+        fresh: own.Fresh = False,
         debug: options.Debug = False,
     ) -> None:
-        from tvts_bench.cli.table_options import TableOptions
+        from tvts_bench.cli.table_request import TableRequest
         from tvts_bench.results import require_writable
 
-        asked = TableOptions.parse(name, data or [], annotations or [], ckpt or [])
-        asked = asked.varied(baseline=baseline, probe=probe, accumulate=accumulate)
+        asked = TableRequest.parse(name, data or [], annotations or [], ckpt or [])
+        asked = asked.varied(baseline=baseline, probe=probe, accumulate=accumulate, ablations=ablations)
         require_writable(out)
         if asked.from_grid:
-            _report(asked, _grid_findings(asked, out), out)
+            _report(asked, _grid_findings(asked), out)
             return
         from tvts_bench.cli import setup
         from tvts_bench.cli.table_measuring import measure
+        from tvts_bench.training.signals import StoppedError
 
         local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
-        findings = measure(asked, local, out, decoder=decoder, dtype=dtype, fresh=fresh)
+        try:
+            findings = measure(asked, local, out, decoder=decoder, dtype=dtype, fresh=fresh)
+        except StoppedError as stop:  # a training, whose state is saved
+            stderr.print("stopped; what was computed is kept, the same command takes it up again", highlight=False)
+            raise typer.Exit(128 + stop.signal) from None
         if findings is not None:  # on the first of several processes
             _report(asked, findings, out)
 
@@ -132,13 +71,17 @@ def table_command(name: str, doc: str) -> Command:
     return command
 
 
-def _grid_findings(asked: "TableOptions", out: Path) -> "Findings":
+def _grid_findings(asked: "TableRequest") -> "Findings":
     """What the cells of the table's grid hold; where there are none, what would fill them."""
     from tvts_bench.tables.assemble import Findings
     from tvts_bench.tables.grids import read_grid
 
-    cells = read_grid(asked.table, out)
+    cells = read_grid(asked.table, asked.ablations or ABLATIONS)
     if cells is None:
+        if asked.ablations is not None:
+            raise UserError(
+                f"--ablations {asked.ablations} holds no grid {asked.table.grid}: give the --out of the grid"
+            )
         hint = f"measured cells are filled by `tvts-bench ablate {asked.table.grid}`, then this table again"
         return Findings(found={}, embedded=False, baseline=asked.baseline, remarks=(hint,))
     for sentence in cells.ignored:
@@ -146,25 +89,19 @@ def _grid_findings(asked: "TableOptions", out: Path) -> "Findings":
     return Findings(found=cells.found, embedded=cells.embedded, baseline=asked.baseline, remarks=cells.remarks)
 
 
-def _report(asked: "TableOptions", findings: "Findings", out: Path) -> None:
+def _report(asked: "TableRequest", findings: "Findings", out: Path) -> None:
     """Write and show the table; the exit code says whether a row that was asked for is missing."""
     from tvts_bench.tables.assemble import assemble
     from tvts_bench.tables.files import write_table
     from tvts_bench.tables.layout import lay_out
-    from tvts_bench.tables.terminal import as_terminal, fits
+    from tvts_bench.tables.terminal import terminal_tables
 
     filled = assemble(asked.table, findings, out)
     files = write_table(filled, out)
-    whole = lay_out(filled)
-    stdout.print(whole.title, style="italic", markup=False, highlight=False)
-    if fits(whole, stdout.width):
-        stdout.print(as_terminal(whole))
-    else:
-        parts = (lay_out(filled, measured=False), lay_out(filled, published=False))
-        for part in parts:
-            if part.lines:
-                stdout.print(as_terminal(part))
-    for note in whole.notes:
+    stdout.print(filled.title, style="italic", markup=False, highlight=False)
+    for part in terminal_tables(filled, stdout.width):
+        stdout.print(part)
+    for note in lay_out(filled).notes:
         stdout.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
     stderr.print(f"written: {files.markdown} (and .csv, .tex, .json)", markup=False, highlight=False, soft_wrap=True)
     if not asked.from_grid and any(each.reason for each in findings.found.values()):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tvts_bench.cli import setup
 from tvts_bench.cli.console import stderr
-from tvts_bench.cli.table_options import TableOptions
+from tvts_bench.cli.table_request import TableRequest
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.devices import distributed_runtime
 from tvts_bench.runtime import Runtime
@@ -14,34 +14,34 @@ from tvts_bench.tables.base import EMBEDDED
 
 
 def measure(
-    options: TableOptions, local: Runtime, out: Path, *, decoder: str, dtype: str, fresh: bool
+    request: TableRequest, local: Runtime, out: Path, *, decoder: str, dtype: str, fresh: bool
 ) -> Findings | None:
     """What fills the table; None on all but the first of several processes."""
     asked = Asked(
-        table=options.table,
-        rows=options.rows,
-        checkpoints=options.checkpoints,
-        datasets=_datasets(options, local.cache),
-        protocols=options.protocols,
+        table=request.table,
+        rows=request.rows,
+        checkpoints=request.checkpoints,
+        datasets=_datasets(request, local.cache),
+        protocols=request.protocols,
         decoder=decoder,
         dtype=dtype,
-        accumulate=options.accumulate,
+        accumulate=request.accumulate,
         fresh=fresh,
     )
     with distributed_runtime(local) as runtime:
         found = fill(asked, out, runtime, _say if runtime.rank == 0 else _hush)
     if runtime.rank:
         return None
-    return Findings(found=found, protocols=options.protocols, embedded=not options.data, baseline=options.baseline)
+    return Findings(found=found, protocols=request.protocols, embedded=not request.data, baseline=request.baseline)
 
 
-def _datasets(options: TableOptions, cache: Path) -> dict[str, Dataset]:
+def _datasets(request: TableRequest, cache: Path) -> dict[str, Dataset]:
     """The table's data sets that are there: those under --data, or without any the embedded world's."""
-    if not options.data:
-        return {name: setup.make_dataset(f"{EMBEDDED}:{name}", None, None, 1, cache) for name in options.table.datasets}
+    if not request.data:
+        return {name: setup.make_dataset(f"{EMBEDDED}:{name}", None, None, 1, cache) for name in request.table.datasets}
     return {
-        name: setup.make_dataset(name, root, options.annotations.get(name), 1, cache)
-        for name, root in options.data.items()
+        name: setup.make_dataset(name, root, request.annotations.get(name), 1, cache)
+        for name, root in request.data.items()
     }
 
 

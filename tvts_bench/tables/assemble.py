@@ -59,7 +59,9 @@ def assemble(table: Table, findings: Findings, out: Path) -> FilledTable:
         baseline=baseline,
         embedded=findings.embedded,
     )
-    return replace(filled, notes=(*notes_of(filled, found), *findings.remarks))
+    asked = findings.baseline
+    missing = (f"nothing is tested: the row {asked} has no number",) if asked and baseline is None else ()
+    return replace(filled, notes=(*notes_of(filled, found), *missing, *findings.remarks))
 
 
 def _baseline(table: Table, rows: tuple[Row, ...], scored: Mapping[Key, Scored], asked: str | None) -> str | None:

@@ -24,8 +24,14 @@ class Heading:
     """The heading of a column."""
 
     text: str
-    group: str = ""  # of neighbouring columns
+    kind: str = ""  # of neighbouring columns: published, measured
+    data: str = ""  # what they are of
     numbers: bool = True
+
+    @property
+    def group(self) -> str:
+        """What neighbouring columns share."""
+        return ", ".join(part for part in (self.kind, self.data) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,20 +66,21 @@ class _Letters:
         return self.reasons.setdefault(reason, letter)
 
 
-def lay_out(table: FilledTable, *, published: bool = True, measured: bool = True) -> Layout:
+def lay_out(table: FilledTable, *, published: bool = True, measured: bool = True, labels: bool = True) -> Layout:
     """The table as text.
 
     Args:
         table: with its cells.
         published: with the paper's rows and columns.
         measured: with what was measured, its rows and columns.
+        labels: with what the paper says of each method beside its name.
     """
     rows = [
         row
         for row in table.rows
         if (published and row.published) or (measured and any(table.cell(row, c).status for c in table.columns))
     ]
-    shown = _Columns(table=table, rows=rows, published=published, measured=measured)
+    shown = _Columns(table=table, rows=rows, published=published, measured=measured, labels=labels)
     letters = _Letters()
     lines: list[Line] = []
     for row in rows:
@@ -91,11 +98,13 @@ class _Columns:
     rows: Sequence[Row]  # those that are shown
     published: bool
     measured: bool
+    labels: bool
 
     @property
     def _labels(self) -> tuple[str, ...]:
         """Label columns in which any row says something."""
-        return tuple(label for label in self.table.table.labels if any(row.labels.get(label) for row in self.rows))
+        said = [label for label in self.table.table.labels if any(row.labels.get(label) for row in self.rows)]
+        return tuple(said) if self.labels else ()
 
     @property
     def _published(self) -> tuple[Column, ...]:
@@ -125,12 +134,12 @@ class _Columns:
         table = self.table
         found = [Heading(text="method", numbers=False)]
         found += [Heading(text=table.table.labels[label], numbers=False) for label in self._labels]
-        found += [Heading(text=column.heading, group=f"published, {_real(column)}") for column in self._published]
+        found += [Heading(text=column.heading, kind="published", data=_real(column)) for column in self._published]
         found += [
-            Heading(text=_qualified(table, column), group=f"measured, {table.measured_on[column.name]}")
+            Heading(text=_qualified(table, column), kind="measured", data=table.measured_on[column.name])
             for column in self._measured
         ]
-        found += [Heading(text=f"{_real(c)} {c.heading}", group="measured less published") for c in self._differing]
+        found += [Heading(text=c.heading, kind="measured less published", data=_real(c)) for c in self._differing]
         return tuple([*found, Heading(text="coverage", numbers=False)] if self._covered else found)
 
     def texts(self, row: Row, letters: _Letters) -> tuple[Text, ...]:

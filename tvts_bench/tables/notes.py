@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from tvts_bench.result_files import backbone_fact
 from tvts_bench.results import Result
-from tvts_bench.tables.base import Column
+from tvts_bench.tables.base import Column, Row
 from tvts_bench.tables.cells import Found
 from tvts_bench.tables.filled import ALPHA, Cell, FilledTable
 
@@ -58,11 +58,11 @@ def _of_chance(table: FilledTable) -> Iterator[str]:
 
 
 def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
-    tested = [cell for cell in measured if cell.versus]
-    if not tested:
+    if table.baseline is None:
         return
-    tests = " or ".join(dict.fromkeys(cell.versus.test.test for cell in tested if cell.versus))
-    yield f"* differs from {table.baseline}: p < {ALPHA:g} ({tests}; not corrected for the number of rows)"
+    tests = " or ".join(dict.fromkeys(cell.versus.test.test for cell in measured if cell.versus))
+    if tests:
+        yield f"* differs from {table.baseline}: p < {ALPHA:g} ({tests}; not corrected for the number of rows)"
     headings = {column.name: f"{table.measured_on[column.name]} {column.heading}" for column in table.columns}
     several = len(set(table.measured_on.values())) > 1
     for row in table.rows:
@@ -73,8 +73,21 @@ def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
                 test, heading = versus.test, headings[column.name] if several else column.heading
                 interval = "" if test.low is None else f" [{test.low:+.1f}, {test.high:+.1f}]"
                 parts.append(f"{heading} {test.difference:+.2f}{interval}, p {p_in_words(test.p)}")
+        untested = [column.heading for column in table.columns if _untested(table, row, column)]
+        if untested:
+            yield (
+                f"{row.name} is not tested against {table.baseline} in {', '.join(untested)}: what each clip scored is"
+                " not there beside the results, or no clip is in both"
+            )
         if parts:
             yield f"{row.name} less {table.baseline}: {'; '.join(parts)}"
+
+
+def _untested(table: FilledTable, row: Row, column: Column) -> bool:
+    """Whether both were measured and could not be compared."""
+    assert table.baseline is not None
+    both = table.cells[table.baseline, column.name].measured and table.cell(row, column).measured
+    return bool(both) and row.name != table.baseline and table.cell(row, column).versus is None
 
 
 def p_in_words(p: float) -> str:
@@ -106,5 +119,6 @@ def _of_results(table: FilledTable, found: Mapping[tuple[str, str], Found]) -> I
         first = results[0] if results else None
         if first:
             yield from (line for line in first.protocol if all(line in result.protocol for result in results))
-            yield from (note for result in results for note in result.notes)
             yield from ("read by " + ", ".join(result.provenance["decoders"]) for result in results)
+        for row, result in results_of(table, found, column):
+            yield from (f"{row}: {note}" for note in result.notes)

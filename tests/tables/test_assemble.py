@@ -1,0 +1,214 @@
+"""A table filled with results made by hand: what is compared with what, and what is called how."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.tables.made import (
+    SSV2_TRAIN,
+    SSV2_VAL,
+    classification,
+    coverage,
+    found,
+    retrieval,
+    seeded,
+)
+from tvts_bench.tables import table3, table4, table5, table7
+from tvts_bench.tables.assemble import Findings, assemble, dataset_in_words
+from tvts_bench.tables.cells import Found
+from tvts_bench.tables.filled import FilledTable
+from tvts_bench.tables.protocols import CACHED_PROBE, ONLINE_PROBE
+
+TVTS, TWIN = "TVTS (shipped)", "L_base only (twin)"
+R1, R5, LINEAR = "ssv2_v2v_r1", "ssv2_v2v_r5", "ssv2_linear_top1"
+HIT, SECOND, MISS = [True, False], [False, True], [False, False]
+
+
+def embedded(tmp_path: Path) -> FilledTable:
+    """TVTS finds q0 to q5 at once, its twin q5 alone, and q0 to q4 as second; nobody finds q6."""
+    ours = found(retrieval([HIT] * 6 + [MISS], backbone="ours"), tmp_path)
+    twin = found(retrieval([SECOND] * 5 + [HIT, MISS], backbone="twin"), tmp_path)
+    cells = {(TVTS, R1): ours, (TVTS, R5): ours, (TWIN, R1): twin, (TWIN, R5): twin}
+    return assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+
+
+def test_the_embedded_world_is_named_and_never_compared_with_published_numbers(tmp_path: Path) -> None:
+    table = embedded(tmp_path)
+    assert table.title.endswith("Measured on the embedded world ScriptedMotion, not on SSV2")
+    assert table.measured_on[R1] == "ScriptedMotion (like SSV2)"
+    assert all(cell.difference is None for cell in table.cells.values())
+    paper = table.cells["TVTS", R1]
+    assert (paper.published, paper.measured, paper.status) == (14.7, None, "")
+    assert any("cannot be compared" in note for note in table.notes)
+
+
+def test_a_cell_has_its_interval_its_chance_and_the_run_behind_it(tmp_path: Path) -> None:
+    cell = embedded(tmp_path).cells[TVTS, R1]
+    measured = cell.measured
+    assert measured is not None
+    assert measured.value == pytest.approx(600 / 7)
+    assert (measured.low, measured.high) == (measured.value - 1, measured.value + 1)
+    assert (measured.clips, measured.chance, measured.spread) == (7, 4.0, None)
+    (behind,) = measured.runs
+    assert (tmp_path / behind.file).exists()
+    assert behind.key[:12] in behind.file
+    assert behind.backbone["variant"] == "ours"
+
+
+def test_the_best_of_a_column_is_marked_ties_too_and_published_numbers_by_themselves(tmp_path: Path) -> None:
+    table = embedded(tmp_path)
+    assert {row: table.cells[row, R1].best for row in (TVTS, TWIN)} == {TVTS: True, TWIN: False}
+    assert all(table.cells[row, R5].best for row in (TVTS, TWIN))
+    assert [row.name for row in table.rows if table.cells[row.name, R1].best_published] == ["TVTS"]
+
+
+def test_rows_are_tested_against_the_baseline_over_the_same_queries(tmp_path: Path) -> None:
+    table = embedded(tmp_path)
+    assert table.baseline == TWIN
+    versus = table.cells[TVTS, R1].versus
+    assert versus is not None
+    # q0 to q4 are found by TVTS alone: p = 2 / 2^5.
+    assert versus.test.p == pytest.approx(1 / 16)
+    assert versus.test.difference == pytest.approx(500 / 7)
+    assert not versus.significant
+    equal = table.cells[TVTS, R5].versus
+    assert equal is not None
+    assert (equal.test.difference, equal.test.p) == (0.0, 1.0)
+    assert table.cells[TWIN, R1].versus is None
+    assert f"{TVTS} less {TWIN}: R@1 +71.43" in "\n".join(table.notes)
+
+
+def test_another_baseline_can_be_named(tmp_path: Path) -> None:
+    cells = {(TVTS, R1): found(retrieval([HIT, MISS]), tmp_path)}
+    findings = Findings(found=cells, embedded=True, baseline="pixels (mean colours)")
+    table = assemble(table4.TABLE, findings, tmp_path)
+    assert table.baseline is None
+    assert "nothing is tested: the row pixels (mean colours) has no number" in table.notes
+    named = assemble(table4.TABLE, replace(findings, baseline=TVTS), tmp_path)
+    assert named.baseline == TVTS
+
+
+def test_without_what_each_clip_scored_nothing_is_tested_and_that_is_said(tmp_path: Path) -> None:
+    cells = {
+        (row, R1): found(retrieval([HIT, MISS], backbone=name), tmp_path) for row, name in ((TVTS, "a"), (TWIN, "b"))
+    }
+    for path in tmp_path.glob("*.parquet"):
+        path.unlink()
+    table = assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    assert table.cells[TVTS, R1].versus is None
+    assert any(note.startswith(f"{TVTS} is not tested against {TWIN} in R@1") for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("used", "listed", "compared", "name"),
+    [
+        (SSV2_VAL, SSV2_VAL, True, "SSV2"),
+        (24_776, 24_776, True, "SSV2"),  # the list in circulation, which is in `official`, too
+        (SSV2_VAL - 1, SSV2_VAL, False, "part of SSV2"),
+        (3_000, 3_000, False, "part of SSV2"),
+    ],
+)
+def test_a_difference_only_on_all_of_the_real_data(
+    used: int, listed: int, compared: bool, name: str, tmp_path: Path
+) -> None:
+    parts = (coverage("val", used, listed, (SSV2_VAL, 24_776)),)
+    cells = {("TVTS", R1): found(retrieval([HIT, MISS], dataset="ssv2", parts=parts), tmp_path)}
+    table = assemble(table4.TABLE, Findings(found=cells, embedded=False), tmp_path)
+    cell = table.cells["TVTS", R1]
+    assert cell.difference == (pytest.approx(50 - 14.7) if compared else None)
+    assert table.measured_on[R1] == name
+    assert table.title.endswith(f"Measured on {name}")
+    measured = cell.measured
+    assert measured is not None
+    assert measured.complete == compared
+    assert measured.parts[0].percent == (100 if compared else pytest.approx(min(99.99, 100 * used / SSV2_VAL)))
+
+
+def test_a_training_split_that_was_cut_is_a_part_of_the_data_too(tmp_path: Path) -> None:
+    parts = (coverage("val", SSV2_VAL, SSV2_VAL, (SSV2_VAL,)), coverage("train", 100, 100, (SSV2_TRAIN,)))
+    result = classification([True, False], dataset="ssv2", parts=parts)
+    table = assemble(
+        table5.TABLE, Findings(found={("TVTS", "ssv2_top1"): found(result, tmp_path)}, embedded=False), tmp_path
+    )
+    assert table.cells["TVTS", "ssv2_top1"].difference is None
+    assert table.measured_on["ssv2_top1"] == "part of SSV2"
+    assert table.measured_on["k400_top1"] == "K400"  # nothing was measured there
+    assert table.title.endswith("Measured on part of SSV2")
+
+
+def test_another_protocol_than_the_papers_is_not_compared(tmp_path: Path) -> None:
+    parts = (coverage("val", SSV2_VAL, SSV2_VAL, (SSV2_VAL,)), coverage("train", SSV2_TRAIN, SSV2_TRAIN, (SSV2_TRAIN,)))
+    for protocol, compared in ((CACHED_PROBE, False), (ONLINE_PROBE, True)):
+        result = classification(
+            [True, False], dataset="ssv2", parts=parts, evaluator=protocol.evaluator, condition=protocol.condition
+        )
+        findings = Findings(
+            found={("TVTS", LINEAR): found(result, tmp_path)}, protocols={LINEAR: protocol}, embedded=False
+        )
+        table = assemble(table4.TABLE, findings, tmp_path)
+        assert (table.cells["TVTS", LINEAR].difference is not None) == compared
+        assert table.protocols[LINEAR] == protocol
+
+
+def test_a_look_alike_in_the_place_of_the_data_is_called_by_its_own_name(tmp_path: Path) -> None:
+    cells = {
+        ("TVTS", "ucf101_top1"): found(classification([True, False], dataset="scripted_motion-ucf101-fold1"), tmp_path)
+    }
+    table = assemble(table7.TABLE, Findings(found=cells, embedded=False), tmp_path)
+    assert table.measured_on["ucf101_top1"] == "ScriptedMotion (like UCF-101, split 1)"
+    assert table.cells["TVTS", "ucf101_top1"].difference is None
+    assert dataset_in_words("hmdb51-fold2") == "HMDB-51, split 2"
+
+
+def test_what_failed_and_what_could_not_be_run_keep_their_reasons(tmp_path: Path) -> None:
+    cells = {
+        (TVTS, R1): Found(status="failed", reason="the loss is NaN"),
+        (TWIN, R1): Found(status="not run", reason="no such file"),
+    }
+    table = assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    assert table.cells[TVTS, R1].status == "failed"
+    assert table.cells[TWIN, R1].reason == "no such file"
+    assert table.title.endswith("Published numbers; nothing was measured")
+    assert table.baseline is None
+
+
+def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
+    def grid(name: str, right: list[int]) -> Found:
+        """A result a seed, with so many of ten clips right."""
+        return seeded(
+            {
+                seed: classification([number < hits for number in range(10)], backbone=f"{name}{seed}")
+                for seed, hits in enumerate(right)
+            },
+            tmp_path,
+        )
+
+    column = "ssv2_top1"
+    cells = {("none", column): grid("none", [1, 2, 3]), ("k_way", column): grid("k_way", [2, 4, 6])}
+    cells["pairwise", column] = grid("pairwise", [5])
+    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    cell = table.cells["k_way", column]
+    assert cell.measured is not None
+    assert cell.measured.value == pytest.approx(40.0)
+    assert cell.measured.spread == pytest.approx(20.0)
+    assert [run.seed for run in cell.measured.runs] == [0, 1, 2]
+    assert cell.measured.low is not None
+    assert cell.measured.low < 40 < (cell.measured.high or 0)
+    assert cell.versus is not None
+    assert (cell.versus.test.test, cell.versus.test.pairs) == ("paired t, over seeds", 3)
+    assert cell.versus.test.difference == pytest.approx(20.0)
+    # Differences 10, 20, 30: t = 2 sqrt(3) with two degrees of freedom.
+    assert cell.versus.test.p == pytest.approx(1 - 12**0.5 / 14**0.5)
+    alone = table.cells["pairwise", column].versus
+    assert alone is not None
+    assert alone.test.test == "paired bootstrap", "one seed against the mean of three: over clips"
+    assert any("mean of 3 seeds" in note for note in table.notes)
+
+
+def test_columns_of_our_own_are_shown_only_where_they_were_measured(tmp_path: Path) -> None:
+    nothing = assemble(table3.TABLE, Findings(found={}, embedded=False), tmp_path)
+    assert [column.name for column in nothing.columns] == ["ssv2_top1", "k400_top1"]
+    cells = {("none", "ssv2_r1"): found(retrieval([HIT, MISS]), tmp_path)}
+    some = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    assert [column.name for column in some.columns] == ["ssv2_top1", "k400_top1", "ssv2_r1"]

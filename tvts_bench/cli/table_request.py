@@ -1,0 +1,136 @@
+"""From the options of a table's command to what is to be filled. Needs no torch."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tvts_bench import registry
+from tvts_bench.errors import UserError
+from tvts_bench.tables.base import Column, Protocol, Row, Table
+
+PROBES = {"cached": "cached_probe", "paper": "online_probe"}
+
+
+class TableOptionError(UserError):
+    """An option of a table that makes no sense to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRequest:
+    """A table, and what fills it."""
+
+    table: Table
+    data: Mapping[str, Path]  # data set -> folder; empty: the embedded world
+    annotations: Mapping[str, Path]
+    checkpoints: Mapping[str, Path]  # row -> weights
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)  # column -> protocol, where it is not the first
+    accumulate: int | None = None
+    baseline: str | None = None
+    ablations: Path | None = None  # the folder of the grid; None: the usual one
+
+    @classmethod
+    def parse(
+        cls, name: str, data: Sequence[str], annotations: Sequence[str], checkpoints: Sequence[str]
+    ) -> "TableRequest":
+        """From `NAME=VALUE` texts.
+
+        Raises:
+            TableOptionError: no `=`, an unknown name (the nearest is shown), a name twice, or nothing to measure.
+        """
+        table: Table = registry.load("tables", name).TABLE
+        sets, rows = table.datasets, [row.name for row in table.rows]
+        found = cls(
+            table=table,
+            data=_paths("--data", data, sets, f"data set of {name}"),
+            annotations=_paths("--annotations", annotations, sets, f"data set of {name}"),
+            checkpoints=_paths("--ckpt", checkpoints, rows, f"row of {name}"),
+        )
+        for dataset in found.annotations:
+            if dataset not in found.data:
+                raise TableOptionError(
+                    f"--annotations {dataset}=... needs --data {dataset}=DIR, the folder of its videos"
+                )
+        if found.data and not found.checkpoints:
+            raise TableOptionError(
+                f"--data {data[0]} has nothing to be measured with: add --ckpt ROW=FILE; rows: {', '.join(rows)}"
+            )
+        return found
+
+    def varied(
+        self, *, baseline: str | None, probe: str | None, accumulate: int | None, ablations: Path | None
+    ) -> "TableRequest":
+        """With what else was asked for.
+
+        Raises:
+            TableOptionError: an unknown name, or an option that has no meaning for this table.
+        """
+        if accumulate is not None and not any(_evaluators(column) & {"finetune"} for column in self.table.columns):
+            raise TableOptionError(f"{self.table.name} fine-tunes nothing: leave out --accumulate")
+        if ablations is not None and not self.from_grid:
+            filled = "--ckpt" if self.table.grid else "backbones"
+            raise TableOptionError(
+                f"{self.table.name} is filled by {filled} here, not by a grid: leave out --ablations"
+            )
+        rows = [row.name for row in (*self.table.rows, *self.table.embedded_rows)]
+        return replace(
+            self,
+            baseline=None if baseline is None else _known(baseline, rows, f"row of {self.table.name}", "--baseline"),
+            protocols={} if probe is None else self._probes(probe),
+            accumulate=accumulate,
+            ablations=ablations,
+        )
+
+    def _probes(self, probe: str) -> dict[str, Protocol]:
+        """The protocol of each linear-probe column."""
+        if probe not in PROBES:
+            raise TableOptionError(f"--probe must be one of {', '.join(PROBES)}, got {probe!r}")
+        found = {
+            column.name: protocol
+            for column in self.table.columns
+            for protocol in column.protocols
+            if protocol.evaluator == PROBES[probe]
+        }
+        if not found:
+            raise TableOptionError(f"{self.table.name} has no linear probe: leave out --probe {probe}")
+        return found
+
+    @property
+    def from_grid(self) -> bool:
+        """Whether cells of a grid fill the table, and not backbones that are named here."""
+        return self.table.grid is not None and not self.checkpoints
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows to be measured."""
+        named = tuple(row for row in self.table.rows if row.name in self.checkpoints)
+        return named if self.data else (*named, *self.table.embedded_rows)
+
+
+def _evaluators(column: Column) -> set[str]:
+    return {protocol.evaluator for protocol in column.protocols}
+
+
+def _paths(option: str, texts: Sequence[str], known: Iterable[str], kind: str) -> dict[str, Path]:
+    """`NAME=PATH` texts by name."""
+    names = list(known)
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (equals and path):
+            raise TableOptionError(f"{option} takes NAME=PATH, got {text!r}; names: {', '.join(names)}")
+        name = _known(name.strip(), names, kind, option)
+        if name in found:
+            raise TableOptionError(f"{option} {name}= is given twice: {found[name]} and {path}")
+        found[name] = Path(path)
+    return found
+
+
+def _known(name: str, names: Sequence[str], kind: str, option: str) -> str:
+    """The name as the table writes it."""
+    same = {known.casefold(): known for known in names}
+    if name.casefold() in same:
+        return same[name.casefold()]
+    close = [same[found] for found in difflib.get_close_matches(name.casefold(), same)]
+    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+    raise TableOptionError(f"{option}: unknown {kind} {name!r}{hint}; there are: {', '.join(names)}")
