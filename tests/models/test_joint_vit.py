@@ -72,6 +72,16 @@ def test_the_embedding_is_the_mean_of_tokens_with_the_norm_before_or_after(confi
     assert tokens.shape == (2, 8 * 16, 64)
 
 
+def test_half_precision_changes_little() -> None:
+    model, clips = random_network(TOY), random_clips()
+    with torch.inference_mode():
+        exact = model(clips)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model.tokens(clips).dtype == torch.float32  # what is added up stays precise
+            rounded = model(clips)
+    assert F.cosine_similarity(exact, rounded.float()).min() > 0.999
+
+
 def test_sinusoids_by_hand() -> None:
     table = sinusoid(3, 4)
     expected = [[math.sin(p), math.cos(p), math.sin(p / 100), math.cos(p / 100)] for p in range(3)]

@@ -161,8 +161,9 @@ class JointViT(nn.Module):
             raise JointViTError(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
         frames, height, width = clips.shape[2:]
         grid = self.config.grid_of(frames, height, width)
-        x = self.patch_embed(clips)
-        x = x + self._positions(grid).to(x)
+        # In the weights' precision, not that of autocast: the residual stream keeps it from here on.
+        positions = self._positions(grid).to(clips.device, self.patch_embed.proj.weight.dtype)
+        x = self.patch_embed(clips) + positions
         for block in self.blocks:
             x = block(x)
         return x  # type: ignore[no-any-return]
