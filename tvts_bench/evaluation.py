@@ -127,5 +127,6 @@ def _provenance(backbone: Backbone, dataset: Dataset, outcome: Outcome, runtime:
         "decoders": dict(outcome.decoders),
         "features_computed_by": dict(outcome.computed_by),
         "root": str(dataset.root),
+        "weights_files": dict(backbone.weights.files),
         "load_report": canonical(report) if report is not None else None,
     }

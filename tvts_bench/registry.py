@@ -1,11 +1,15 @@
-"""Plug-ins by name: a module in a plug-in package, listed in that package's `PLUGINS`.
+"""Plug-ins by name: a module in a plug-in package, listed in that package's `PLUGINS`, or one of another package.
 
 A new backbone, data set, evaluator or table is one new file and one line in `PLUGINS`; the module's name is its name
-on the command line, where `-` and `_` mean the same.
+on the command line, where `-` and `_` mean the same. An installed package adds its own by entry points of the group
+`tvts_bench.backbones` (or `datasets`, ...), each a name and the module it stands for:
+
+    [project.entry-points."tvts_bench.backbones"]
+    my_net = "my_package.my_net"
 """
 
 import difflib
-from importlib import import_module
+from importlib import import_module, metadata
 from types import ModuleType
 
 from tvts_bench.errors import UserError
@@ -15,9 +19,30 @@ class UnknownNameError(UserError):
     """No plug-in of that name; the message lists the close ones and all."""
 
 
+class PluginError(UserError):
+    """A plug-in of another package that cannot be used."""
+
+
 def names(package: str) -> tuple[str, ...]:
-    """Names of the plug-ins that `tvts_bench.<package>` lists, in its order."""
-    return tuple(import_module(f"tvts_bench.{package}").PLUGINS)
+    """Names of the plug-ins that `tvts_bench.<package>` lists, in its order, then those of other packages."""
+    own = _own(package)
+    return (*own, *(name for name in _foreign(package) if name not in own))
+
+
+def is_own(package: str, name: str) -> bool:
+    """Whether the plug-in is one of this package, and not of another that was installed."""
+    return name in _own(package)
+
+
+def clashes(package: str) -> tuple[str, ...]:
+    """What is wrong with the names that other packages give their plug-ins, a sentence each."""
+    own, said = _own(package), []
+    for name, points in _foreign(package).items():
+        if name in own:
+            said.append(f"{_packages(points)}: {package.rstrip('s')} {name!r} is not used, tvts-bench has its own")
+        elif len(points) > 1:
+            said.append(f"{package.rstrip('s')} {name!r} is not used: {_packages(points)} all provide it")
+    return tuple(said)
 
 
 def load(package: str, name: str) -> ModuleType:
@@ -25,11 +50,44 @@ def load(package: str, name: str) -> ModuleType:
 
     Raises:
         UnknownNameError: there is no such plug-in.
+        PluginError: it belongs to another package and cannot be imported, or several packages provide it.
     """
-    known = names(package)
-    module_name = name.replace("-", "_")
+    known, module_name = names(package), name.replace("-", "_")
     if module_name not in known:
         close = difflib.get_close_matches(module_name, known)
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise UnknownNameError(f"unknown {package.rstrip('s')} {name!r}{hint}; there are: {', '.join(known)}")
-    return import_module(f"tvts_bench.{package}.{module_name}")
+    if module_name in _own(package):
+        return import_module(f"tvts_bench.{package}.{module_name}")
+    points = _foreign(package)[module_name]
+    if len(points) > 1:
+        raise PluginError(f"{package.rstrip('s')} {name!r} is provided by {_packages(points)}: uninstall all but one")
+    try:
+        return points[0].load()  # type: ignore[no-any-return]
+    except Exception as error:
+        raise PluginError(
+            f"{package.rstrip('s')} {name!r} of {_packages(points)} cannot be imported from {points[0].value}"
+            f" ({type(error).__name__}: {error}): update or uninstall that package"
+        ) from error
+
+
+def _own(package: str) -> tuple[str, ...]:
+    return tuple(import_module(f"tvts_bench.{package}").PLUGINS)
+
+
+def _foreign(package: str) -> dict[str, list[metadata.EntryPoint]]:
+    """Entry points of other packages by name, sorted; one that is found twice on the path counts once."""
+    found: dict[str, list[metadata.EntryPoint]] = {}
+    for point in sorted(metadata.entry_points(group=f"tvts_bench.{package}"), key=lambda point: point.name):
+        points = found.setdefault(point.name.replace("-", "_"), [])
+        if all((_package(point), point.value) != (_package(other), other.value) for other in points):
+            points.append(point)
+    return found
+
+
+def _package(point: metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an unnamed package"
+
+
+def _packages(points: list[metadata.EntryPoint]) -> str:
+    return " and ".join(sorted(f"the package {_package(point)}" for point in points))

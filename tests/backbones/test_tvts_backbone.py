@@ -154,10 +154,6 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
         (changed(video_model__norm__bias=torch.full((128,), torch.nan)), "not finite numbers: norm.bias"),
         (changed(video_model__cls_token=torch.zeros(1, 1, 100)), "width 100 and 4 blocks"),
         (changed(video_model__cls_token=torch.tensor(0.0)), "cls_token is [], expected [1, 1, 128]"),
-        (
-            changed(video_model__blocks__0__timeattn__qkv__weight=torch.zeros(2)),
-            "looks like a network with divided space-time attention",
-        ),
     ],
 )
 def test_files_that_do_not_fit_are_refused_with_the_reason(tmp_path: Path, state: dict[str, Tensor], said: str) -> None:
@@ -168,11 +164,23 @@ def test_files_that_do_not_fit_are_refused_with_the_reason(tmp_path: Path, state
     assert str(path) in str(caught.value)
 
 
+def test_a_tensor_of_divided_attention_has_no_place_here(tmp_path: Path) -> None:
+    state = changed(video_model__blocks__0__timeattn__qkv__weight=torch.zeros(2))
+    path = saved(tmp_path / "x.pth", {"state_dict": state})
+    with pytest.raises(CheckpointMismatchError, match=r"unknown 1 \(blocks\.0\.timeattn\.qkv\.weight\)"):
+        load_backbone("tvts", path)
+    with pytest.raises(CheckpointMismatchError):
+        load_backbone(None, path)
+
+
 RESNET = {"conv1.weight": torch.zeros(2), "layer1.0.conv1.weight": torch.zeros(2), "fc.bias": torch.zeros(2)}
-VIDEOMAE = {"encoder.blocks.0.attn.q_bias": torch.zeros(2), "encoder_to_decoder.weight": torch.zeros(2)}
+TEXT = {
+    "transformer.layer.0.attention.q_lin.weight": torch.zeros(2),
+    "embeddings.word_embeddings.weight": torch.ones(2),
+}
 
 
-@pytest.mark.parametrize(("state", "kind"), [(RESNET, "a ResNet"), (VIDEOMAE, "a VideoMAE")])
+@pytest.mark.parametrize(("state", "kind"), [(RESNET, "a ResNet"), (TEXT, "a text model")])
 @pytest.mark.parametrize("name", [None, "tvts"])
 def test_other_architectures_are_called_by_their_name(
     tmp_path: Path, state: dict[str, Tensor], kind: str, name: str | None

@@ -1,7 +1,8 @@
 """What every backbone is: a module from normalised clips to one vector each, and what is known of its weights."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -25,6 +26,7 @@ class WeightSource:
     name: str  # a file's name, "random init (seed 0)", or "no weights"
     sha256: str  # of the file, or a digest of what made the weights
     report: LoadReport | None = None  # which tensors of a file were used; None where there is no file
+    files: Mapping[str, str] = field(default_factory=dict)  # sha256 of each file, where `sha256` is of several
 
 
 class Backbone(nn.Module):

@@ -17,4 +17,5 @@ class FamilyCard:
     representation: str  # which vector `forward` returns, and its width
     published: tuple[tuple[str, str], ...]  # rows of the paper's tables: ("table4", "SVT")
     reference: str  # authors and venue
+    tensor_names: tuple[str, ...] = ()  # typical of official files ("blocks.0.attn.q_bias"): tell near misses by them
     shares_layout_with: tuple[str, ...] = ()  # families whose files cannot be told from these by tensor names

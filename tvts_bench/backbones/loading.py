@@ -1,15 +1,16 @@
 """A backbone by its name, by its file, or by both."""
 
+import dataclasses
 import difflib
 import os
-from pathlib import Path
-from typing import cast
 
 from tvts_bench import registry
-from tvts_bench.backbones.base import Backbone, BackboneError, BackbonePlugin
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.recognition import description
-from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, read_checkpoint
+from tvts_bench.backbones.base import Backbone, BackboneError
+from tvts_bench.backbones.factories import from_factory, names_factory
+from tvts_bench.backbones.families import family
+from tvts_bench.backbones.recognition import recognised
+from tvts_bench.models.checkpoint import Checkpoint, read_checkpoint
+from tvts_bench.models.hub import local_checkpoint
 
 
 def load_backbone(
@@ -18,44 +19,50 @@ def load_backbone(
     """The backbone `name` with the weights of `checkpoint`, in evaluation mode, on the CPU.
 
     Args:
-        name: a family ("tvts", "pixels") or one of its variants ("tvts:small"). None: told from the file.
-        checkpoint: a file of weights. None: random initialisation from `seed`, a control; `weights.name` says so.
+        name: a family ("tvts", "clip"), one of its variants ("tvts:small"), or a function of one's own that makes a
+            backbone ("my_package.my_module:build", "my_file.py:build"; see `from_factory`). None: told from the file.
+        checkpoint: a file of weights, a folder of weights and config.json, "hf://OWNER/NAME[@REVISION][/FILE]", or
+            "timm/NAME". None: random initialisation from `seed`, a control; `weights.name` says so.
         seed: of the random initialisation; unused with a checkpoint.
 
     Raises:
         UnknownNameError: no backbone of that name.
-        BackboneError: no such variant, or neither a name nor a file.
-        CheckpointError: the file cannot be read safely, or does not fit completely.
+        BackboneError: no such variant, neither a name nor a file, or a function that makes something else.
+        CheckpointError: the file cannot be had or read safely, or does not fit completely.
     """
     if name is None and checkpoint is None:
         raise BackboneError(f"name a backbone ({', '.join(registry.names('backbones'))}) or a checkpoint")
-    if name is not None:
-        family, _, variant = name.partition(":")
-        plugin = _plugin(family)
-        if variant and variant not in plugin.VARIANTS:
-            close = difflib.get_close_matches(variant, plugin.VARIANTS)
-            hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-            raise BackboneError(
-                f"backbone {family} has no variant {variant!r}{hint}; there are: {', '.join(plugin.VARIANTS)}"
-            )
-        weights = read_checkpoint(Path(checkpoint)) if checkpoint is not None else None
-        return plugin.load(weights, variant or None, seed).eval()
-    assert checkpoint is not None
-    weights = read_checkpoint(Path(checkpoint))
-    return _recognised(weights).load(weights, None, seed).eval()
+    if name is not None and names_factory(name):
+        return from_factory(name, _read(checkpoint), seed).eval()
+    if name is None:
+        weights = _read(checkpoint)
+        assert weights is not None
+        found, variant = recognised(weights), None
+    else:
+        found, variant = _family_and_variant(name)
+        weights = _read(checkpoint)
+    backbone = family(found).load(weights, variant, seed).eval()
+    if weights is not None:
+        origin = weights.origin or backbone.weights.name
+        backbone.weights = dataclasses.replace(backbone.weights, name=origin, files=weights.files)
+    return backbone
 
 
-def _plugin(family: str) -> BackbonePlugin:
-    return cast(BackbonePlugin, registry.load("backbones", family))
+def _family_and_variant(name: str) -> tuple[str, str | None]:
+    """The two parts of "family:variant", both known."""
+    found, _, variant = name.partition(":")
+    variants = family(found).VARIANTS
+    if variant and variant not in variants:
+        close = difflib.get_close_matches(variant, variants)
+        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise BackboneError(f"backbone {found} has no variant {variant!r}{hint}; there are: {', '.join(variants)}")
+    return found, variant or None
 
 
-def _recognised(checkpoint: Checkpoint) -> BackbonePlugin:
-    """The family that a file's tensor names belong to."""
-    layout = Layout.of(checkpoint)
-    families = registry.names("backbones")
-    plugin = next((plugin for plugin in map(_plugin, families) if plugin.recognises(layout)), None)
-    if plugin is None:
-        raise CheckpointMismatchError(
-            f"{checkpoint.path} is of no known backbone ({', '.join(families)}): {description(checkpoint.tensors)}"
-        )
-    return plugin
+def _read(checkpoint: str | os.PathLike[str] | None) -> Checkpoint | None:
+    """What the file holds, wherever it is; None for no file."""
+    if checkpoint is None:
+        return None
+    place = local_checkpoint(checkpoint)
+    read = read_checkpoint(place.path)
+    return read if place.origin is None else dataclasses.replace(read, origin=place.origin)

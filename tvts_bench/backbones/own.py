@@ -13,7 +13,9 @@ def as_backbone(module: nn.Module, name: str, clip_spec: ClipSpec | None = None)
         as_backbone(torchvision.models.video.r3d_18(weights="DEFAULT"), "r3d_18", ClipSpec(crop=112, short_side=128))
 
     Args:
-        module: from clips [B, 3, T, H, W], normalised as `clip_spec` says, to embeddings [B, D]; held, not copied.
+        module: from clips [B, 3, T, H, W], normalised as `clip_spec` says, to embeddings [B, D]; held, not copied. Its
+            methods `tokens(clips)` ([B, N, D], for attentive probes) and `layer_of(name)` (for layer-wise learning
+            rates, by its own names) are used where it has them.
         name: says in every result what this is; another architecture with the same weights needs another name.
         clip_spec: its input; 16 frames of 224 x 224 by default.
 
@@ -38,6 +40,16 @@ class _Own(Backbone):
         """What the module returns, [B, embed_dim]."""
         return self.module(clips)  # type: ignore[no-any-return]
 
+    def tokens(self, clips: Tensor) -> Tensor:
+        """The module's own `tokens`, where it has that method."""
+        own = getattr(self.module, "tokens", None)
+        return own(clips) if callable(own) else super().tokens(clips)
+
+    def layer_of(self, name: str) -> int:
+        """The module's own `layer_of`, where it has that method, with its own names."""
+        own = getattr(self.module, "layer_of", None)
+        return own(name.removeprefix("module.")) if callable(own) else super().layer_of(name)
+
 
 def _embed_dim(module: nn.Module, spec: ClipSpec) -> int:
     """D, from one clip of zeros."""
@@ -50,7 +62,7 @@ def _embed_dim(module: nn.Module, spec: ClipSpec) -> int:
             output = module(clip)
     finally:
         module.train(training)
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1:
-        got = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1 or not output.is_floating_point():
+        got = f"{list(output.shape)} ({output.dtype})" if isinstance(output, Tensor) else type(output).__name__
         raise BackboneError(f"{type(module).__name__} returned {got} for clips {list(clip.shape)}, expected [1, D]")
     return output.shape[1]

@@ -1,0 +1,122 @@
+"""Plug-ins that other installed packages bring, good ones and bad ones."""
+
+from pathlib import Path
+
+import pytest
+
+from tvts_bench import registry
+from tvts_bench.backbones.base import BackboneError
+from tvts_bench.backbones.families import families, family
+from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.registry import PluginError
+
+GOOD = """
+import torch
+from tvts_bench.backbones.adapted import AdaptedBackbone
+from tvts_bench.backbones.pixels import CARD
+from tvts_bench.backbones.seeded import random_source, seeded
+from tvts_bench.video.spec import ClipSpec
+
+VARIANTS = ("small",)
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = torch.nn.Linear(3, 4)
+    def forward(self, clips):
+        return self.out(clips.mean((2, 3, 4)))
+
+def recognises(layout):
+    return layout.has("other_package.out")
+
+def load(checkpoint, variant, seed):
+    network = seeded(Net, seed)
+    return AdaptedBackbone(network=network, family="good_net", variant="small", embed_dim=4,
+                           clip_spec=ClipSpec(num_frames=2, short_side=8, crop=8), weights=random_source(network, seed))
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder where installed packages are found."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def install(site: Path, package: str, module: str, **families: str) -> None:
+    """A package on disk as pip leaves it: a module, and a dist-info that names its families."""
+    (site / f"{package}.py").write_text(module)
+    info = site / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    points = "".join(f"{name} = {target}\n" for name, target in families.items())
+    (info / "entry_points.txt").write_text(f"[tvts_bench.backbones]\n{points}")
+
+
+def test_another_packages_family_is_one_of_all(site: Path) -> None:
+    install(site, "good_package", GOOD, **{"good-net": "good_package"})
+    assert registry.names("backbones")[-1] == "good_net"
+    assert not registry.is_own("backbones", "good_net")
+    assert registry.is_own("backbones", "tvts")
+    for name in ("good_net", "good-net", "good-net:small"):
+        backbone = load_backbone(name, seed=3)
+        assert (backbone.family, backbone.weights.name) == ("good_net", "random init (seed 3)")
+    found = families()
+    assert "good_net" in found.usable
+    assert found.problems == ()
+    assert "good_net" not in registry.names("datasets")
+
+
+def test_names_of_ours_stay_ours(site: Path) -> None:
+    install(site, "taker", GOOD, tvts="taker")
+    assert registry.load("backbones", "tvts").__name__ == "tvts_bench.backbones.tvts"
+    assert families().problems == ("the package taker: backbone 'tvts' is not used, tvts-bench has its own",)
+
+
+def test_a_name_of_two_packages_is_nobodys(site: Path) -> None:
+    install(site, "first_taker", GOOD, wanted="first_taker")
+    install(site, "second_taker", GOOD, wanted="second_taker")
+    both = "the package first_taker and the package second_taker"
+    with pytest.raises(PluginError, match=f"'wanted' is provided by {both}: uninstall all but one"):
+        registry.load("backbones", "wanted")
+    found = families()
+    assert "tvts" in found.usable
+    assert any(both in problem for problem in found.problems)
+
+
+BROKEN = {
+    "no module": ("", "nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
+    "no syntax": ("def (", "{package}", "SyntaxError"),
+    "an error": ("raise RuntimeError('no licence')", "{package}", "RuntimeError: no licence"),
+    "half a family": ("VARIANTS = ('a',)", "{package}", "has no CARD, recognises, load"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_one_is_said_by_name_and_breaks_nothing_else(site: Path, kind: str) -> None:
+    package = "broken_" + kind.replace(" ", "_")
+    module, target, said = BROKEN[kind]
+    install(site, package, module, broken=target.format(package=package))
+    found = families()
+    assert {"tvts", "pixels"} <= set(found.usable)
+    (problem,) = found.problems
+    assert said in problem
+    assert "broken" in problem
+    with pytest.raises((PluginError, BackboneError)) as caught:
+        load_backbone("broken")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert load_backbone("pixels").family == "pixels"
+
+
+def test_a_family_whose_library_is_missing_says_which(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tvts_bench.backbones
+
+    monkeypatch.setattr(tvts_bench.backbones, "PLUGINS", ("pixels", "needs_more"))
+    monkeypatch.setattr(tvts_bench.backbones, "__path__", [*tvts_bench.backbones.__path__, str(site)])
+    (site / "needs_more.py").write_text("import rare_library.part")
+    with pytest.raises(BackboneError, match="needs the library rare_library, which is not installed: pip install"):
+        family("needs_more")
+    found = families()
+    assert list(found.usable) == ["pixels"]
+    assert "rare_library" in found.problems[0]

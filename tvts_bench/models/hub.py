@@ -1,0 +1,123 @@
+"""Weights on the Hugging Face Hub as local files: `hf://OWNER/NAME[@REVISION][/FILE]` and `timm/NAME`.
+
+What was downloaded once is in the Hub's own cache, and is found there without a network.
+"""
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from tvts_bench.models.checkpoint import FOLDER_CONFIG, FOLDER_WEIGHTS, CheckpointError, listed
+
+SCHEME = "hf://"
+REFERENCE = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>.+?))?/?")
+TIMM = re.compile(r"timm/[\w.-]+")
+
+
+class HubError(CheckpointError):
+    """Weights on the Hub that cannot be had: no such file, or none for this user."""
+
+
+class HubUnreachableError(HubError):
+    """There is no network, and the file is not in the cache."""
+
+
+class Place(NamedTuple):
+    """Where a checkpoint is on this machine."""
+
+    path: Path  # a file, or a folder of weights and config.json
+    origin: str | None = None  # "hf://OWNER/NAME@COMMIT/FILE" of what came from the Hub
+
+
+def local_checkpoint(reference: str | os.PathLike[str]) -> Place:
+    """The local file or folder that `reference` means; one that exists comes before a repository of that name.
+
+    Raises:
+        HubError: it is on the Hub and cannot be had; the message says what to do.
+    """
+    text, path = os.fspath(reference), Path(reference)
+    if text.startswith("hf:"):
+        found = REFERENCE.fullmatch(text)
+        if found is None:
+            raise HubError(f"{text} is not of the form {SCHEME}OWNER/NAME[@REVISION][/FILE]")
+        return _fetched(found["repo"], found["revision"], found["file"])
+    if TIMM.fullmatch(text) and not path.exists():
+        return _fetched(text, None, None)
+    return Place(path)
+
+
+def _fetched(repo: str, revision: str | None, file: str | None) -> Place:
+    """The file, or without one the repository's weights with its config.json, from the cache or the Hub."""
+    unreachable: HubUnreachableError | None = None
+    for name in (file,) if file is not None else FOLDER_WEIGHTS:
+        try:
+            path = _downloaded(repo, revision, name)
+        except HubUnreachableError as error:
+            unreachable = unreachable or error
+            continue
+        if path is None:
+            continue
+        folder = path.parents[len(PurePosixPath(name).parts) - 1]
+        origin = f"{SCHEME}{repo}@{folder.name}/{name}"  # the cache names the folder after the commit
+        if file is not None:
+            return Place(path, origin)
+        if not (folder / FOLDER_CONFIG).exists():
+            _downloaded_if_there(repo, folder.name)
+        return Place(folder, origin)
+    if unreachable is not None:
+        raise unreachable
+    wanted = f"file {file}" if file is not None else " or ".join(FOLDER_WEIGHTS)
+    raise HubError(
+        f"{_named(repo, revision)} has no {wanted}; {_files_of(repo, revision)}: name its weights, {SCHEME}{repo}/FILE"
+    )
+
+
+def _downloaded_if_there(repo: str, commit: str) -> None:
+    """Bring config.json into the folder of that commit; without it, or a network, the weights stand alone."""
+    try:
+        _downloaded(repo, commit, FOLDER_CONFIG)
+    except HubUnreachableError:
+        return
+
+
+def _downloaded(repo: str, revision: str | None, file: str) -> Path | None:
+    """The file in the Hub's cache, downloaded unless it is there; None where the repository has no such file."""
+    from huggingface_hub import errors, hf_hub_download
+
+    named, log_in = _named(repo, revision), "log in with `hf auth login` or set HF_TOKEN"
+    try:
+        return Path(hf_hub_download(repo, file, revision=revision))
+    except errors.LocalEntryNotFoundError as error:
+        raise HubUnreachableError(
+            f"{named} cannot be reached and its {file} is not in the cache: run this where there is a network, or"
+            f" download it elsewhere (hf download {repo}) and name the local file or folder"
+        ) from error
+    except errors.EntryNotFoundError:
+        return None
+    except errors.GatedRepoError as error:
+        raise HubError(f"{named} is gated: accept its terms at https://huggingface.co/{repo}, then {log_in}") from error
+    except errors.RepositoryNotFoundError as error:
+        raise HubError(
+            f"there is no {named} on the Hub, or it is private: check the name; for a private one {log_in}"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise HubError(f"{SCHEME}{repo} has no revision {revision}: leave out @{revision} for its main one") from error
+    except Exception as error:  # whatever the network library of the day raises
+        raise HubError(
+            f"{named} cannot be downloaded ({type(error).__name__}: {str(error).splitlines()[:1]})"
+        ) from error
+
+
+def _named(repo: str, revision: str | None) -> str:
+    return f"{SCHEME}{repo}" + (f"@{revision}" if revision is not None else "")
+
+
+def _files_of(repo: str, revision: str | None) -> str:
+    """What the repository has instead, for a message."""
+    from huggingface_hub import list_repo_files
+
+    try:
+        return f"it has {listed(list_repo_files(repo, revision=revision))}"
+    except Exception:  # noqa: BLE001 - this is about another error already
+        return "its files cannot be listed"
