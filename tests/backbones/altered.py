@@ -20,13 +20,14 @@ def trained(network: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def altered(state: dict[str, Tensor], name: str, change: str) -> dict[str, Tensor]:
-    """`state` with the tensor `name` (2-D and not square) renamed, left out, or transposed."""
-    assert state[name].ndim == 2
+    """`state` with the tensor `name` renamed, left out, or with its first two (unlike) dimensions swapped."""
     assert state[name].shape[0] != state[name].shape[1]
     rest = {key: tensor for key, tensor in state.items() if key != name}
     if change == "missing":
         return rest
-    return rest | ({f"{name}_": state[name]} if change == "renamed" else {name: state[name].T.contiguous()})
+    return rest | (
+        {f"{name}_": state[name]} if change == "renamed" else {name: state[name].transpose(0, 1).contiguous()}
+    )
 
 
 def clips(frames: int = 3, size: int = 32, batch: int = 2) -> Tensor:

@@ -13,4 +13,8 @@ PLUGINS = (
     "vjepa",
     "mocov3",
     "mae",
+    "mvit",
+    "tsm",
+    "tanet",
+    "tclr",
 )
