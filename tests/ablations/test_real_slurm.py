@@ -1,6 +1,8 @@
 """A real Slurm of one node, started by slurm/start.sh: needs Debian's slurm-wlm and munge (make test-slurm)."""
 
+import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -47,26 +49,42 @@ def test_a_grid_runs_as_an_array_and_a_failure_does_not_spread(tmp_path: Path) -
 def test_a_preempted_job_goes_back_into_the_queue_and_on_from_its_state(tmp_path: Path) -> None:
     job = fake_cell(tmp_path, "a", steps=60, pause=0.1)
     (handle,) = submit([job], ONE_CORE, tmp_path)
-    preempt = threading.Thread(target=lambda: (wait_for_step(job, 5), handle._interrupt()))
-    preempt.start()
+
+    def preempt() -> None:
+        wait_for_step(job, 5)
+        handle._interrupt()
+
+    preemption = threading.Thread(target=preempt)
+    preemption.start()
     assert follow([job], [handle], never) == {"a": "done"}
-    preempt.join()
+    preemption.join()
     assert steps_trained(job) == list(range(1, 61))
     assert result(job) == expected(60)
     shown = subprocess.run(["scontrol", "show", "job", handle.job_id], check=True, capture_output=True, text=True)
     assert "Restarts=1" in shown.stdout
 
 
-def test_a_job_that_slurm_kills_is_a_failed_cell_that_can_be_tried_again(tmp_path: Path) -> None:
+def test_a_job_that_dies_without_a_word_is_a_failed_cell_that_can_be_tried_again(tmp_path: Path) -> None:
     job = fake_cell(tmp_path, "a", steps=100, pause=0.1)
-    (handle,) = submit([job], ONE_CORE, tmp_path)
+    handles = submit([job], ONE_CORE, tmp_path)
     wait_for_step(job, 5)
-    subprocess.run(["scancel", "--signal=KILL", "--full", handle.job_id], check=True)
-    assert follow([job], [handle], never) == {"a": "failed"}
+    os.kill(json.loads((job.folder / "claim").read_text())["process"], signal.SIGKILL)
+    assert follow([job], handles, never) == {"a": "failed"}
     record = read_cell(tmp_path, "a")
     assert record is not None
-    assert "SIGKILL" in str(record.reason) or f"Slurm ended job {handle.job_id}" in str(record.reason)
+    assert f"Slurm ended job {handles[0].job_id}" in str(record.reason)
     quick = fake_cell(tmp_path, "a", steps=100, failed_before=time.time())
+    assert follow([quick], submit([quick], ONE_CORE, tmp_path), never) == {"a": "done"}
+    assert steps_trained(quick) == list(range(1, 101))
+
+
+def test_a_cancelled_job_is_not_a_failure(tmp_path: Path) -> None:
+    job = fake_cell(tmp_path, "a", steps=100, pause=0.1)
+    handles = submit([job], ONE_CORE, tmp_path)
+    wait_for_step(job, 5)
+    handles[0].cancel()
+    assert follow([job], handles, never) == {"a": "stopped"}
+    quick = fake_cell(tmp_path, "a", steps=100)
     assert follow([quick], submit([quick], ONE_CORE, tmp_path), never) == {"a": "done"}
     assert steps_trained(quick) == list(range(1, 101))
 

@@ -111,6 +111,8 @@ def outcome_now(job: CellJob) -> Outcome:
 def record_death(job: CellJob, reason: str) -> Outcome:
     """Record that the process which ran a cell is gone and left it unfinished; how the cell then stands.
 
+    A cell whose command had saved its state, because it was told to stop, has not failed.
+
     Raises:
         UserError, OSError: the record cannot be read or written.
     """
@@ -121,7 +123,7 @@ def record_death(job: CellJob, reason: str) -> Outcome:
         running = next((stage for stage in record.stages if stage.status == "running"), None) if record else None
         record = _begun(job)
         left = running or next((stage for stage in record.stages if stage.status == "waiting"), None)
-        if left is not None:
+        if left is not None and (running or left.reason is None):
             started = running.started if running else time.time()
             dead = replace(left, status="failed", failure="killed", reason=reason, started=started)
             write_cell(job.out, _with(record, dead))

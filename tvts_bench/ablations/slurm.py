@@ -21,7 +21,8 @@ Cluster = Literal["slurm", "local"]
 _LOOK = 2.0  # seconds between questions to the scheduler
 _MISSED = 3  # times that neither the queue nor the disk knows of a job before it counts as dead
 _SAVE = 90  # seconds before its time limit at which a job is told to save and go back into the queue
-_GRACE = 60.0  # of them, for the command to save its state
+_TOLD = 60.0  # seconds between a scheduler's first signal and its last, at most
+_GRACE = 60.0  # of _SAVE, for the command to save its state
 
 
 class SlurmError(UserError):
@@ -83,7 +84,11 @@ class Submitted:
 
     def __call__(self) -> Outcome:
         """Run what is left of the cell."""
-        return run_cell(self.job)
+        outcome = run_cell(self.job)
+        if outcome == "stopped":
+            # Slurm told the command to stop, and will tell this process next: to go back into the queue, or to die.
+            time.sleep(_TOLD)
+        return outcome
 
     def checkpoint(self) -> Any:
         """The same again; called by submitit where the job is about to be ended."""
@@ -148,6 +153,8 @@ def follow(
                 missed[job.key] += 1  # a shared file system may show a result later than the queue shows its end
                 if missed[job.key] > _MISSED:
                     outcomes[job.key] = record_death(job, f"Slurm ended job {handle.job_id}: {_said(handle)}")
+            if outcomes.get(job.key) == "taken":  # by a command that outlives its job for a moment
+                del outcomes[job.key]
         _pause(stop, look)
     look()
     return {job.key: outcomes.get(job.key, "stopped") for job in jobs}

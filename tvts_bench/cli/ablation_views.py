@@ -20,14 +20,13 @@ STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 SHOWN_EVERY = 2.0  # seconds
 
 
-def standing_table(out: Path, grid: GridRecord) -> Table:
-    """A grid with one line a cell: how it stands, what it does, and how much work is left."""
+def standing_table(out: Path, grid: GridRecord) -> Group:
+    """A grid with one line a cell: how it stands, what it does, and how much work is left; below it the reasons."""
     found = standings(out, grid)
     table = Table(title=f"{grid.grid}: {grid.title}", title_justify="left", title_style="italic")
     for name in ("cell", "seed", "state", "stage", "step", "worked", "left"):
         right = name in ("seed", "step", "worked", "left")
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    table.add_column("reason", overflow="fold")
     for each in found:
         table.add_row(
             each.row,
@@ -37,11 +36,11 @@ def standing_table(out: Path, grid: GridRecord) -> Table:
             f"{each.step:,}/{each.steps:,}" if each.step is not None and each.steps is not None else "",
             duration(each.seconds) if each.seconds else "",
             "" if each.status in ("done", "failed") else duration(each.left),
-            Text(each.reason or ""),
         )
     counts = {status: sum(each.status == status for each in found) for status in STYLES}
     table.caption = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return table
+    reasons = [Text(f"{each.row}:{each.seed} {_line(each)}", STYLES[each.status]) for each in found if each.reason]
+    return Group(table, *reasons)
 
 
 @contextmanager
