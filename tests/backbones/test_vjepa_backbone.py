@@ -87,8 +87,9 @@ def test_a_damaged_file_is_refused(tmp_path: Path, name: str, how: str) -> None:
     path = official_file(tmp_path / "x.pth", w)
     with pytest.raises(CheckpointMismatchError, match=name.replace(".", r"\.")):
         load_backbone("vjepa", path)
-    with pytest.raises(CheckpointError):
-        load_backbone(None, path)
+    if (name, how) != ("pos_embed", "missing"):  # without a name that is a file of V-JEPA 2, which has no table
+        with pytest.raises(CheckpointError):
+            load_backbone(None, path)
 
 
 def layout(**changes: tuple[int, ...] | None) -> Layout:
