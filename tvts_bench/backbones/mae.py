@@ -40,6 +40,13 @@ CARD = FamilyCard(
     representation="[CLS] after the final norm (768; 1024 for large, 1280 for huge), mean over frames",
     published=(),
     reference="He et al., CVPR 2022",
+    tensor_names=(
+        "decoder_blocks.0.attn.qkv.bias",
+        "decoder_pos_embed",
+        "mask_token",
+        "blocks.0.attn.qkv.bias",
+        "pos_embed",
+    ),
 )
 OTHER_PARTS = ("decoder_", "mask_token", "head.")
 

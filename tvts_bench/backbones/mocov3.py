@@ -44,6 +44,11 @@ CARD = FamilyCard(
     representation="[CLS] after the final norm (768; 384 for small), mean over frames",
     published=(("table5", "MoCo v3"),),
     reference="Chen et al., ICCV 2021",
+    tensor_names=(
+        "base_encoder.blocks.0.attn.qkv.bias",
+        "momentum_encoder.blocks.0.attn.qkv.bias",
+        "predictor.0.weight",
+    ),
 )
 ENCODER = "base_encoder."  # the one its authors evaluate
 OTHER_PARTS = ("momentum_encoder.", "predictor.", "base_encoder.head.", "head.")

@@ -35,6 +35,7 @@ CARD = FamilyCard(
     " (...-token-norm: mean of the tokens after the encoder's norm); 768 for base, 1024 for large",
     published=(),
     reference="Li et al., ICCV 2023",
+    tensor_names=("encoder.blocks.0.attn.q_bias", "encoder.blocks.0.attn.v_bias", "clip_decoder.0.head.weight"),
 )
 
 

@@ -45,6 +45,12 @@ CARD = FamilyCard(
         ("table7", "VideoMAE (YT-Temporal)"),
     ),
     reference="Tong et al., NeurIPS 2022",
+    tensor_names=(
+        "encoder.blocks.0.attn.q_bias",
+        "encoder.blocks.0.attn.v_bias",
+        "encoder_to_decoder.weight",
+        "mask_token",
+    ),
     shares_layout_with=("videomae2",),
 )
 

@@ -35,6 +35,7 @@ CARD = FamilyCard(
     " pretrained ones (...-token-norm: mean of the tokens after the encoder's norm); 768 for base, 1408 for giant",
     published=(),
     reference="Wang et al., CVPR 2023",
+    tensor_names=("blocks.0.attn.q_bias", "blocks.0.attn.v_bias", "fc_norm.weight", "head.weight"),
     shares_layout_with=("videomae",),
 )
 

@@ -39,6 +39,7 @@ CARD = FamilyCard(
     " an attentive probe on the tokens)",
     published=(),
     reference="Bardes et al., TMLR 2024",
+    tensor_names=("backbone.patch_embed.proj.weight", "backbone.pos_embed", "backbone.blocks.0.attn.qkv.bias"),
 )
 
 
