@@ -1,0 +1,187 @@
+"""The commands: a real grid of toy runs from pretraining to results, dry runs, status, and mistakes in one sentence."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.ablations.fake_cells import fake_cell
+from tvts_bench.ablations import plan as planning
+from tvts_bench.ablations.cells import CellRecord, GridRecord, RowRecord, StageRecord, read_cell, write_cell, write_grid
+from tvts_bench.ablations.claims import claim
+from tvts_bench.ablations.grids import Grid, Row
+from tvts_bench.ablations.jobs import never, run_cell
+from tvts_bench.ablations.local import Slots, run_local
+from tvts_bench.ablations.plan import Asked, Place, plan
+from tvts_bench.ablations.scales import FULL
+from tvts_bench.ablations.standing import standings
+from tvts_bench.cli.ablation_views import duration
+from tvts_bench.cli.main import app
+from tvts_bench.datasets.scripted_motion import World, make_world
+from tvts_bench.results import load
+
+TOY = """
+description: for tests
+steps: 2
+video: {embed_dim: 32, depth: 1, num_heads: 2, image_size: 32, patch_size: 16, num_frames: 4}
+text: {name: null, dim: 32, depth: 1, num_heads: 2, max_tokens: 24, dropout: 0.0}
+model: {mask: 0.25, projection_dim: 16}
+objective: {segments: 2}
+data:
+  batch_size: 4
+  lengths: [3.0]
+  sources: [{kind: scripted_motion_drawn, frames: 4}]
+  crop: {size: 32, short_side: 36}
+checkpoint: {every_steps: 1}
+"""
+runner = CliRunner()
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> str:
+    """A preset that trains in seconds."""
+    (tmp_path / "toy.yaml").write_text(TOY)
+    return str(tmp_path / "toy.yaml")
+
+
+def test_a_grid_from_pretraining_to_results_and_a_cell_that_diverges(
+    tmp_path: Path, toy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TVTS_BENCH_CACHE", str(tmp_path / "cache"))
+    make_world(tmp_path / "world", World(ssv2_val=48), parts=("ssv2-val",), workers=0)
+    rows = (
+        Row(name="good", title="good", settings={"objective.sort": "factorial"}),
+        Row(name="wild", title="wild", settings={"objective.weight": "1e39"}),
+    )
+    grid = Grid(name="toys", title="toys", rows=rows, datasets=("ssv2",), baseline="good")
+    asked = Asked(
+        grid=grid,
+        scale=FULL,
+        out=tmp_path / "out",
+        preset=toy,
+        protocols=("retrieval",),
+        data={"ssv2": str(tmp_path / "world/ssv2")},
+    )
+    cells = {cell.row: cell for cell in plan(asked).cells}
+    jobs = [cell.job(Place(device="cpu")) for cell in cells.values()]
+    outcomes = run_local(jobs, Slots(count=2, threads=1), never)
+    records = {row: read_cell(asked.out, cell.key) for row, cell in cells.items()}
+    good, wild = records["good"], records["wild"]
+    assert good is not None
+    assert wild is not None
+    assert {row: outcomes[cell.key] for row, cell in cells.items()} == {"good": "done", "wild": "failed"}, records
+    assert wild.stages[0].failure == "diverged"
+    assert "the loss is" in str(wild.reason)
+    assert good.config["pretraining"]["objective"]["sort"] == "factorial"
+    train, retrieval = good.stages
+    assert (train.status, retrieval.protocol, retrieval.dataset) == ("done", "retrieval", "ssv2")
+    found = load(cells["good"].folder / retrieval.results[0])
+    assert found.run.dataset["name"] == "ssv2"
+    assert 0 <= found.metric("R@1").value <= 100
+
+
+def test_a_dry_run_shows_cells_commands_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolved(preset: str, assignments: list[list[str]]) -> list[dict[str, Any]]:
+        size = {"steps": 640, "data": {"batch_size": 64}, "init": {"text_steps": 0, "text_batch": 1}, "video": {}}
+        return [{**size, "settings": each} for each in assignments]
+
+    monkeypatch.setattr(planning, "resolve", resolved)
+    ended = runner.invoke(app, ["ablate", "sort-modeling", "--dry-run", "--device=cpu", f"--out={tmp_path}"])
+    assert ended.exit_code == 0, ended.output
+    for words in ("none:0", "pairwise:0", "factorial:0", "k_way:0", "-m pretrain run scripted_motion_tiny steps="):
+        assert words in ended.stdout
+    assert "-m tvts_bench retrieval --ckpt" in ended.stdout
+    assert "4 cells" in ended.stderr
+    assert "about" in ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["sort-modelling"], "unknown grid 'sort-modelling' (did you mean sort-modeling"),
+        (["lambda", "--preset", "fast"], "unknown preset of an ablation 'fast'"),
+        (["lambda", "--evaluate", "probe,fine-tune"], "unknown protocol 'fine-tune' (did you mean finetune?)"),
+        (["lambda", "--set", "steps"], "--set takes NAME=VALUE, got 'steps'"),
+        (["lambda", "--launcher", "slrum"], "unknown launcher 'slrum' (did you mean slurm?)"),
+        (["objective", "--value", "3"], "objective takes no other values"),
+        (["lambda", "--data", "ssv=x"], "unknown data set of lambda 'ssv' (did you mean ssv2?)"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(arguments: list[str], sentence: str) -> None:
+    ended = runner.invoke(app, ["ablate", *arguments])
+    assert ended.exit_code == 2, ended.output
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.output
+
+
+def test_a_folder_without_a_grid_is_said(tmp_path: Path) -> None:
+    ended = runner.invoke(app, ["status", str(tmp_path)])
+    assert ended.exit_code == 2
+    assert "holds no grid" in ended.stderr
+
+
+def grid_of(out: Path, *keys: str) -> GridRecord:
+    """A grid with a row for each key."""
+    rows = tuple(
+        RowRecord(name=f"row-{key}", title=key, settings={}, cells={"0": key}, stages=("measure",)) for key in keys
+    )
+    record = GridRecord(
+        grid="lambda", title="t", table=None, baseline="x", scale="quick", preset="p", changes={}, protocols=(),
+        datasets={}, rows=rows,
+    )  # fmt: skip
+    write_grid(out, record)
+    return record
+
+
+def test_status_tells_done_failed_running_interrupted_and_waiting_cells(tmp_path: Path) -> None:
+    run_cell(fake_cell(tmp_path, "a"))
+    run_cell(fake_cell(tmp_path, "b", ending="diverge"))
+    for key in "cd":
+        stage = StageRecord(name="pretrain", protocol="pretrain", status="running", started=time.time())
+        write_cell(tmp_path, CellRecord(key=key, config={}, seed=0, stages=(stage,)))
+        run = tmp_path / "cells" / key / "run"
+        run.mkdir()
+        (run / "status.json").write_text('{"outcome": "running", "step": 0, "steps": 300}')
+        (run / "metrics.jsonl").write_text('{"step": 100, "clips": 64, "clips_per_second": 32.0}\n{"st')
+    grid = grid_of(tmp_path, *"abcde")
+    with claim(tmp_path / "cells" / "c"):
+        found = {each.key: each for each in standings(tmp_path, grid)}
+    assert [found[key].status for key in "abcde"] == ["done", "failed", "running", "waiting", "waiting"]
+    assert found["b"].reason == "the loss is nan at step 1"
+    assert (found["c"].stage, found["c"].step, found["c"].steps) == ("pretrain", 100, 300)
+    assert found["c"].left == pytest.approx(400)  # 200 steps of two seconds; of the other stage nothing is known yet
+    assert found["d"].reason == "interrupted"
+    shown = runner.invoke(app, ["status", str(tmp_path)])
+    assert shown.exit_code == 0, shown.output
+    assert "1 failed" in shown.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_and_says_how_to_go_on(toy: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["ablate", "lambda", "--only=8", "--set=steps=100000", f"--pretrain={toy}", f"--out={out}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tvts_bench", *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list(out.glob("cells/*/run/metrics.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 128 + signal.SIGINT, said
+    assert "1 cells are left; go on with: tvts-bench ablate lambda --only=8" in said
+    assert "Traceback" not in said
+    (state,) = out.glob("cells/*/run/checkpoints/last.pt")
+    assert state.stat().st_size > 0
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(None, "?"), (42.4, "42 s"), (754, "13 min"), (12600, "3.5 h")])
+def test_durations_are_said_as_people_say_them(seconds: float | None, words: str) -> None:
+    assert duration(seconds) == words
