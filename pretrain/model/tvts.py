@@ -35,8 +35,8 @@ class TVTSConfig:
     mask: float = 0.75  # share of each tubelet's patches that is dropped before it is embedded
 
     def __post_init__(self) -> None:
-        heads = self.sorter_heads or self.video.num_heads
-        if self.video.embed_dim % heads:
+        heads = self.video.num_heads if self.sorter_heads is None else self.sorter_heads
+        if heads < 1 or self.video.embed_dim % heads:
             raise TVTSError(f"video.embed_dim {self.video.embed_dim} is not a multiple of sorter_heads {heads}")
         if self.projection_dim < 1:
             raise TVTSError(f"projection_dim must be positive, got {self.projection_dim}")
@@ -67,6 +67,8 @@ class TVTSOutput:
     text: Tensor | None  # [B, P], mean of the projected real segments, not normalised
     sort_logits: Tensor | None  # see `pretrain.objectives.ordering.sorting`
     order: Tensor | None  # int64 [B, K], for factorial: true position of what each slot showed
+    clip_cls: Tensor | None = None  # [B, D], detached [CLS]; only without L_base, where nothing else tells a collapse
+    text_cls: Tensor | None = None  # [B, Dt], the same of the first segments, if the text encoder is trained
 
 
 class TVTS(nn.Module):
@@ -151,8 +153,20 @@ class TVTS(nn.Module):
             assert tokens is not None
             assert words is not None
             video, text = self.vid_proj(tokens[:, 0]), self._mean_projected(words, segments)
-        logits = self._sort(clips, tokens, words, shown) if objective.sorts else None
-        return TVTSOutput(video=video, text=text, sort_logits=logits, order=shown.order)
+        frames = self._encode_pieces(clips, shown) if objective.sorts_video else tokens  # [B, U or 1+N, D]
+        assert frames is not None
+        logits = self._sort(frames, words, shown) if objective.sorts else None
+        if objective.align:
+            return TVTSOutput(video=video, text=text, sort_logits=logits, order=shown.order)
+        is_trained = objective.reads_text_to_sort and not objective.stop_gradient
+        return TVTSOutput(
+            video=None,
+            text=None,
+            sort_logits=logits,
+            order=shown.order,
+            clip_cls=frames[:, 0].detach(),
+            text_cls=words[:, 0].detach() if words is not None and is_trained else None,
+        )
 
     def text_tokens(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """[CLS] of every segment, [B, K, Dt], of ids and mask int64 [B, K, L]."""
@@ -175,22 +189,20 @@ class TVTS(nn.Module):
         projected = self.txt_proj(words) * real[..., None]
         return projected.sum(dim=1) / segments[:, None]  # type: ignore[no-any-return]
 
-    def _sort(self, clips: Tensor, tokens: Tensor | None, words: Tensor | None, shown: Presentation) -> Tensor:
-        """Logits of the sorter. Items go in in true order, or as `shown.order` says."""
+    def _sort(self, frames: Tensor, words: Tensor | None, shown: Presentation) -> Tensor:
+        """Logits of the sorter, from a clip's tokens or its pieces. Items go in in true order, or as `shown` says."""
         objective = self.config.objective
-        pieces = self._encode_pieces(clips, shown) if objective.sorts_video else None  # [B, U, D]
         if words is not None and objective.reads_text_to_sort:
             words = words.detach() if objective.stop_gradient else words
             words = self.txt_adapter(words) if hasattr(self, "txt_adapter") else words  # [B, K, D]
-        if shown.order is not None:
-            if pieces is None:
-                assert words is not None
-                words = _take(words, shown.order)
-            else:
-                pieces = _take(pieces, shown.order)
+        if shown.order is not None and objective.sorts_video:
+            frames = _take(frames, shown.order)
+        elif shown.order is not None:
+            assert words is not None
+            words = _take(words, shown.order)
         if objective.target == "vcop":
-            return self.pred_model(pieces)  # type: ignore[no-any-return]
-        return self.pred_model(tokens if pieces is None else pieces, words)  # type: ignore[no-any-return]
+            return self.pred_model(frames)  # type: ignore[no-any-return]
+        return self.pred_model(frames, words)  # type: ignore[no-any-return]
 
     def _encode_pieces(self, clips: Tensor, shown: Presentation) -> Tensor:
         """[CLS] of every piece, encoded as a clip of its own: [B, U, D] in true order."""
