@@ -3,6 +3,7 @@
 The representation of a segment is the last hidden state at [CLS] (the first token).
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tvts_bench import torchvision_ops as torchvision_ops  # before transformers, which imports torchvision
+from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")  # ids 0..3 of a vocabulary built here; BERT's has the same names
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+
+logger = logging.getLogger(__name__)
 
 
 class TextModelError(UserError):
@@ -129,7 +133,8 @@ class TextTokenizer:
 
     def save(self, path: Path) -> None:
         """Write the vocabulary and all rules as one JSON file, in the layout that transformers reads too."""
-        path.write_text(self._backend.to_str(pretty=True), encoding="utf-8")
+        with whole_file(path) as file:
+            file.write(self._backend.to_str(pretty=True).encode())
 
     def __len__(self) -> int:
         return int(self._backend.get_vocab_size())
@@ -198,6 +203,7 @@ def _pretrained_model(name: str) -> Any:
 
 def _from_hub_or_folder(load: Any, name: str, **options: Any) -> Any:
     """`load(name)`, from what is on this machine if it is there, else from the hub."""
+    from huggingface_hub.utils import logging as hub
     from safetensors import SafetensorError
 
     folder = Path(name)
@@ -206,6 +212,8 @@ def _from_hub_or_folder(load: Any, name: str, **options: Any) -> Any:
     except (OSError, ValueError, RuntimeError, UnpicklingError, SafetensorError) as error:
         if folder.is_dir():
             raise TextModelError(f"the folder {name} is not a saved DistilBERT ({_first_line(error)})") from None
+    logger.warning("%s is not on this machine: asking the hub, which can take a minute", name)
+    hub.set_verbosity_error()  # its five retries are ten lines; what came of them is said below
     try:
         return load(name, **options)
     except (OSError, ValueError) as error:
