@@ -27,14 +27,32 @@ _STORIES = 300  # in their place: each uses most of the drawn world's few words
 logger = logging.getLogger(__name__)
 
 
-def build_sources(config: RunConfig, cache: Path | None, progress: Progress = silent) -> list[Source]:
-    """Every source, checked; the embedded world's files are made where they are missing.
+def check_start(config: RunConfig) -> None:
+    """Whether the weights that a new run starts from can be had: asked before hours are spent on reading its sources.
+
+    Raises:
+        UserError: they cannot; the message says where they come from and by which key they are given.
+    """
+    init = config.init
+    if init.mae is not None:
+        _require(init.mae, "init.mae", "mae_pretrain_vit_base.pth from https://github.com/facebookresearch/mae")
+    if init.checkpoint is not None:
+        what = "a run's checkpoints/last.pt, its export, or the official TVTS_yt_pt.pth"
+        _require(init.checkpoint, "init.checkpoint", what)
+    if config.text.name is not None:
+        TextTokenizer.pretrained(config.text.name, config.text.max_tokens)
+
+
+def build_sources(
+    config: RunConfig, cache: Path | None, progress: Progress = silent, *, workers: int = 0
+) -> list[Source]:
+    """Every source, checked by `workers` processes; the embedded world's files are made where they are missing.
 
     Raises:
         UserError: a folder, list or file that is missing or malformed; see `build_source`.
     """
     return [
-        build_source(source, config.segments, config.data.crop, cache=cache, progress=progress)
+        build_source(source, config.segments, config.data.crop, cache=cache, workers=workers, progress=progress)
         for source in config.data.sources
     ]
 
@@ -110,14 +128,17 @@ def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = Tr
     if config.init.video == "mae":
         redraw(model.video_model, config.seed)
     if config.init.mae is not None:
-        _require(config.init.mae, "init.mae", "mae_pretrain_vit_base.pth from https://github.com/facebookresearch/mae")
         load_mae(model.video_model, config.init.mae)
     if config.init.checkpoint is not None:
         path = config.init.checkpoint
-        _require(path, "init.checkpoint", "a run's checkpoints/last.pt, its export, or the official TVTS_yt_pt.pth")
         tensors = without_prefixes(read_checkpoint(path).tensors)
         if not any(name.startswith("video_model.") for name in tensors):  # an encoder alone, as exports are
             load_strictly(model.video_model, tensors, path)
+        elif config.init.text_steps:
+            raise ConfigError(
+                f"init.text_steps={config.init.text_steps} would train anew the text encoder that {path} brings along; "
+                "set init.text_steps=0"
+            )
         else:
             load_strictly(model, tensors, path)
     return model
@@ -125,4 +146,4 @@ def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = Tr
 
 def _require(path: Path, key: str, what: str) -> None:
     if not path.is_file():
-        raise ConfigError(f"{key}: there is no file {path}; it is to be {what}; null starts without it")
+        raise ConfigError(f"there is no file {path}: give {key}=FILE, {what}; or {key}=null to start without it")

@@ -1,6 +1,6 @@
 """The whole state of a run on disk: written whole or not at all, read without running anything in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ class State:
     step: int  # optimiser steps done, and so the position in the data
     model: dict[str, Any]
     optimizer: dict[str, Any]
-    digest: str  # of the run's configuration
+    digest: str  # the lineage of the run's configuration
     world_size: int  # of the run that wrote it
     best: float | None = None  # the best held-out measure so far, where one is followed
     measured: dict[str, float] | None = None  # held-out measures at the last validation
     alike: int = 0  # steps in a row with collapsed embeddings
+    counts: dict[str, int] = field(default_factory=dict)  # what happened to samples so far, on all ranks
+    sizes: list[int] = field(default_factory=list)  # samples of each source: of others, the order is another
 
 
 def checkpoint_folder(run: Path) -> Path:

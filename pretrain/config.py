@@ -8,18 +8,19 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from pretrain.data.cropping import CropConfig
+from pretrain.config_groups import CheckpointConfig, DataConfig, InitConfig, ModelConfig, ValidationConfig
 from pretrain.data.segments import SegmentConfig
-from pretrain.data.sources import SourceConfig
+from pretrain.data.sources import CAPTIONED, TUBELET, SourceConfig
 from pretrain.model.text import TextConfig
 from pretrain.model.tvts import TVTSConfig
+from pretrain.objectives import ordering
 from pretrain.objectives.config import ObjectiveConfig
 from pretrain.presets import preset_text
-from pretrain.schema import ConfigError, build, override, plain, unknown_key
+from pretrain.schema import ConfigError, build, override, plain, read_yaml, unknown_key
 from tvts_bench import provenance
 from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformerConfig
@@ -36,87 +37,17 @@ ALIASES = {
 """Short and customary names for keys."""
 PLACE = ("out", "device", "workers", "threads", "log_every", "cache")
 """Keys of `Place`, at the top level on the command line."""
-FREE_ON_RESUME = ("data.batch_size", "data.sources", "optim.accumulate", "data.max_failures", "data.strict")
-"""What may differ when a run is taken up again; `data.sources` only in its folders and batch sizes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """What is trained on. The defaults are the paper's."""
-
-    sources: tuple[SourceConfig, ...]
-    batch_size: int = 768  # over all processes (the paper: 24 x 32); a source may have its own
-    lengths: tuple[float, ...] = (3.0, 4.0, 5.0)  # l, seconds a transcript segment, one drawn for each sample
-    gap: float = 1.0  # seconds between segments
-    min_length: float = 1.0  # seconds that the segments of a short video may be shortened to
-    crop: CropConfig = field(default_factory=CropConfig)
-    max_failures: float = 0.05  # share (0..1) of samples unreadable while training above which the run stops
-    strict: bool = False  # one unreadable sample ends the run
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The parts of TVTS beside the two encoders. The defaults are the paper's."""
-
-    mask: float = 0.75  # share of each tubelet's patches that is dropped before it is embedded
-    projection_dim: int = 256  # of the space where clips and transcripts are compared
-    sorter_heads: int | None = None  # null: as many as the video encoder's
-
-
-@dataclass(frozen=True, kw_only=True)
-class InitConfig:
-    """Where the weights start. By default they are drawn from the seed (and text.name gives pretrained text)."""
-
-    mae: Path | None = None  # mae_pretrain_vit_base.pth: ImageNet weights for the video encoder, inflated
-    checkpoint: Path | None = None  # of an earlier run (its last.pt, or the official .pth): every part of the model
-    video: Literal["timm", "mae"] = "timm"  # how the encoder is drawn where no weights are given; see model.untrained
-    text_steps: int = 0  # of masked-language modelling before training, at most the run's own; for text.name=null
-    text_lr: float = 1e-3  # of those steps
-    text_batch: int = 256  # transcripts of one of those steps
-
-    def __post_init__(self) -> None:
-        if self.mae and self.checkpoint:
-            raise ConfigError("mae and checkpoint both say where the video encoder starts; give one")
-        if self.text_steps < 0 or self.text_batch < 1:
-            raise ConfigError(f"text_steps must be 0 or more and text_batch positive, got {self.text_steps} and "
-                              f"{self.text_batch}")  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidationConfig:
-    """What is measured on held-out data while training. It changes no weight."""
-
-    every: int = 0  # steps; 0: never
-    source: SourceConfig | None = None  # narrated videos, to be sorted and aligned
-    samples: int = 256  # of that source, the first ones
-    dataset: str | None = None  # labelled videos for retrieval: a name that `tvts-bench retrieval --dataset` takes
-    root: Path | None = None  # of that data set
-    clips: int = 600  # of it, spread evenly over its default split
-
-    def __post_init__(self) -> None:
-        if self.every < 0 or self.samples < 2 or self.clips < 2:
-            raise ConfigError(
-                f"every must be 0 or more, samples and clips at least 2, got {self.every}, {self.samples}, {self.clips}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
-    """When the whole state is saved."""
-
-    every_steps: int = 1000  # 0: not by steps
-    every_minutes: float = 15.0  # 0: not by time
-    best: Literal["recall_at_1", "order_accuracy", "position_accuracy", "pair_accuracy"] | None = None
-    """Also keep the state at which this held-out measure was highest. Null: only the last, which is the one to use."""
-
-    def __post_init__(self) -> None:
-        if self.every_steps < 0 or self.every_minutes < 0:
-            raise ConfigError("every_steps and every_minutes must be 0 (never) or more")
+FREE_ON_RESUME = (
+    *("data.batch_size", "data.max_failures", "data.strict", "optim.accumulate"),
+    *("validation", "checkpoint", "collapse_after", "description"),  # these change no weight
+)
+"""What may differ when a run is taken up again; and of every source `FREE_OF_SOURCES`."""
+FREE_OF_SOURCES = ("root", "annotations", "batch_size", "max_unreadable")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that can change the trained weights."""
+    """Everything that can change the trained weights, and what is measured and kept on the way to them."""
 
     data: DataConfig
     description: str = ""  # one line for `tvts-pretrain presets`
@@ -139,8 +70,10 @@ class RunConfig:
         length = self.steps if self.steps is not None else self.epochs
         if length is None or not length > 0:
             raise ConfigError(f"steps or epochs must be positive, got {length}")
-        if self.seed < 0:
-            raise ConfigError(f"seed must not be negative, got {self.seed}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
+        if self.collapse_after < 1:
+            raise ConfigError(f"collapse_after must be at least 1 step, got {self.collapse_after}")
         if self.data.crop.size != self.video.image_size:
             raise ConfigError(
                 f"data.crop.size {self.data.crop.size} and video.image_size {self.video.image_size} must be equal"
@@ -151,12 +84,51 @@ class RunConfig:
             raise ConfigError("data.sources is empty: give at least one source")
         if self.init.text_steps and self.text.name is not None:
             raise ConfigError("init.text_steps is for a text encoder built here; text.name is one already pretrained")
-        for source in self.data.sources:
-            if source.frames > self.video.num_frames:
-                raise ConfigError(f"a source has {source.frames} frames, more than video.num_frames "
-                                  f"{self.video.num_frames}")  # fmt: skip
+        if not self.objective.align and all(source.kind in CAPTIONED for source in self.data.sources):
+            raise ConfigError("nothing to learn: objective.align is off, and captions, which are all that data.sources "
+                              "has, are not sorted")  # fmt: skip
         assert self.network  # refuses sizes that do not go together
         assert self.segments
+        for source in (*self.data.sources, self.validation.source):
+            if source is not None:
+                self._check_frames(source)
+        self._check_validation()
+
+    def _check_frames(self, source: SourceConfig) -> None:
+        """Refuse clips that the network cannot take, which else shows when the first one comes."""
+        frames, tubelet = max(source.frames, TUBELET), self.video.tubelet
+        if frames > self.video.num_frames:
+            raise ConfigError(f"a source has {frames} frames, more than video.num_frames {self.video.num_frames}")
+        if frames % tubelet:
+            raise ConfigError(f"a source has {frames} frames, not a multiple of video.tubelet {tubelet}")
+        if self.objective.sorts_video and frames // tubelet < self.network.items:
+            raise ConfigError(
+                f"objective.target={self.objective.target} sorts {self.network.items} pieces of every clip, but those "
+                f"of {source.kind} have {frames} frames, {frames // tubelet} tubelets; give it more frames, or set "
+                "objective.sort=none"
+            )
+
+    def _check_validation(self) -> None:
+        """Refuse to follow a measure that is never taken, and to sort what has one text."""
+        wanted, best = self.validation, self.checkpoint.best
+        if wanted.source is not None and wanted.source.kind in CAPTIONED and self.objective.sorts:
+            raise ConfigError(f"validation.source is to be narrated video, got captions ({wanted.source.kind})")
+        if best is None:
+            return
+        if not wanted.every:
+            raise ConfigError(f"checkpoint.best={best} needs validation.every, which is 0: nothing is measured")
+        if best == "recall_at_1":
+            if wanted.dataset is None:
+                raise ConfigError("checkpoint.best=recall_at_1 needs validation.dataset, labelled videos to measure it")
+            return
+        if wanted.source is None:
+            raise ConfigError(f"checkpoint.best={best} needs validation.source, narrated videos to measure it")
+        measured = ordering.chance(self.objective.sort, self.network.items) if self.objective.sorts else {}
+        if best not in measured:
+            raise ConfigError(
+                f"checkpoint.best={best} is not measured with objective.sort={self.objective.sort}; what is: "
+                f"{', '.join([*measured, 'recall_at_1'])}"
+            )
 
     @property
     def network(self) -> TVTSConfig:
@@ -182,6 +154,11 @@ class RunConfig:
     def digest(self) -> str:
         """sha256 (hex) of the configuration."""
         return provenance.digest(self)
+
+    @property
+    def lineage(self) -> str:
+        """sha256 (hex) of what must not differ when the run is taken up again: its states are known by it."""
+        return provenance.digest({key: value for key, value in _flat(plain(self)).items() if not is_free(key)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +189,7 @@ def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, Place]:
     Raises:
         ConfigError: no such preset or key, a value of the wrong type, or settings that do not go together.
     """
-    values = yaml.safe_load(preset_text(preset))
-    if not isinstance(values, dict):
-        raise ConfigError(f"{preset} holds no configuration: expected a YAML mapping")
+    values = read_yaml(preset_text(preset), preset)
     config, place = apply(values, {}, assignments)
     if place.out is None:
         place = dataclasses.replace(place, out=Path("runs") / Path(preset).stem)
@@ -255,12 +230,7 @@ def from_yaml(text: str, source: Path) -> RunConfig:
     Raises:
         ConfigError: it is not that.
     """
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source} is not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{source} holds no configuration: expected a YAML mapping")
+    values = read_yaml(text, source)
     try:
         return build(RunConfig, values)
     except UserError as error:
@@ -271,6 +241,13 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """The dotted keys in which two configurations differ."""
     before, after = _flat(plain(old)), _flat(plain(new))
     return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+
+
+def is_free(key: str) -> bool:
+    """Whether the dotted `key` may differ when a run is taken up again."""
+    if key.startswith("data.sources."):
+        return key.rpartition(".")[2] in FREE_OF_SOURCES
+    return any(key == each or key.startswith(f"{each}.") for each in FREE_ON_RESUME)
 
 
 def _flat(value: Any, at: str = "") -> dict[str, Any]:

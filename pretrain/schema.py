@@ -5,6 +5,7 @@ Knows the types that configurations are made of: dataclasses, tuples, `X | None`
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,23 @@ T = TypeVar("T")
 
 class ConfigError(UserError):
     """A key that does not exist, or a value that does not fit its key."""
+
+
+def read_yaml(text: str, source: Path | str) -> dict[str, Any]:
+    """The YAML mapping in `text`.
+
+    Raises:
+        ConfigError: it is not YAML, with the file and the line, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}{_where(error)}: not YAML ({_problem(error)})") from None
+    except (RecursionError, ValueError) as error:  # ValueError: a date such as 2023-13-45
+        raise ConfigError(f"{source}: not YAML ({error})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source} holds no configuration: expected a YAML mapping")
+    return values
 
 
 def build(cls: type[T], values: Mapping[str, Any], at: str = "") -> T:
@@ -40,6 +58,10 @@ def build(cls: type[T], values: Mapping[str, Any], at: str = "") -> T:
         if name not in names:
             raise unknown_key(_join(at, str(name)), [_join(at, known) for known in names])
         fields[name] = _convert(value, hints[name], _join(at, name))
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        optional = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+        if not optional and field.name not in fields:
+            raise ConfigError(f"{_join(at, field.name)} is missing; it has no default")
     try:
         return cls(**fields)
     except ConfigError:
@@ -65,7 +87,7 @@ def override(values: dict[str, Any], key: str, text: str) -> None:
     """
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError, ValueError):
         raise ConfigError(f"{key}={text} cannot be read as a YAML value; quote it") from None
     *path, last = key.split(".")
     node: Any = values
@@ -84,6 +106,15 @@ def unknown_key(key: str, known: Sequence[str]) -> ConfigError:
     close = difflib.get_close_matches(key, known)
     hint = f" (did you mean {' or '.join(close)}?)" if close else ""
     return ConfigError(f"unknown key {key!r}{hint}; there are: {', '.join(known)}")
+
+
+def _where(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark else ""
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).splitlines()[0]
 
 
 def _step(node: Any, name: str, so_far: str) -> Any:
@@ -138,15 +169,17 @@ def _scalar(value: Any, wanted: Any, key: str) -> Any:
         return Path(value).expanduser()
     if wanted is float and not isinstance(value, bool):
         try:
-            return float(value)  # YAML 1.1 takes 1e-3, without a point, for a word
-        except (TypeError, ValueError):
-            pass
+            number = float(value)  # YAML 1.1 takes 1e-3, without a point, for a word
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
     if wanted is int and isinstance(value, float) and value.is_integer():
         value = int(value)
     if wanted in (int, str, bool) and type(value) is wanted:
         return value
-    kind = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}[wanted]
-    raise ConfigError(f"{key} must be {kind}, got {value!r}")
+    kinds = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text", Path: "a path"}
+    raise ConfigError(f"{key} must be {kinds[wanted]}, got {value!r}")
 
 
 def _join(at: str, name: str) -> str:

@@ -30,6 +30,7 @@ from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD
 from tvts_bench.video.transforms import normalise
 
 _DROPOUT = 3  # what a seed is for; the data package uses 1 and 2
+_MASK_CAPTIONS = 0.0  # the paper masks no captioned image or clip
 _FIELDS = ("video", "text", "sort_logits")  # of TVTSOutput, those that the loss is differentiated by
 
 
@@ -42,7 +43,6 @@ class StepSettings:
     device: str
     precision: Precision
     accumulate: int
-    mask_captions: float = 0.0  # the paper masks no captioned image or clip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,7 +67,7 @@ def backward(
         settings: the rest.
         look: whether to look for collapse, which waits for a GPU.
     """
-    shown = presentations(bare(model), batch, settings)
+    shown = presentations(bare(model), batch)
     if settings.accumulate == 1:
         _seed(settings, step, 0)
         output = _forward(model, batch, shown, settings)
@@ -75,7 +75,8 @@ def backward(
         loss.total.backward()
     else:
         output, loss = _backward_in_parts(model, batch, shown, step, objective, settings)
-    alike = [look and rows is not None and collapsed(rows) for rows in (output.video, output.text)]
+    looked_at = (output.video, output.text) if objective.align else (output.clip_cls, output.text_cls)
+    alike = [look and rows is not None and collapsed(rows) for rows in looked_at]
     return StepResult(loss=loss, video_collapsed=alike[0], text_collapsed=alike[1])
 
 
@@ -86,12 +87,12 @@ def bare(model: nn.Module) -> TVTS:
     return inner
 
 
-def presentations(model: TVTS, batch: NarratedBatch, settings: StepSettings) -> Presentation:
+def presentations(model: TVTS, batch: NarratedBatch) -> Presentation:
     """Every sample's masks and orders from its own seed, so that they do not depend on the number of ranks."""
     assert batch.seeds is not None
     frames = batch.clips.shape[2]
     is_caption = bool((batch.segments < batch.input_ids.shape[1]).all())
-    mask = settings.mask_captions if is_caption else None
+    mask = _MASK_CAPTIONS if is_caption else None
     drawn = [model.present(1, frames, torch.Generator().manual_seed(seed), mask) for seed in batch.seeds.tolist()]
     return Presentation(
         keep=_cat([each.keep for each in drawn]),
@@ -118,7 +119,7 @@ def _backward_in_parts(
             outputs.append(_forward(bare(model), rows, seen, settings))
     whole = TVTSOutput(
         **{name: _leaf([getattr(each, name) for each in outputs]) for name in _FIELDS},
-        order=_cat([each.order for each in outputs]),
+        **{name: _cat([getattr(each, name) for each in outputs]) for name in ("order", "clip_cls", "text_cls")},
     )
     loss = step_loss(whole, batch.segments.to(settings.device), objective)
     loss.total.backward()

@@ -85,7 +85,8 @@ class MaskedWords(nn.Module):
     def forward(self, shown: Tensor, mask: Tensor, ids: Tensor, asked: Tensor) -> Tensor:
         """The loss, a scalar, of the true `ids` [B, L]: at the places `asked`, and of all words from [CLS]."""
         hidden = self.text_model(input_ids=shown, attention_mask=mask).last_hidden_state  # [B, L, D]
-        token = F.cross_entropy(self.from_token(hidden[asked]), ids[asked])
+        told = hidden[asked]  # in a batch of few words it may be none, and a mean over nothing is NaN
+        token = F.cross_entropy(self.from_token(told), ids[asked]) if len(told) else told.sum()
         is_word = (mask > 0) & (ids >= _NOT_WORDS)
         segment = is_word.nonzero(as_tuple=True)[0]
         words = self.from_cls(hidden[:, 0]).log_softmax(dim=-1)  # [B, V]

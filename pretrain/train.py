@@ -2,33 +2,32 @@
 
 import logging
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
-import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.checkpoints import BEST, LAST, State, checkpoint_folder, save_state
 from pretrain.config import Place, RunConfig
+from pretrain.data.batches import NarratedBatch
 from pretrain.data.loading import NarratedLoader
 from pretrain.model.tvts import TVTS
 from pretrain.objectives.health import NonFiniteLossError, check_negatives
-from pretrain.objectives.total import chance
 from pretrain.runlog import RunLog
-from pretrain.step import StepResult, StepSettings, backward
+from pretrain.step import StepSettings, backward
+from pretrain.stepwatch import CollapsedError, StepWatch
 from pretrain.validation import Validation
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, silent
 from tvts_bench.training.optim import LearningRate, build_optimizer, clip_gradient
-from tvts_bench.training.ranks import Rank, largest, mean_over_ranks
+from tvts_bench.training.ranks import Rank, largest
 from tvts_bench.training.signals import StoppedError, stop_signals
+from tvts_bench.training.states import TrainingStateError
+from tvts_bench.training.step_loading import WorkerError, refuse_lost_worker
 
 logger = logging.getLogger(__name__)
-
-
-class CollapsedError(UserError):
-    """All clips, or all transcripts, have had the same embedding for too long."""
 
 
 @dataclass(kw_only=True)
@@ -48,8 +47,6 @@ class Trainer:
     best: float | None = None
     measured: dict[str, float] | None = None
     step: int = 0  # steps done
-    alike: int = 0  # steps in a row with collapsed embeddings
-    _pending: list[tuple[dict[str, Any], torch.Tensor, tuple[str, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         config = self.config
@@ -57,6 +54,9 @@ class Trainer:
             check_negatives(share.batch_size, config.objective.align)
         self.model.to(self.rank.device).train()
         self.optimizer = build_optimizer(self.model, config.optim, {"text_model.": config.text.lr_scale})
+        self.watch = StepWatch(
+            config, self.rank, self.log, self.loader, items=config.network.items, every=self.place.log_every
+        )
         if self.state is not None:
             self._restore(self.state)
         self.rate = LearningRate(self.optimizer, config.optim, self.steps)
@@ -74,15 +74,43 @@ class Trainer:
             StoppedError: it was told to stop; the state is on disk.
             UserError: data that cannot be read, a state that cannot be written at the end.
         """
-        saved, self._clock = time.monotonic(), time.perf_counter()
-        with stop_signals() as asked, self.progress(self.steps, "steps", "pretraining") as advance:
+        try:
+            with stop_signals() as asked:
+                self._stoppable(asked)
+        except (NonFiniteLossError, CollapsedError, TrainingStateError, WorkerError):
+            raise  # what is in memory is not worth keeping, cannot be kept, or is half of a step
+        except UserError:
+            self._keep_steps()
+            raise
+        self.save(required=True)
+        return self.current()
+
+    def _stoppable(self, asked: Callable[[], int]) -> None:
+        try:
+            self._train(asked)
+        except RuntimeError as error:
+            # A signal to the whole group ends workers that had not yet begun to ignore it, and torch raises that
+            # anywhere, also in the middle of a step: the state saved before is the one to go on from.
+            if asked():
+                raise StoppedError(asked()) from error
+            refuse_lost_worker(error)
+            raise
+
+    def _train(self, asked: Callable[[], int]) -> None:
+        """All steps that are left, with what is due between them; `asked` tells a signal."""
+        every = self.config.validation.every
+        if self.rank.is_first and every and self.step // every < self.steps // every:
+            self.validation.prepare()
+        saved = time.monotonic()
+        with self.progress(self.steps, "steps", "pretraining") as advance:
             advance(self.step)
+            self.watch.start_clock()
             for batch in self.loader.batches(self.step, self.steps):
                 self._train_on(batch)
                 advance(1)
                 if self._due(self.place.log_every):
-                    self._write_pending()
-                if self.step % max(self.config.validation.every, 1) == 0 and self.config.validation.every:
+                    self.watch.read()
+                if every and self.step % every == 0:
                     self._validate()
                 number, late = self._agreed(asked(), saved)
                 if number or late or self._due(self.config.checkpoint.every_steps):
@@ -90,8 +118,6 @@ class Trainer:
                     saved = time.monotonic()
                 if number:
                     raise StoppedError(number)
-        self.save(required=True)
-        return self.current()
 
     def current(self) -> State:
         """The state as it is now."""
@@ -99,33 +125,61 @@ class Trainer:
             step=self.step,
             model=self.model.state_dict(),
             optimizer=self.optimizer.state_dict(),
-            digest=self.config.digest,
+            digest=self.config.lineage,
             world_size=self.rank.world_size,
             best=self.best,
             measured=self.measured,
-            alike=self.alike,
+            alike=self.watch.alike,
+            counts=self.watch.counts,
+            sizes=[share.size for share in self.loader.mixture.shares],
         )
 
     def save(self, *, required: bool) -> None:
         """Write the state, after all that the log has to say; unless `required`, a full disk is only a warning."""
-        self._write_pending()
+        self.watch.read()
         if not self.rank.is_first:
             return
-        assert self.place.out is not None
+        if required:
+            save_state(self._path(LAST), self.current())
+        else:
+            self._try_to_save(LAST, "; training goes on")
+
+    def _keep_steps(self) -> None:
+        """Save the steps before an error that is none of theirs, such as data that cannot be read, if they are sane."""
+        if not (self.rank.is_first and self.step and self.watch.is_finite):
+            return
+        if self.rank.world_size == 1:  # else the other ranks are not here to agree on the log
+            self.watch.read()
+        self._try_to_save(LAST)
+
+    def _try_to_save(self, name: str, then: str = "") -> None:
+        """Write the state as `name`; if that cannot be, say so, and what happens `then`."""
         try:
-            save_state(checkpoint_folder(self.place.out) / LAST, self.current())
-        except UserError as error:
-            if required:
-                raise
-            logger.warning("%s; training goes on", error)
+            save_state(self._path(name), self.current())
+        except TrainingStateError as error:
+            logger.warning("%s%s", error, then)
+
+    def _path(self, name: str) -> Path:
+        assert self.place.out is not None
+        return checkpoint_folder(self.place.out) / name
 
     def _restore(self, state: State) -> None:
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict(state.optimizer)
-        self.step, self.best, self.measured, self.alike = state.step, state.best, state.measured, state.alike
+        self.step, self.best, self.measured = state.step, state.best, state.measured
+        self.watch.restore(state.alike, state.counts)
+        shares = self.loader.mixture.shares
+        for share, size in zip(shares, state.sizes or [share.size for share in shares], strict=True):
+            if share.size != size and self.rank.is_first:
+                logger.warning(
+                    "%s has %d samples and had %d when the state was saved: from here on its samples come in another "
+                    "order than they would have",
+                    share.name,
+                    share.size,
+                    size,
+                )
 
-    def _train_on(self, batch: Any) -> None:
-        """One step, its numbers put aside until the log is due."""
+    def _train_on(self, batch: NarratedBatch) -> None:
         rate = self.rate.set(self.step)
         look = self._due_next(self.place.log_every)
         self.optimizer.zero_grad(set_to_none=True)
@@ -134,64 +188,15 @@ class Trainer:
         norm = clip_gradient(trained, self.config.optim.clip_grad)
         self.optimizer.step()
         self.step += 1
-        self._keep(result, norm, rate, len(batch) * self.rank.world_size)
-
-    def _keep(self, result: StepResult, norm: torch.Tensor, rate: float, clips: int) -> None:
-        loss = result.loss
-        values = {"loss": loss.total.detach(), "base": loss.base, "sort": loss.sort, "gradient_norm": norm}
-        values |= loss.metrics
-        values |= {
-            "video_collapsed": torch.tensor(float(result.video_collapsed)),
-            "text_collapsed": torch.tensor(float(result.text_collapsed)),
-        }
-        present = {name: value for name, value in values.items() if value is not None}
-        stacked = torch.stack([value.detach().to(loss.total.device, torch.float32) for value in present.values()])
-        record = {"step": self.step, "lr": rate, "clips": clips}
-        self._pending.append((record, stacked, tuple(present)))
-
-    def _write_pending(self) -> None:
-        """Read the numbers of the steps since the last time, log them, and stop if they are not sane."""
-        if not self._pending:
-            return
-        rows = mean_over_ranks(torch.stack([values for _, values, _ in self._pending]).cpu(), self.rank)
-        now = time.perf_counter()
-        rate = sum(record["clips"] for record, _, _ in self._pending) / max(now - self._clock, 1e-9)
-        self._clock = now
-        pending, self._pending = self._pending, []
-        for (record, _, names), row in zip(pending, rows, strict=True):
-            found = dict(zip(names, row.tolist(), strict=True))
-            guess = chance(self.config.objective, record["clips"], self.model.config.items)
-            self.log.write({**record, **found, "chance": guess, "clips_per_second": rate})
-        skipped = dict(sorted(self.loader.counts.items()))
-        self.log.write({"step": self.step, "counts": skipped, "unreadable": self.loader.failures[-3:]})
-        self.log.flush()
-        self._stop_if_sick(pending, rows)
-
-    def _stop_if_sick(self, pending: list[tuple[dict[str, Any], torch.Tensor, tuple[str, ...]]], rows: Any) -> None:
-        for (record, _, names), row in zip(pending, rows, strict=True):
-            loss = float(row[names.index("loss")])
-            if not torch.isfinite(torch.tensor(loss)):
-                raise NonFiniteLossError(
-                    f"the loss is {loss:g} at step {record['step']}: lower optim.lr, lengthen optim.warmup or set "
-                    "optim.clip_grad; the state saved before is whole"
-                )
-        _, names = pending[-1][0], pending[-1][2]
-        sick = [name for name in ("video", "text") if float(rows[-1][names.index(f"{name}_collapsed")]) > 0]
-        self.alike = self.alike + len(pending) if sick else 0
-        if self.alike >= self.config.collapse_after:
-            raise CollapsedError(
-                f"all {' and '.join(sick)} embeddings have been alike for {self.alike} steps up to step {self.step} "
-                "(mean cosine above 0.999): the network tells nothing apart; lower optim.lr, or raise collapse_after "
-                "if it only starts slowly"
-            )
+        self.watch.add(result, norm, step=self.step, rate=rate, clips=len(batch), looked=look)
 
     def _validate(self) -> None:
         """Measure on held-out data on the first rank; keep the best state where one is wanted."""
-        self._write_pending()
+        self.watch.read()
         if not self.rank.is_first:
             return
         measured, guess = self.validation.measure(self.model)
-        self._clock = time.perf_counter()  # the rate is that of training alone
+        self.watch.start_clock()
         self.measured = measured
         self.log.write({"step": self.step, "validation": measured, "chance": guess})
         self.log.flush()
@@ -199,11 +204,7 @@ class Trainer:
         if wanted is None or wanted not in measured or (self.best is not None and measured[wanted] <= self.best):
             return
         self.best = measured[wanted]
-        assert self.place.out is not None
-        try:
-            save_state(checkpoint_folder(self.place.out) / BEST, self.current())
-        except UserError as error:
-            logger.warning("%s; training goes on", error)
+        self._try_to_save(BEST, "; training goes on")
 
     def _due(self, every: int) -> bool:
         return every > 0 and (self.step % every == 0 or self.step == self.steps)

@@ -4,6 +4,7 @@ A quick look, on a part of the data and without intervals; `tvts-bench retrieval
 """
 
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from pretrain.objectives.total import chance
 from pretrain.step import StepSettings, presentations
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.datasets.loading import load_dataset
+from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, silent
 from tvts_bench.training.optim import autocast
 from tvts_bench.video.clips import load_clip
@@ -33,13 +35,19 @@ from tvts_bench.video.container import VideoDecodeError
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSpec
 from tvts_bench.video.transforms import normalise
 
+logger = logging.getLogger(__name__)
+
 _BATCH = 32  # clips a forward pass; also how many transcripts each is told from in alignment_accuracy
 _REMEMBERED = 512 << 20  # bytes of decoded clips kept from one validation to the next
 
 
+class ValidationError(UserError):
+    """Held-out data of which nothing can be read."""
+
+
 @dataclass
 class Validation:
-    """Measures a model; what it needs is loaded at the first use, so that short runs never wait for it."""
+    """Measures a model; what it needs is loaded by `prepare`, or at the first use: short runs never wait for it."""
 
     config: RunConfig
     tokenizer: TextTokenizer
@@ -49,6 +57,7 @@ class Validation:
     _narrated: Source | None = field(default=None, init=False)
     _records: list[VideoRecord] | None = field(default=None, init=False)
     _clips: dict[str, Tensor] = field(default_factory=dict, init=False)
+    _failed: int = field(default=0, init=False)  # held-out clips that could not be read at the last look
 
     def measure(self, model: TVTS) -> tuple[dict[str, float], dict[str, float]]:
         """Percent by name, and what a guess reaches. The model's mode is restored, no random state is touched.
@@ -66,15 +75,29 @@ class Validation:
             model.train(training)
         return measured | found, guess | by_chance
 
+    def prepare(self) -> None:
+        """Load what is measured on, so that a mistake in it ends a run when it begins and not at its first look.
+
+        Raises:
+            UserError: the held-out data cannot be had.
+        """
+        wanted = self.config.validation
+        if wanted.source is not None and self._narrated is None:
+            self._narrated = build_source(
+                wanted.source, self.config.segments, self.config.data.crop, cache=self.cache, progress=self.progress
+            )
+        if wanted.dataset is not None and self._records is None:
+            dataset = load_dataset(wanted.dataset, wanted.root, cache=self.cache, progress=self.progress)
+            records = list(dataset.records(dataset.info.default_split))
+            picks = np.linspace(0, len(records) - 1, min(wanted.clips, len(records))).astype(int)
+            self._records = [records[i] for i in np.unique(picks)]
+
     def _sorting(self, model: TVTS) -> tuple[dict[str, float], dict[str, float]]:
         """The training metrics on held-out narrated clips: centre frames, masks as in training but fixed."""
-        held_out = self.config.validation.source
-        if held_out is None:
+        if self.config.validation.source is None:
             return {}, {}
-        if self._narrated is None:
-            self._narrated = build_source(
-                held_out, self.config.segments, self.config.data.crop, cache=self.cache, progress=self.progress
-            )
+        self.prepare()
+        assert self._narrated is not None
         count = min(self.config.validation.samples, len(self._narrated))
         size = min(_BATCH, count)
         batches = validation_batches(self._narrated, self.tokenizer, batch_size=size)
@@ -87,7 +110,7 @@ class Validation:
     def _narrated_batch(self, model: TVTS, batch: NarratedBatch) -> dict[str, float]:
         """Losses and accuracies of one batch, on this rank alone."""
         objective, device = self.config.objective, self.settings.device
-        shown = presentations(model, batch, self.settings).to(device)
+        shown = presentations(model, batch).to(device)
         moved = batch.to(device)
         clips = normalise(moved.clips, IMAGENET_MEAN, IMAGENET_STD)
         with autocast(device, self.settings.precision):
@@ -98,7 +121,7 @@ class Validation:
             aligned = alignment(*rows, rows, 0, objective.temperature)
             found |= {"base": float(aligned.loss), "alignment_accuracy": float(aligned.accuracy)}
         if output.sort_logits is not None:
-            result = sorting(objective.sort, output.sort_logits, output.order)
+            result = sorting(objective.sort, output.sort_logits.float(), output.order)
             found["sort"] = float(result.loss.mean())
             found |= {name: float(values.mean()) for name, values in result.accuracies.items()}
         return found
@@ -108,11 +131,8 @@ class Validation:
         wanted = self.config.validation
         if wanted.dataset is None:
             return {}, {}
-        if self._records is None:
-            dataset = load_dataset(wanted.dataset, wanted.root, progress=self.progress)
-            records = list(dataset.records(dataset.info.default_split))
-            picks = np.linspace(0, len(records) - 1, min(wanted.clips, len(records))).astype(int)
-            self._records = [records[i] for i in np.unique(picks)]
+        self.prepare()
+        assert self._records is not None
         rows, labels = [], []
         for batch in _batches(self._records):
             read = [(self._clip(record), record.label) for record in batch]
@@ -122,10 +142,20 @@ class Validation:
                 with autocast(self.settings.device, self.settings.precision):
                     rows.append(model.video_model.embed(normalise(stacked, IMAGENET_MEAN, IMAGENET_STD)).float())
                 labels += [label for _, label in clips]
+        if len(labels) < 2:
+            tried = ", ".join(str(record.path) for record in self._records[:3])
+            raise ValidationError(
+                f"of the {len(self._records)} held-out clips of validation.dataset={wanted.dataset} fewer than 2 can "
+                f"be read: {tried}; `tvts-bench check {wanted.dataset}` says why"
+            )
+        failed = len(self._records) - len(labels)
+        if failed > self._failed:  # once, and not at every look
+            logger.warning("%d of %d held-out clips cannot be read: not measured", failed, len(self._records))
+        self._failed = failed
         return recall_at_1(torch.cat(rows), labels)
 
     def _clip(self, record: VideoRecord) -> Tensor | None:
-        """uint8 [3, T, H, W] of a labelled video, None if it cannot be read (`tvts-bench retrieval` counts those)."""
+        """uint8 [3, T, H, W] of a labelled video, None if it cannot be read."""
         if record.id in self._clips:
             return self._clips[record.id]
         video = self.config.video

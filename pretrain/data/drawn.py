@@ -99,8 +99,14 @@ class DrawnSource(Source):
 
 
 def drawn_source(config: SourceConfig, segments: SegmentConfig, crop: CropConfig) -> DrawnSource:
-    """The stories of a split, ready to be sampled."""
-    return DrawnSource(config=config, index=StoryIndex(config.split), segments=segments, crop=crop)
+    """The stories of a split, ready to be sampled.
+
+    Raises:
+        SourceConfigError: they are too short for the segments that are wanted.
+    """
+    source = DrawnSource(config=config, index=StoryIndex(config.split), segments=segments, crop=crop)
+    source.told(0)  # what no story can give is an error now, not in the first batch
+    return source
 
 
 def words_heard(story: Story) -> tuple[Word, ...]:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,23 @@ from typer.testing import CliRunner
 from pretrain.checkpoints import BEST, LAST, State, load_state, save_state
 from pretrain.cli import app
 from pretrain.model.tvts import TVTS
+from pretrain.run_folder import RunError, alone, open_run
 from pretrain.runlog import read_status
-from pretrain.runs import RunError, begin, export_run, resume
+from pretrain.runs import begin, export_run, resume
 from pretrain.schema import ConfigError
+from pretrain.train import Trainer
+from tests.pretrain.narration_files import write_yt_tree
 from tests.pretrain.short_of_space import files_no_longer_than
 from tests.pretrain.tiny_run import preset, tiny
 from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.features.extraction import extract
+from tvts_bench.runtime import Runtime
+from tvts_bench.training.ranks import Rank
 from tvts_bench.training.states import TrainingStateError
+from tvts_bench.video.clips import load_clip
+from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD
+from tvts_bench.video.transforms import normalise
 
 LONG = ("steps=40", "checkpoint.every_steps=10")
 runner = CliRunner()
@@ -160,6 +172,84 @@ def test_another_batch_size_is_allowed_on_resume_and_said(tmp_path: Path, caplog
     resume(tmp_path / "run")  # the change is kept, and is no longer one
 
 
+def test_what_changes_no_weight_may_change_on_resume(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begin(*tiny(tmp_path, "steps=2"))
+    resume(tmp_path / "run", ["collapse_after=9", "checkpoint.every_steps=3", "validation.samples=8"])
+    assert "changed on resume: checkpoint.every_steps, collapse_after, validation.samples" in caplog.text
+    with pytest.raises(RunError, match=r"goes on in its own folder, .*run, not in /else"):
+        resume(tmp_path / "run", ["out=/else"])
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    begin(*tiny(tmp_path, "steps=1"))
+    config = (tmp_path / "run/config.yaml").read_text()
+    with alone(tmp_path / "run", Rank()), pytest.raises(RunError, match="another process is training in"):
+        resume(tmp_path / "run", ["batch_size=2"])
+    assert (tmp_path / "run/config.yaml").read_text() == config
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("config.yaml", b"a: [", "config.yaml, line 1: not YAML"),
+        ("config.yaml", b"\xff\xfe\x00", "it is not UTF-8 text"),
+        ("place.yaml", b"a: [", "place.yaml, line 1: not YAML"),
+        ("place.yaml", b"nope: 1", "place.yaml: unknown key 'nope'"),
+        ("tokenizer.json", b"{", "tokenizer.json is not a tokenizer"),
+        ("checkpoints/last.pt", b"", "is not a readable state of a training: damaged or another kind of file"),
+    ],
+)
+def test_damaged_files_of_a_run_are_named(
+    uninterrupted: Path, tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    (run / name).write_bytes(content)
+    result = runner.invoke(app, ["resume", str(run)])
+    assert result.exit_code == 2, result.output
+    assert sentence in result.output
+
+
+def test_a_run_killed_right_after_a_change_on_resume_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(*tiny(tmp_path, "steps=4"))
+    folder = tmp_path / "run"
+    state = load_state(folder / "checkpoints" / LAST)
+    before = open_run(folder)[0].digest  # as states were known by before there was a lineage
+    save_state(folder / "checkpoints" / LAST, replace(state, step=2, digest=before))
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pretrain.runs.write_config", killed)  # after the state, before the configuration
+        with pytest.raises(KeyboardInterrupt):
+            resume(folder, ["batch_size=2"])
+    with monkeypatch.context() as patched:
+        patched.setattr("pretrain.runs._train", killed)  # after both, before the first step
+        with pytest.raises(KeyboardInterrupt):
+            resume(folder, ["batch_size=2"])
+    resume(folder)
+    assert read_status(folder)["outcome"] == "finished"
+
+
+def test_another_world_size_and_other_data_are_said_on_resume(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    begin(*tiny(tmp_path, "steps=2"))
+    path = tmp_path / "run/checkpoints" / LAST
+    state = load_state(path)
+    assert state.sizes == [100_000]
+    save_state(path, replace(state, world_size=4, sizes=[90_000], counts={"start_redrawn": 7}))
+    resume(tmp_path / "run")
+    assert "the run had 4 processes and has 1 now" in caplog.text
+    assert "has 100000 samples and had 90000" in caplog.text
+    assert load_state(path).counts == {"start_redrawn": 7}  # the whole run's, not the last part's
+
+
+def test_a_state_of_before_these_facts_were_kept_is_read(tmp_path: Path) -> None:
+    content = {"step": 1, "model": {}, "optimizer": {}, "digest": "d", "world_size": 1, "alike": 0}
+    torch.save({"format": 1, "best": None, "measured": None, **content}, tmp_path / LAST)
+    assert load_state(tmp_path / LAST).sizes == []
+
+
 def test_a_state_of_another_configuration_is_refused(tmp_path: Path) -> None:
     begin(*tiny(tmp_path, "steps=4"))
     config = tmp_path / "run/config.yaml"
@@ -181,6 +271,36 @@ def test_exports_load_as_backbones_with_the_runs_own_features(uninterrupted: Pat
     assert set(content["state_dict"]) == {f"module.{name}" for name in state.model}
     for name, tensor in own.state_dict().items():
         assert torch.equal(tensor, state.model[name.replace("encoder.", "video_model.", 1)])
+
+
+def test_retrieval_sees_the_features_of_the_training_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model as it is in memory when training ends, against the file it leaves, through the bench's extraction."""
+    trained: list[Trainer] = []
+    train = Trainer.run
+
+    def kept(self: Trainer) -> State:
+        trained.append(self)
+        return train(self)
+
+    monkeypatch.setattr(Trainer, "run", kept)
+    size = ("video.embed_dim=128", "video.depth=4", "video.num_heads=4", "video.patch_size=8", "video.num_frames=16")
+    written = begin(*tiny(tmp_path, "steps=3", "text.dim=128", *size))
+    root = write_yt_tree(tmp_path / "videos", [2, 3, 4])
+    records = [VideoRecord(id=path.stem, path=path, label=0) for path in sorted(root.rglob("*.mp4"))]
+    assert len(records) == 3
+
+    backbone = load_backbone(None, written)
+    runtime = Runtime(cache=tmp_path / "cache", workers=0, batch_size=2)
+    clip = backbone.clip_spec
+    found = extract(backbone, records, "videos", clip=clip, decoder="pyav", dtype="fp32", runtime=runtime)
+
+    model = trained[0].model.eval()
+    pixels = torch.stack([load_clip(record.path, record.id, clip).pixels[0] for record in records])
+    with torch.no_grad():
+        own = model.video_model(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD))[:, 0]  # as in a step, nothing dropped
+    assert found.ids == tuple(record.id for record in records)
+    torch.testing.assert_close(torch.from_numpy(found.values), own, rtol=1e-5, atol=1e-5)
+    assert torch.cdist(own, own)[0, 1:].min() > 1e-3  # they differ from clip to clip
 
 
 def test_what_the_official_layout_has_no_place_for_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -212,8 +332,12 @@ def test_an_official_export_is_read_as_the_official_checkpoint(tmp_path: Path) -
         (["run", "scripted_motion_tiny", "steps=few"], "steps must be a whole number, got 'few'"),
         (["run", "scripted_motion_tiny", "out={full}"], "is not an empty folder; give another out="),
         (["run", "yt_temporal"], "source yt_temporal needs root"),
-        (["run", "yt_temporal", "root={full}/no", "out={new}"], "there is no folder"),
+        (
+            ["run", "yt_temporal", "root={full}/no", "init.mae=null", "text.name=null", "out={new}"],
+            "there is no folder",
+        ),
         (["run", "scripted_motion_tiny", "init.mae=/no/mae.pth", "out={new}"], "facebookresearch/mae"),
+        (["run", "yt_temporal", "root={full}/no", "out={new}"], "or init.mae=null to start without it"),
         (["run", "scripted_motion_tiny", "device=tpu", "out={new}"], "unknown device 'tpu'"),
         (["resume", "{full}"], "holds no run of tvts-pretrain"),
         (["resume", "{new}"], "holds no run of tvts-pretrain"),
@@ -269,6 +393,18 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path) -> None:
     assert str(full.value) == f"cannot write {path}: File too large; the state saved before stays in {path}"
     assert load_state(path).step == 1
     assert [each.name for each in tmp_path.iterdir()] == [BEST]
+
+
+def test_a_disk_that_is_full_for_a_while_stops_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Until the end, where the state has to be written: then the one before is what is left."""
+    begin(*tiny(tmp_path, "steps=1"))
+    size = (tmp_path / "run/checkpoints" / LAST).stat().st_size
+    with files_no_longer_than(size // 2), pytest.raises(TrainingStateError, match=r"last\.pt: File too large"):
+        begin(*tiny(tmp_path / "full", "steps=3", "checkpoint.every_steps=1"))
+    assert caplog.text.count("last.pt: File too large; training goes on") == 3
+    assert read_status(tmp_path / "full/run")["outcome"] == "failed"
+    resume(tmp_path / "full/run")
+    assert read_status(tmp_path / "full/run")["outcome"] == "finished"
 
 
 def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:

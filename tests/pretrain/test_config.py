@@ -66,7 +66,13 @@ def test_steps_and_epochs_replace_each_other(tmp_path: Path) -> None:
         ("steps=1.5", "steps must be a whole number, got 1.5"),
         ("steps=0", "steps or epochs must be positive, got 0"),
         ("steps=null", "exactly one of steps and epochs"),
-        ("optim.lr=fast", "optim.lr must be a number, got 'fast'"),
+        ("optim.lr=fast", "optim.lr must be a finite number, got 'fast'"),
+        ("lr=inf", "optim.lr must be a finite number, got 'inf'"),
+        ("data.gap=.nan", "data.gap must be a finite number, got nan"),
+        ("seed=99999999999999999999", "seed must be from 0 to 2**63 - 1"),
+        ("collapse_after=0", "collapse_after must be at least 1 step, got 0"),
+        ("model.sorter_heads=0", "video.embed_dim 32 is not a multiple of sorter_heads 0"),
+        ("steps=2023-13-45", "steps=2023-13-45 cannot be read as a YAML value"),
         ("optim.lr=-1", "optim: lr must be positive, got -1.0"),
         ("optim.schedule=linear", "optim.schedule must be one of constant, cosine, step, got 'linear'"),
         ("objective.stop_gradient=1", "objective.stop_gradient must be true or false, got 1"),
@@ -82,12 +88,43 @@ def test_steps_and_epochs_replace_each_other(tmp_path: Path) -> None:
         ("video.image_size=64", "data.crop.size 32 and video.image_size 64 must be equal"),
         ("data.sources=[]", "data.sources is empty"),
         ("workers=-1", "workers must be 0 or more"),
+        ("model.sorter_heads=0", "not a multiple of sorter_heads 0"),
+        ("checkpoint.best=recall_at_1", "checkpoint.best=recall_at_1 needs validation.every, which is 0"),
+        ("data.sources.0.frames=8", "a source has 8 frames, more than video.num_frames 4"),
+        ("validation.source={kind: webvid, root: /v, frames: 4}", "is to be narrated video, got captions (webvid)"),
     ],
 )
 def test_nonsense_is_refused_with_the_key_and_what_it_got(tmp_path: Path, assignment: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as refused:
         tiny(tmp_path, assignment)
     assert sentence in str(refused.value)
+
+
+def test_captions_alone_are_not_sorted(tmp_path: Path) -> None:
+    captions = "data.sources=[{kind: cc3m, root: /c, frames: 1}]"
+    assert tiny(tmp_path, captions)[0].objective.align
+    with pytest.raises(ConfigError, match=r"nothing to learn: objective\.align is off, and captions"):
+        tiny(tmp_path, captions, "objective.align=false")
+
+
+def test_clips_that_the_objective_cannot_cut_are_refused_before_training(tmp_path: Path) -> None:
+    sorting = ("objective.target=merlot_like", "objective.segments=2", "data.sources.0.frames=4")
+    tiny(tmp_path, *sorting)
+    with pytest.raises(ConfigError, match="sorts 2 pieces of every clip, but those of cc3m have 2 frames, 1 tubelets"):
+        tiny(tmp_path, *sorting, "data.sources=[{kind: cc3m, root: /images, frames: 1}]")
+    with pytest.raises(ConfigError, match=r"has 2 frames, not a multiple of video\.tubelet 4"):
+        tiny(tmp_path, "data.sources.0.frames=2", "video.tubelet=4")
+
+
+@pytest.mark.parametrize("settings", [["objective.sort=pairwise"], ["objective.sort=none"]])
+def test_a_best_state_by_what_is_never_measured_is_refused(tmp_path: Path, settings: list[str]) -> None:
+    held_out = "validation.source={kind: scripted_motion_drawn, split: val, frames: 4}"
+    followed = ("checkpoint.best=position_accuracy", "validation.every=5")
+    tiny(tmp_path, *followed, held_out)
+    with pytest.raises(ConfigError, match=r"checkpoint\.best=position_accuracy needs validation\.source"):
+        tiny(tmp_path, *followed)
+    with pytest.raises(ConfigError, match=r"checkpoint\.best=position_accuracy is not measured with objective\.sort="):
+        tiny(tmp_path, *followed, held_out, *settings)
 
 
 def test_an_unknown_preset_names_the_nearest() -> None:
@@ -139,3 +176,26 @@ def test_what_is_written_is_read_back(steps: int, lr: float, schedule: str) -> N
     assert (config.steps, config.optim.lr, config.optim.schedule) == (steps, lr, schedule)
     assert from_yaml(to_yaml(config), Path("x")) == config
     assert yaml.safe_load(to_yaml(config)) == plain(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"steps: 4\nvideo: [1,\noptim: {", "mine.yaml, line 3: not YAML"),
+        (b"steps:\n\t- 1", "mine.yaml, line 2: not YAML"),
+        (b"steps: 2023-13-45", "mine.yaml: not YAML (month must be in 1..12)"),
+        (b"a: !!python/object:os.system {}", "mine.yaml, line 1: not YAML"),
+        (b"- 1", "mine.yaml holds no configuration: expected a YAML mapping"),
+        (b"", "mine.yaml holds no configuration"),
+        (b"steps: 4", "data is missing; it has no default"),
+        (b"steps: 4\ndata: {sources: [{frames: 4}]}", "data.sources.0.kind is missing"),
+        (b"description: \xe9", "mine.yaml cannot be read"),
+    ],
+)
+def test_a_malformed_preset_file_is_one_sentence_with_its_line(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        compose(str(path), [])
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)

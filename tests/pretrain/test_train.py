@@ -1,28 +1,41 @@
 """Training: the losses do not drift, ranks and micro-batches take the same step, what goes wrong ends the run."""
 
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from pretrain.assembly import build_loader, build_model, build_sources, build_tokenizer, total_steps
 from pretrain.config import RunConfig
-from pretrain.data.drawn import StoryIndex, frames_of, words_heard
+from pretrain.data.batches import NarratedBatch
+from pretrain.data.drawn import DrawnSource, StoryIndex, frames_of, words_heard
+from pretrain.data.loading import NarratedLoader, TooManyFailuresError
+from pretrain.data.sources import SourceConfigError
 from pretrain.model.tvts import TVTS
+from pretrain.objectives import ordering
 from pretrain.objectives.health import NoNegativesError
 from pretrain.runlog import read_status
 from pretrain.runs import DivergedError, begin
+from pretrain.schema import ConfigError
 from pretrain.step import StepSettings, backward
-from pretrain.text_start import hide_words, pretrain_text
+from pretrain.text_start import MaskedWords, hide_words, pretrain_text
 from pretrain.train import step_settings
+from pretrain.validation import ValidationError
 from tests.pretrain.tiny_run import tiny
 from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.errors import UserError
+from tvts_bench.training.optim import clip_gradient
 from tvts_bench.training.ranks import Rank
+from tvts_bench.training.signals import StoppedError
+from tvts_bench.video.container import VideoDecodeError
 
 Golden = Callable[[str, Any], Any]
 
@@ -50,7 +63,7 @@ def test_ten_losses_of_a_seeded_run_are_those_of_before(tmp_path: Path, golden: 
     assert backbone.embed_dim == 32
 
 
-def gradients(config: RunConfig, accumulate: int, rank: Rank | None = None) -> tuple[dict[str, torch.Tensor], float]:
+def gradients(config: RunConfig, accumulate: int) -> tuple[dict[str, torch.Tensor], float]:
     sources = build_sources(config, None)
     tokenizer = build_tokenizer(config, sources)
     loader = build_loader(config, sources, tokenizer, Rank(), 0)
@@ -132,6 +145,150 @@ def test_embeddings_that_stay_alike_end_the_run(tmp_path: Path, monkeypatch: Any
     assert read_status(tmp_path / "run")["outcome"] == "failed"
 
 
+def flat_clips(monkeypatch: Any) -> None:
+    """Make all clips look alike to whatever tells a collapse."""
+    forward = TVTS.forward
+
+    def flat(self: TVTS, *args: Any, **kwargs: Any) -> Any:
+        output = forward(self, *args, **kwargs)
+        if output.video is None:
+            assert output.clip_cls is not None
+            return replace(output, clip_cls=torch.ones_like(output.clip_cls))
+        return replace(output, video=output.video * 0 + 1)
+
+    monkeypatch.setattr(TVTS, "forward", flat)
+
+
+@pytest.mark.parametrize("target", ["transcript", "merlot_like"])
+def test_without_l_base_a_collapse_is_said_and_training_goes_on(
+    tmp_path: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture, target: str
+) -> None:
+    """Nothing in L_sort compares clips with each other, so alike clips are no failure of what was asked for."""
+    sort_only = ("objective.align=false", f"objective.target={target}", "steps=4", "collapse_after=2")
+    flat_clips(monkeypatch)
+    begin(*tiny(tmp_path, *sort_only))
+    assert read_status(tmp_path / "run")["outcome"] == "finished"
+    assert caplog.text.count("all video embeddings have been alike for 2 steps up to step 2") == 1
+    assert "alike for 3 steps" not in caplog.text
+    assert "the text encoder stays as it starts" in caplog.text
+
+
+def test_a_collapsed_text_side_without_l_base_is_seen_in_micro_batches_too(tmp_path: Path, caplog: Any) -> None:
+    """Segments cut after [CLS] are all alike."""
+    alone = ("objective.align=false", "objective.stop_gradient=false", "text.max_tokens=1", "text.dropout=0")
+    begin(*tiny(tmp_path, *alone, "steps=2", "collapse_after=2", "optim.accumulate=2"))
+    assert "all text embeddings have been alike for 2 steps" in caplog.text
+    assert "the text encoder stays as it starts" not in caplog.text
+
+
+def test_a_gradient_that_is_not_a_number_is_found_before_it_is_saved(tmp_path: Path, monkeypatch: Any) -> None:
+    config, place = tiny(tmp_path, "checkpoint.every_steps=1")
+    calls = []
+
+    def poisoned(*args: Any) -> torch.Tensor:
+        calls.append(1)
+        return clip_gradient(*args) * (float("nan") if len(calls) == 3 else 1.0)
+
+    monkeypatch.setattr("pretrain.train.clip_gradient", poisoned)
+    with pytest.raises(DivergedError, match="the norm of the gradient is nan at step 3"):
+        begin(config, place)
+    assert torch.load(tmp_path / "run/checkpoints/last.pt", weights_only=True)["step"] == 2
+
+
+def test_data_that_fails_in_the_middle_costs_no_step(tmp_path: Path, monkeypatch: Any) -> None:
+    config, place = tiny(tmp_path, "checkpoint.every_steps=0", "data.strict=true")
+    sample = DrawnSource.sample
+    calls = []
+
+    def broken(self: DrawnSource, *args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 14:  # of the fourth batch
+            raise VideoDecodeError(Path("some.mp4"), "it is gone")
+        return sample(self, *args, **kwargs)
+
+    monkeypatch.setattr(DrawnSource, "sample", broken)
+    with pytest.raises(TooManyFailuresError, match=r"cannot read some\.mp4: it is gone"):
+        begin(config, place)
+    assert torch.load(tmp_path / "run/checkpoints/last.pt", weights_only=True)["step"] == 3
+    assert [record["step"] for record in records(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_stories_too_short_for_the_segments_are_an_error_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SourceConfigError, match=r"do not hold 6 segments of 20 s, or at least 15 s, 1 s apart"):
+        begin(*tiny(tmp_path, "objective.segments=6", "data.lengths=[20.0]", "data.min_length=15"))
+
+
+def test_held_out_clips_of_which_none_can_be_read_are_an_error(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / "videos" / "walk").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / "walk" / f"{number}.mp4").write_bytes(b"no video")
+    look = (f"validation.root={tmp_path / 'videos'}", "validation.dataset=folder", "validation.every=2")
+    with pytest.raises(ValidationError, match=r"dataset=folder fewer than 2 can be read: .*0\.mp4"):
+        begin(*tiny(tmp_path, *look))
+    assert torch.load(tmp_path / "run/checkpoints/last.pt", weights_only=True)["step"] == 2  # resume with another root
+
+
+def test_collapse_is_counted_over_steps_that_nobody_looked_at_and_across_states(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Looked at in steps 4 and 8; the states of steps 3, 6 and 9 must not begin the count anew."""
+    config, _ = tiny(tmp_path, "collapse_after=8", "checkpoint.every_steps=3")
+    place = replace(tiny(tmp_path)[1], log_every=4)
+    forward = TVTS.forward
+
+    def flat(self: TVTS, *args: Any, **kwargs: Any) -> Any:
+        output = forward(self, *args, **kwargs)
+        assert output.text is not None
+        return replace(output, text=output.text * 0 + 1)
+
+    monkeypatch.setattr(TVTS, "forward", flat)
+    with pytest.raises(DivergedError, match="all text embeddings have been alike for 8 steps up to step 8"):
+        begin(config, place)
+    looked = [record["step"] for record in records(tmp_path / "run") if "text_collapsed" in record]
+    assert looked == [4, 8]  # a step that was not looked at claims nothing
+    assert torch.load(tmp_path / "run/checkpoints/last.pt", weights_only=True)["alike"] == 4  # of step 6
+
+
+def test_a_step_of_captions_logs_no_sorting(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / "images/0").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (number * 60,) * 3).save(tmp_path / f"images/0/{number}.png")
+        (tmp_path / f"images/0/{number}.txt").write_text(f"picture {number}")
+    images = f"{{kind: cc3m, root: {tmp_path / 'images'}, frames: 1}}"
+    sources = f"data.sources=[{{kind: scripted_motion_drawn, frames: 4}}, {images}]"
+    begin(*tiny(tmp_path, "steps=4", sources, f"cache={tmp_path}"))
+    narrated, captions = records(tmp_path / "run")[0], records(tmp_path / "run")[1]
+    assert {"sort", "order_accuracy", "position_accuracy"} < narrated.keys()
+    assert not {"sort", "order_accuracy", "position_accuracy"} & captions.keys()
+    assert captions["chance"] == {"alignment_accuracy": 25.0}
+    assert captions["loss"] == pytest.approx(captions["base"])
+
+
+def test_whatever_ends_a_run_is_recorded(tmp_path: Path, monkeypatch: Any) -> None:
+    def out_of_memory(self: TVTS, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(TVTS, "forward", out_of_memory)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        begin(*tiny(tmp_path))
+    status = read_status(tmp_path / "run")
+    assert (status["outcome"], status["reason"]) == ("failed", "CUDA out of memory")
+
+
+def test_workers_that_die_of_the_same_signal_do_not_hide_it(tmp_path: Path, monkeypatch: Any) -> None:
+    batches = NarratedLoader.batches
+
+    def dying(self: NarratedLoader, start: int, stop: int) -> Iterator[NarratedBatch]:
+        yield from batches(self, start, 5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")
+
+    monkeypatch.setattr(NarratedLoader, "batches", dying)
+    with pytest.raises(StoppedError):
+        begin(*tiny(tmp_path))
+    assert read_status(tmp_path / "run")["outcome"] == "interrupted"
+
+
 def test_a_batch_of_one_has_no_negatives(tmp_path: Path) -> None:
     config, place = tiny(tmp_path, "batch_size=1")
     with pytest.raises(NoNegativesError, match="global batch of 1"):
@@ -186,6 +343,46 @@ def test_the_text_encoder_learns_the_transcripts_words(tmp_path: Path) -> None:
         model = build_model(config, tokenizer)
         losses.append(pretrain_text(model.text_model, tokenizer, sources, config, steps, "cpu"))
     assert losses[1] < losses[0] - 0.5
+
+
+def test_a_batch_without_a_hidden_word_is_no_nan(tmp_path: Path) -> None:
+    config, _ = tiny(tmp_path, "text.dropout=0")
+    sources = build_sources(config, None)
+    tokenizer = build_tokenizer(config, sources)
+    guess = MaskedWords(build_model(config, tokenizer).text_model, len(tokenizer))
+    ids, mask = tokenizer(["left right"])
+    loss = guess(ids, mask, ids, torch.zeros_like(mask, dtype=torch.bool))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in guess.text_model.parameters() if p.grad is not None)
+
+
+def test_a_trained_text_encoder_is_not_pretrained_again(tmp_path: Path) -> None:
+    begin(*tiny(tmp_path / "first", "steps=1"))
+    earlier = f"init.checkpoint={tmp_path / 'first/run/checkpoints/last.pt'}"
+    with pytest.raises(ConfigError, match=r"init\.text_steps=2 would train anew"):
+        begin(*tiny(tmp_path / "second", earlier, "init.text_steps=2"))
+    begin(*tiny(tmp_path / "third", earlier, "steps=1"))
+
+
+def test_held_out_sorting_is_measured_in_single_precision(tmp_path: Path, monkeypatch: Any) -> None:
+    held_out = "validation.source={kind: scripted_motion_drawn, split: val, frames: 4}"
+    kinds = []
+
+    def watched(modelling: Any, logits: torch.Tensor, order: Any) -> ordering.Sorting:
+        kinds.append(logits.dtype)
+        return ordering.sorting(modelling, logits, order)
+
+    monkeypatch.setattr("pretrain.validation.sorting", watched)
+    begin(*tiny(tmp_path, "steps=1", held_out, "validation.every=1", "validation.samples=4", "optim.precision=bf16"))
+    assert kinds == [torch.float32]
+
+
+def test_held_out_data_that_is_not_there_ends_the_run_when_it_begins(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ssv3"):
+        begin(*tiny(tmp_path, "validation.dataset=ssv3", "validation.every=5"))
+    assert not records(tmp_path / "run")
+    begin(*tiny(tmp_path / "short", "validation.dataset=ssv3", "validation.every=5", "steps=1"))  # never looks
 
 
 def test_hidden_words_are_asked_for_and_padding_never() -> None:

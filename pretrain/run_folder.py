@@ -1,0 +1,133 @@
+"""A run's folder: what is in it, how it is made, and what of it may change.
+
+DIR/config.yaml           the resolved configuration, with its digest
+DIR/place.yaml            where it ran; `resume` takes device, workers and cache from it
+DIR/tokenizer.json        where the vocabulary was built from the transcripts
+DIR/metrics.jsonl         one line a step; tensorboard/ shows the same
+DIR/checkpoints/last.pt   the whole state; best.pt where checkpoint.best is set
+DIR/status.json           running, finished, interrupted or failed, and why
+DIR/backbone.safetensors  the encoder at the end, for `tvts-bench retrieval --ckpt`
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+from pretrain.assembly import TOKENIZER
+from pretrain.checkpoints import LAST, State, checkpoint_folder, load_state
+from pretrain.config import FREE_OF_SOURCES, FREE_ON_RESUME, Place, RunConfig, from_yaml, is_free, to_yaml
+from pretrain.runlog import METRICS, read_status
+from pretrain.schema import ConfigError, build, plain, read_yaml
+from tvts_bench.atomic import whole_file
+from tvts_bench.errors import UserError
+from tvts_bench.training.ranks import Rank
+
+CONFIG, PLACE, BACKBONE, LOCK = "config.yaml", "place.yaml", "backbone.safetensors", ".lock"
+_OUR_FILES = {CONFIG, PLACE, TOKENIZER, METRICS, "status.json", "tensorboard", "checkpoints", BACKBONE, LOCK}
+"""What a run writes."""
+
+logger = logging.getLogger(__name__)
+
+
+class RunError(UserError):
+    """A folder that is no run, or cannot become one."""
+
+
+def open_run(folder: Path) -> tuple[RunConfig, Place]:
+    """The configuration that a run was begun with.
+
+    Raises:
+        RunError: `folder` holds no run.
+    """
+    path = folder / CONFIG
+    try:
+        text = path.read_text(encoding="utf-8")
+        where = (folder / PLACE).read_text(encoding="utf-8") if (folder / PLACE).is_file() else "{}"
+    except OSError:
+        raise RunError(f"{folder} holds no run of tvts-pretrain: there is no {path}") from None
+    except UnicodeDecodeError:
+        raise RunError(f"{path} or {PLACE} beside it is damaged: it is not UTF-8 text") from None
+    config = from_yaml(text, path)
+    values = read_yaml(where, folder / PLACE)
+    try:
+        return config, build(Place, values)
+    except ConfigError as error:
+        raise RunError(f"{folder / PLACE}: {error}; without that file the defaults are taken") from None
+
+
+@contextmanager
+def alone(folder: Path, rank: Rank) -> Iterator[None]:
+    """Be the only run that trains in `folder`, which the first rank sees to; a killed one leaves nothing in the way.
+
+    Raises:
+        RunError: another one does.
+    """
+    if not rank.is_first:
+        yield
+        return
+    lock = FileLock(folder / LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"another process is training in {folder}; wait for it, or stop it") from None
+    except (OSError, NotImplementedError) as error:  # some network file systems have no locks
+        logger.warning("%s cannot be locked (%s): see to it that no other run trains there", folder, error)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def prepare(folder: Path, config: RunConfig, place: Place) -> None:
+    """Make the run's folder, which must not hold anything yet but a run that failed before its first state."""
+    found = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+    failed_early = read_status(folder).get("outcome") == "failed" and "checkpoints" not in found
+    if CONFIG in found and not failed_early:
+        raise RunError(
+            f"{folder} holds a run already: go on with `tvts-pretrain resume {folder}`, or give another out="
+        )
+    if (folder.exists() and not folder.is_dir()) or (found - _OUR_FILES if failed_early else found):
+        raise RunError(f"{folder} is not an empty folder; give another out=")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / TOKENIZER).unlink(missing_ok=True)
+        write_config(folder, config, place)
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def write_config(folder: Path, config: RunConfig, place: Place) -> None:
+    """Keep what the run is and where it runs, each file written whole."""
+    for name, text in ((PLACE, yaml.safe_dump(plain(place), sort_keys=False)), (CONFIG, to_yaml(config))):
+        with whole_file(folder / name) as file:
+            file.write(text.encode())
+
+
+def last_state(folder: Path, saved: RunConfig) -> State | None:
+    """The run's last state, None where there is none yet; refused if another configuration made it."""
+    path = checkpoint_folder(folder) / LAST
+    if not path.exists():
+        return None
+    state = load_state(path)
+    if state.digest not in (saved.lineage, saved.digest):  # the second: of before there was a lineage
+        raise RunError(
+            f"{path} belongs to another configuration than {folder / CONFIG}: the file was changed; put it back, or "
+            "begin a new run with init.checkpoint"
+        )
+    return state
+
+
+def refuse_changes(folder: Path, changed: list[str]) -> None:
+    """Refuse `changed` keys that would make another run of the one in `folder`."""
+    for key in changed:
+        if not is_free(key):
+            kept = checkpoint_folder(folder) / LAST
+            raise RunError(
+                f"{key} differs from the run in {folder}; what may change on resume: where it runs (device, workers, "
+                f"threads, log_every, cache), {', '.join(FREE_ON_RESUME)}, and of a source "
+                f"{', '.join(FREE_OF_SOURCES)}. For another configuration begin a run with init.checkpoint={kept}"
+            )
