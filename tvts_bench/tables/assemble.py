@@ -1,14 +1,14 @@
 """From results to a filled table: cells, the best of each column, tests against the baseline row, title and notes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tvts_bench.metrics.paired_tests import MIN_PAIRS_OF_SEEDS, PairedTest, compare_outcomes, compare_seeds
 from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Row, Table
 from tvts_bench.tables.cells import Found, Scored, make_cell
-from tvts_bench.tables.filled import Cell, FilledTable, Versus
+from tvts_bench.tables.filled import Cell, FilledTable, Measured, Versus
 from tvts_bench.tables.notes import notes_of
 
 Key = tuple[str, str]
@@ -47,7 +47,7 @@ def assemble(table: Table, findings: Findings, out: Path) -> FilledTable:
     cells = {key: _compared(key, each, scored, baseline) for key, each in scored.items()}
     for column in columns:
         _mark_best(cells, column.name)
-    measured_on = {column.name: _measured_on(column, cells, findings.embedded) for column in columns}
+    measured_on = _measured_on(columns, cells, findings.embedded)
     filled = FilledTable(
         table=table,
         title=_title(table, cells, measured_on, findings.embedded),
@@ -109,11 +109,23 @@ def _mark_best(cells: dict[Key, Cell], column: str) -> None:
         cells[key] = replace(cells[key], best_published=len(published) > 1 and number == max(published.values()))
 
 
-def _measured_on(column: Column, cells: Mapping[Key, Cell], embedded: bool) -> str:
-    """The column's data in words: a part of a set never has the name of the whole."""
-    measured = [cell.measured for (_, name), cell in cells.items() if name == column.name and cell.measured]
+def _measured_on(columns: tuple[Column, ...], cells: Mapping[Key, Cell], embedded: bool) -> dict[str, str]:
+    """Each column's data in words; a column without numbers has that of the others of its data set."""
+    found: dict[str, str] = {}
+    for column in columns:
+        measured = [cell.measured for (_, name), cell in cells.items() if name == column.name and cell.measured]
+        if measured:
+            found[column.name] = _data_of(measured)
+    by_dataset = {column.dataset: found[column.name] for column in columns if column.name in found}
+    for column in columns:
+        unmeasured = dataset_in_words(f"{EMBEDDED}-{column.dataset}" if embedded else column.dataset)
+        found.setdefault(column.name, by_dataset.get(column.dataset, unmeasured))
+    return found
+
+
+def _data_of(measured: Sequence[Measured]) -> str:
+    """What numbers are of, in words: a part of a set never has the name of the whole."""
     names = {str(run.dataset["name"]) for each in measured for run in each.runs}
-    names = names or {f"{EMBEDDED}-{column.dataset}" if embedded else column.dataset}
     words = " and ".join(sorted(map(dataset_in_words, names)))
     return words if all(each.complete for each in measured) else f"part of {words}"
 

@@ -1,7 +1,7 @@
 """A filled table as text in rows and columns, before any mark-up: what people read, in every format alike."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from string import ascii_lowercase
 
 from tvts_bench.tables.base import TITLES, Column, Row
@@ -66,7 +66,14 @@ class _Letters:
         return self.reasons.setdefault(reason, letter)
 
 
-def lay_out(table: FilledTable, *, published: bool = True, measured: bool = True, labels: bool = True) -> Layout:
+def lay_out(
+    table: FilledTable,
+    *,
+    published: bool = True,
+    measured: bool = True,
+    labels: bool = True,
+    dataset: str | None = None,
+) -> Layout:
     """The table as text.
 
     Args:
@@ -74,7 +81,11 @@ def lay_out(table: FilledTable, *, published: bool = True, measured: bool = True
         published: with the paper's rows and columns.
         measured: with what was measured, its rows and columns.
         labels: with what the paper says of each method beside its name.
+        dataset: only the columns of this one.
     """
+    if dataset is not None:
+        table = replace(table, columns=tuple(column for column in table.columns if column.dataset == dataset))
+
     rows = [
         row
         for row in table.rows
@@ -117,17 +128,20 @@ class _Columns:
     @property
     def _differing(self) -> tuple[Column, ...]:
         """Columns with a difference to the published number."""
-        cells = self.table.cells
         return tuple(
             column
             for column in self._measured
-            if any(cells[row.name, column.name].difference is not None for row in self.table.rows)
+            if any(self.table.cell(row, column).difference is not None for row in self.rows)
         )
 
     @property
     def _covered(self) -> bool:
         """Whether coverage has to be told."""
-        return self.measured and any(cell.measured and not cell.measured.complete for cell in self.table.cells.values())
+        return self.measured and any(
+            (cell := self.table.cell(row, column)).measured and not cell.measured.complete
+            for row in self.rows
+            for column in self.table.columns
+        )
 
     def headings(self) -> tuple[Heading, ...]:
         """Of all columns."""

@@ -10,34 +10,46 @@ from rich.text import Text as RichText
 from tvts_bench.tables.filled import FilledTable
 from tvts_bench.tables.layout import Layout, Line, Text, lay_out
 
+TEXT_WIDTH = 10  # least of a column of words, where columns have to give way
+
 
 def terminal_tables(table: FilledTable, width: int) -> list[Table]:
-    """One rich table if it fits into `width` characters; else one of what was published and one of what was measured.
+    """One rich table if it fits into `width` characters; else as many as it takes.
 
-    Where they still do not fit, what the paper says of each method beside its name is left out.
+    First what was published and what was measured go apart, then what the paper says of each method beside its name is
+    left out, then each data set gets a table of its own.
     """
-    parts = [lay_out(table)]
-    if not _fits(parts[0], width):
-        parts = [lay_out(table, measured=False), lay_out(table, published=False)]
-        if not all(_fits(part, width) for part in parts):
-            parts = [lay_out(table, measured=False, labels=False), lay_out(table, published=False, labels=False)]
-    return [as_terminal(part) for part in parts if part.lines]
+    datasets = dict.fromkeys(column.dataset for column in table.columns)
+    published = lay_out(table, measured=False, labels=False)
+    ways = (
+        lambda: [lay_out(table)],
+        lambda: [lay_out(table, measured=False), lay_out(table, published=False)],
+        lambda: [published, lay_out(table, published=False, labels=False)],
+        lambda: [published, *(lay_out(table, published=False, labels=False, dataset=each) for each in datasets)],
+    )
+    parts: list[Layout] = []
+    for way in ways:
+        parts = [part for part in way() if part.lines]
+        if all(_fits(part, width, len(datasets) > 1) for part in parts):
+            break
+    return [as_terminal(part, len(datasets) > 1) for part in parts]
 
 
-def _fits(layout: Layout, width: int) -> bool:
+def _fits(layout: Layout, width: int, name_data: bool) -> bool:
     console = Console(width=1000)
-    return Measurement.get(console, console.options, as_terminal(layout)).maximum <= width
+    return Measurement.get(console, console.options, as_terminal(layout, name_data)).maximum <= width
 
 
-def as_terminal(layout: Layout) -> Table:
-    """A rich table: group and heading above each column, intervals below their numbers."""
+def as_terminal(layout: Layout, name_data: bool = True) -> Table:
+    """A rich table: what its numbers are above each column (the data set if asked for), intervals below the numbers."""
     table = Table()
-    for heading in layout.headings:
-        several = len({other.data for other in layout.headings if other.kind == heading.kind}) > 1
-        above = [heading.kind, heading.data.replace(" (", "\n(") if several else ""]  # of one, the title tells
-        table.add_column(
-            RichText("\n".join(filter(None, [*above, heading.text]))), justify="right" if heading.numbers else "left"
-        )
+    for number, heading in enumerate(layout.headings):
+        parts = (heading.kind, heading.data if name_data else "", heading.text)
+        words = RichText("\n".join(filter(None, parts)).replace(" (", "\n("))
+        if heading.numbers:
+            table.add_column(words, justify="right")
+        else:
+            table.add_column(words, min_width=min(TEXT_WIDTH, _longest(layout, number)))
     for group, members in groupby(layout.lines, key=lambda line: line.group):
         lines: list[Line] = list(members)
         if group:
@@ -51,5 +63,10 @@ def _cell(text: Text) -> RichText:
     cell = RichText(text.text, style="bold" if text.bold else "")
     cell.append(text.mark, style="not bold")
     if text.extra:
-        cell.append(f"\n{text.extra}", style="not bold dim")
+        cell.append("\n" + text.extra.replace(" [", "\n["), style="not bold dim")
     return cell
+
+
+def _longest(layout: Layout, number: int) -> int:
+    """Characters of the longest text of a column."""
+    return max(len(line.texts[number].text) for line in layout.lines)

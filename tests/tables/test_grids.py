@@ -1,0 +1,151 @@
+"""Tables from the files that `tvts-bench ablate` leaves, written here by its own functions."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.tables.made import classification, retrieval, stored
+from tvts_bench.ablations.cells import (
+    CellRecord,
+    GridRecord,
+    RowRecord,
+    StageRecord,
+    cell_folder,
+    write_cell,
+    write_grid,
+)
+from tvts_bench.results import Result
+from tvts_bench.tables import table3
+from tvts_bench.tables.grids import GridCells, GridError, read_grid
+
+R1, TOP1 = "ssv2_r1", "ssv2_top1"
+RETRIEVAL, FINETUNE = "retrieval-ssv2-00000000", "finetune-ssv2-00000000"
+
+
+def cell(out: Path, key: str, seed: int, results: dict[str, Result], failed: dict[str, str] | None = None) -> str:
+    """A cell with results by stage, and stages that failed with their reasons; its key."""
+    stages = []
+    for name, result in results.items():
+        path = stored(result, cell_folder(out, key) / "results" / name).path
+        file = path.relative_to(cell_folder(out, key)).as_posix()
+        stages.append(stage(name, status="done", results=(file,)))
+    stages += [stage(name, status="failed", reason=reason) for name, reason in (failed or {}).items()]
+    write_cell(out, CellRecord(key=key, config={}, seed=seed, stages=tuple(stages)))
+    return key
+
+
+def stage(name: str, **changes: object) -> StageRecord:
+    protocol, _, rest = name.partition("-")
+    return replace(StageRecord(name=name, protocol=protocol, dataset=rest.partition("-")[0] or None), **changes)  # type: ignore[arg-type]
+
+
+def grid(out: Path, rows: dict[str, dict[str, str]], **changes: object) -> None:
+    """The record of a grid whose rows have cells by seed."""
+    record = GridRecord(
+        grid="sort-modeling",
+        title="-",
+        table=3,
+        baseline="none",
+        scale="quick",
+        preset="scripted_motion_tiny",
+        changes={"steps": "10"},
+        protocols=("retrieval", "finetune"),
+        datasets={"ssv2": None, "k400": None},
+        rows=tuple(
+            RowRecord(name=name, title=name, settings={}, cells=cells, stages=(RETRIEVAL, FINETUNE))
+            for name, cells in rows.items()
+        ),
+    )
+    write_grid(out, replace(record, **changes))  # type: ignore[arg-type]
+
+
+def read(out: Path) -> GridCells:
+    found = read_grid(table3.TABLE, out)
+    assert found is not None
+    return found
+
+
+def test_results_of_all_seeds_reach_their_row_and_column(tmp_path: Path) -> None:
+    keys = {
+        str(seed): cell(
+            tmp_path,
+            f"k{seed}",
+            seed,
+            {
+                RETRIEVAL: retrieval([[True]], backbone=f"k{seed}", seeds=[seed], clip={"seed": seed}),
+                FINETUNE: classification([True], backbone=f"k{seed}"),
+            },
+        )
+        for seed in (1, 0)
+    }
+    grid(tmp_path, {"k_way": keys})
+    cells = read(tmp_path)
+    assert cells.embedded
+    assert cells.remarks == ("grid sort-modeling, quick: tvts-pretrain scripted_motion_tiny steps=10",)
+    assert set(cells.found) == {("k_way", R1), ("k_way", TOP1)}
+    for column in (R1, TOP1):
+        found = cells.found["k_way", column].stored
+        assert [(seed, each.result.run.backbone["variant"]) for seed, each in found] == [(0, "k0"), (1, "k1")]
+
+
+def test_a_cell_that_diverged_is_failed_and_the_others_are_right(tmp_path: Path) -> None:
+    grid(
+        tmp_path,
+        {
+            "none": {"0": cell(tmp_path, "n0", 0, {RETRIEVAL: retrieval([[True]])})},
+            "k_way": {"0": cell(tmp_path, "k0", 0, {}, {"pretrain": "loss is NaN at step 3"})},
+            "pairwise": {"0": cell(tmp_path, "p0", 0, {RETRIEVAL: retrieval([[True]])}, {FINETUNE: "time limit"})},
+        },
+    )
+    found = read(tmp_path).found
+    assert found["k_way", R1].status == found["k_way", TOP1].status == "failed"
+    assert found["k_way", R1].reason == "seed 0: loss is NaN at step 3"
+    assert found["none", R1].status == found["pairwise", R1].status == "measured"
+    assert found["pairwise", R1].reason is None
+    assert (found["pairwise", TOP1].status, found["pairwise", TOP1].reason) == ("failed", "seed 0: time limit")
+    assert ("factorial", R1) not in found
+
+
+def test_one_seed_that_failed_leaves_the_others_and_is_said(tmp_path: Path) -> None:
+    keys = {
+        "0": cell(tmp_path, "k0", 0, {RETRIEVAL: retrieval([[True]])}),
+        "1": cell(tmp_path, "k1", 1, {}, {"pretrain": "collapsed"}),
+        "2": "never-begun",
+    }
+    grid(tmp_path, {"k_way": keys})
+    found = read(tmp_path).found["k_way", R1]
+    assert (found.status, found.reason, len(found.stored)) == ("measured", "seed 1: collapsed", 1)
+
+
+def test_results_of_another_version_or_way_are_ignored_with_a_sentence(tmp_path: Path) -> None:
+    grid(
+        tmp_path,
+        {
+            "none": {"0": cell(tmp_path, "n0", 0, {RETRIEVAL: retrieval([[True]], backbone="n")})},
+            "pairwise": {"0": cell(tmp_path, "p0", 0, {RETRIEVAL: retrieval([[True]], backbone="p")})},
+            "factorial": {"0": cell(tmp_path, "f0", 0, {RETRIEVAL: retrieval([[True]], version="0.0.1")})},
+            "k_way": {"0": cell(tmp_path, "k0", 0, {RETRIEVAL: retrieval([[True]], dtype="bf16")})},
+        },
+    )
+    cells = read(tmp_path)
+    assert set(cells.found) == {("none", R1), ("pairwise", R1)}
+    assert any("made by tvts-bench 0.0.1" in sentence for sentence in cells.ignored)
+    assert any("1 of 1 results of k_way" in sentence for sentence in cells.ignored)
+
+
+def test_stages_that_the_grid_no_longer_asks_for_are_left_out(tmp_path: Path) -> None:
+    other = "retrieval-ssv2-ffffffff"
+    grid(tmp_path, {"k_way": {"0": cell(tmp_path, "k0", 0, {other: retrieval([[True]])})}})
+    assert read(tmp_path).found == {}
+
+
+def test_no_grid_no_cells_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    assert read_grid(table3.TABLE, tmp_path) is None
+    path = tmp_path / "grids" / "sort-modeling.json"
+    path.parent.mkdir()
+    for text in ("{", "[]", json.dumps({"schema": 99}), json.dumps({"schema": 1, "rows": 5})):
+        path.write_text(text)
+        with pytest.raises(GridError):
+            read_grid(table3.TABLE, tmp_path)
