@@ -17,4 +17,5 @@ PLUGINS = (
     "tsm",
     "tanet",
     "tclr",
+    "timm",
 )

@@ -51,8 +51,9 @@ def load_backbone(
 def _family_and_variant(name: str) -> tuple[str, str | None]:
     """The two parts of "family:variant", both known."""
     found, _, variant = name.partition(":")
-    variants = family(found).VARIANTS
-    if variant and variant not in variants:
+    plugin = family(found)
+    variants = plugin.VARIANTS
+    if variant and variant not in variants and not getattr(plugin, "OPEN_VARIANTS", False):
         close = difflib.get_close_matches(variant, variants)
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise BackboneError(f"backbone {found} has no variant {variant!r}{hint}; there are: {', '.join(variants)}")

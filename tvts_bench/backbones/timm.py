@@ -1,0 +1,150 @@
+"""Any image network of timm over frames: `timm:NAME`, with the input and pooling that timm has for it.
+
+Weights are files in timm's own layout, or folders and `timm/NAME` of the Hub, whose config.json names the network.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from tvts_bench import torchvision_ops  # noqa: F401 - before timm
+from tvts_bench.backbones.adapted import AdaptedBackbone
+from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
+from tvts_bench.backbones.cards import FamilyCard
+from tvts_bench.backbones.layout import Layout
+from tvts_bench.backbones.seeded import random_source, seeded
+from tvts_bench.backbones.trial import refuse_what_fails
+from tvts_bench.models.checkpoint import Checkpoint, load_strictly, without_prefixes
+from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
+from tvts_bench.video.spec import ClipSpec
+
+import timm  # isort: skip
+from timm.data import resolve_model_data_config  # type: ignore[attr-defined]  # isort: skip
+from timm.models import group_parameters  # isort: skip
+
+OPEN_VARIANTS = True  # any name that timm knows
+VARIANTS = (
+    "vit_base_patch16_224",
+    "vit_base_patch16_224.mae",
+    "convnext_base",
+    "resnet50",
+    "swin_base_patch4_window7_224",
+    "tiny",
+)
+TOY, TOY_PATCH, TOY_INPUT = "test_vit", 8, {"input_size": (3, 32, 32), "crop_pct": 1.0}  # what `tiny` is
+CARD = FamilyCard(
+    title="timm",
+    what="any of timm's image networks (timm.list_models()); each frame on its own, averaged",
+    weights={"timm/NAME": "https://huggingface.co/timm (named by --ckpt timm/NAME, or a file in timm's layout)"},
+    licence="as the network's page says",
+    supervised="as the network's page says",
+    input="16 frames, centres of equal segments; size, resize, mean and deviation as timm has them for the network",
+    representation="what timm pools before its classifier (before the projection of a CLIP), mean over frames",
+    published=(),
+    reference="Wightman, https://github.com/huggingface/pytorch-image-models",
+)
+
+
+def recognises(layout: Layout) -> bool:
+    """Whether a config.json beside the weights names a network of timm; tensors alone do not tell which it is."""
+    return layout.config is not None and timm.is_model(str(layout.config.get("architecture", "")))
+
+
+def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
+    """The network `variant` with a file's weights, or randomly initialised from `seed`; nothing is downloaded.
+
+    Raises:
+        BackboneError: timm knows no such network, or a file does not say which it is and `variant` does not, either.
+        CheckpointError: the file does not fit, by name or shape.
+    """
+    described = (checkpoint.config if checkpoint is not None else None) or {}
+    name = variant or described.get("architecture") or (VARIANTS[0] if checkpoint is None else None)
+    if name is None:
+        assert checkpoint is not None
+        raise BackboneError(f"{checkpoint.path} does not say which network it is: name it, --backbone timm:NAME")
+    arguments = {**(described.get("model_args") or {})}
+    if described.get("pretrained_cfg") and described.get("architecture") == name.partition(".")[0]:
+        arguments["pretrained_cfg"] = _with_input(name, described["pretrained_cfg"])
+    net = seeded(partial(_created, name, arguments), seed)
+    if checkpoint is None:
+        return _backbone(net, name, random_source(net, seed))
+    tensors = without_prefixes(checkpoint.tensors)
+    own, heads = net.state_dict(), _classifiers(net)
+    unused = [key for key in tensors if key not in own and key.startswith(heads)]
+    wanted = {key: tensor for key, tensor in tensors.items() if key not in set(unused)}
+    report = load_strictly(net, wanted, checkpoint.path, format=checkpoint.format, unused=unused)
+    return _backbone(net, name, WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report))
+
+
+def _created(name: str, arguments: dict[str, Any]) -> nn.Module:
+    """timm's network `name` without a classifier, for any resolution where it has a way to that."""
+    if name == "tiny":
+        name, arguments = TOY, {"patch_size": TOY_PATCH, "pretrained_cfg": _with_input(TOY, TOY_INPUT)}
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name.partition(".")[0], timm.list_models())
+        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise BackboneError(f"timm {timm.__version__} has no network {name!r}{hint}; timm.list_models() has all names")
+    create = partial(timm.create_model, name, pretrained=False, num_classes=0, **arguments)
+    try:
+        try:
+            return create(dynamic_img_size=True)
+        except TypeError:  # networks that know no such argument
+            return create()
+    except (RuntimeError, TypeError) as error:
+        tags = ", ".join(timm.list_pretrained(f"{name.partition('.')[0]}.*"))
+        raise BackboneError(f"timm cannot make {name} ({error}); with weights it has: {tags or 'none'}") from error
+
+
+def _with_input(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What timm knows of the weights of `name`, with `given` in its place where it says otherwise."""
+    known = timm.get_pretrained_cfg(name)
+    return {**(known.to_dict() if known else {}), **given}
+
+
+def _classifiers(net: nn.Module) -> tuple[str, ...]:
+    """Beginnings of the names of what `net` would have for classes."""
+    found: str | Iterable[str] | None = net.pretrained_cfg.get("classifier")  # type: ignore[union-attr,operator]
+    return tuple(f"{each}." for each in ([found] if isinstance(found, str) else found or ()))
+
+
+def _backbone(net: nn.Module, name: str, weights: WeightSource) -> Backbone:
+    network, spec = FrameAverage(ImageNetwork(net)), _clip_spec(net, name)
+    layers: dict[str, int] = group_parameters(net, net.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
+    return AdaptedBackbone(
+        network=network,
+        family="timm",
+        variant=name,
+        embed_dim=getattr(net, "head_hidden_size", net.num_features),  # type: ignore[arg-type]
+        clip_spec=spec,
+        weights=weights,
+        tokens=network.tokens if hasattr(net, "num_prefix_tokens") else None,
+        layer_of=lambda parameter: layers[parameter.removeprefix("image.vit.")],
+        adaptations=partial(_adaptations, network, name, spec.crop),
+    )
+
+
+def _clip_spec(net: nn.Module, name: str) -> ClipSpec:
+    """timm's own evaluation input, for 16 frames."""
+    data = resolve_model_data_config(net)
+    _, height, crop = data["input_size"]
+    if height != crop:
+        raise BackboneError(f"timm's {name} takes images of {height} x {crop} pixels; only square ones are cut here")
+    return ClipSpec(
+        short_side=max(int(crop / data["crop_pct"]), crop),
+        crop=crop,
+        resize="squash" if data["crop_mode"] == "squash" else "short_side",
+        interpolation="bilinear" if data["interpolation"] == "bilinear" else "bicubic",
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+    )
+
+
+def _adaptations(network: nn.Module, name: str, own: int, clip: ClipSpec) -> tuple[str, ...]:
+    """What another resolution than `own` changes; it is tried once."""
+    if clip.crop == own:
+        return ()
+    refuse_what_fails(network, f"timm:{name}", 1, clip.crop)
+    return (f"frames of {clip.crop} x {clip.crop} pixels in a network made for {own} x {own}, resampled as by timm",)
