@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.plain_videos import write_plain_video
-from tvts_bench.cli.main import COMMANDS, app
+from tvts_bench.cli.main import COMMANDS, app, main
 
 
 @pytest.fixture
@@ -228,3 +228,16 @@ def test_an_unknown_option_names_the_nearest(run: Run) -> None:
     result = run("retrieval", "--bakcbone", "pixels")
     assert result.exit_code == 2
     assert "--backbone" in result.stderr
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_leave_their_core_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, used: str
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "-")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr("sys.argv", ["tvts-bench", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["OMP_WAIT_POLICY"] == used

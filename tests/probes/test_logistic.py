@@ -5,17 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tests.probes.tasks import clouds, nothing_held
 from tvts_bench.probes.base import HeldOut, LabelledFeatures, ProbeError, Task, percent_right
 from tvts_bench.probes.logistic import Logistic, Solver, fit_logistic, num_fits
+
+EXACT = Logistic(tolerance=1e-7, choosing_tolerance=1e-7)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("noise", [0.3, 2.0])
 def test_both_solvers_find_the_same_optimum(classes: int, noise: float) -> None:
     task, labels = clouds(classes=classes, noise=noise)
-    sklearn, torch_ = (fit_logistic(Logistic(solver=solver, tolerance=1e-6), task) for solver in ("sklearn", "torch"))
+    sklearn, torch_ = (fit_logistic(replace(EXACT, solver=solver), task) for solver in ("sklearn", "torch"))
     assert sklearn.chosen == torch_.chosen
     assert sklearn.scores == pytest.approx(torch_.scores, abs=2e-3)
     agree = (sklearn.scores.argmax(axis=1) == torch_.scores.argmax(axis=1)).mean()
@@ -28,7 +32,7 @@ def test_the_gradient_of_the_written_objective_vanishes(solver: Solver) -> None:
     """1/2 ||W||^2 + C * sum of cross-entropies: the scores of the training clips give its gradient by the weights."""
     task, _ = clouds(classes=3)
     task = replace(task, test=task.train.values, parts=nothing_held(len(task.train)))
-    scores = fit_logistic(Logistic(cs=(0.05,), solver=solver, tolerance=1e-8), task).scores
+    scores = fit_logistic(replace(EXACT, cs=(0.05,), solver=solver), task).scores
     values = np.column_stack([task.train.values.astype(np.float64), np.ones(len(task.train))])
     weights = np.linalg.lstsq(values, scores, rcond=None)[0].T  # [C, D + 1], the last column is the bias
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -40,13 +44,13 @@ def test_the_gradient_of_the_written_objective_vanishes(solver: Solver) -> None:
 
 @pytest.mark.parametrize("solver", ["sklearn", "torch"])
 @pytest.mark.parametrize("classes", [2, 5])
-def test_the_default_tolerance_gives_the_answers_of_a_far_smaller_one(solver: Solver, classes: int) -> None:
-    task, _ = clouds(classes=classes, noise=1.5, clips=200)
-    default = fit_logistic(Logistic(solver=solver), task)
-    exact = fit_logistic(Logistic(solver=solver, tolerance=1e-8), task)
+def test_the_optimum_is_reached_where_classes_can_be_separated(solver: Solver, classes: int) -> None:
+    """There the gradient is small long before: a fixed limit of 3e-5 leaves scores that are 3 to 10 % off."""
+    task, _ = clouds(classes=classes, noise=0.2, clips=100, dimensions=60)
+    task = replace(task, parts=nothing_held(len(task.train)))
+    default, exact = (fit_logistic(replace(config, cs=(100.0,), solver=solver), task) for config in (Logistic(), EXACT))
     assert not exact.notes
-    assert default.chosen.setting == exact.chosen.setting
-    assert (default.scores.argmax(axis=1) == exact.scores.argmax(axis=1)).mean() >= 0.995
+    assert np.linalg.norm(default.scores - exact.scores) < 1e-3 * np.linalg.norm(exact.scores)
 
 
 @pytest.mark.parametrize("solver", ["sklearn", "torch"])
@@ -95,6 +99,22 @@ def test_no_global_random_state_is_touched() -> None:
     fit_logistic(Logistic(cs=(0.1,)), task)
     assert torch.equal(before, torch.get_rng_state())
     assert np.array_equal(numpy_before, np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
+
+
+def test_small_products_are_one_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine two threads of BLAS took 28 times the processor time of one, waiting for each other."""
+    seen: list[int] = []
+    fit = LogisticRegression.fit
+
+    def watched(model: LogisticRegression, *data: np.ndarray) -> LogisticRegression:
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return fit(model, *data)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    with threadpool_limits(2, user_api="blas"):
+        fit_logistic(Logistic(cs=(0.1,)), clouds(clips=10)[0])
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {2}
+    assert set(seen) == {1}
 
 
 @pytest.mark.parametrize("cs", [(), (0.0, 1.0), (1.0, 0.1), (1.0, 1.0)])

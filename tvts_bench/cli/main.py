@@ -1,6 +1,7 @@
 """The command line: one line a command. Commands import what they need when they run, so `--help` is instant."""
 
 import inspect
+import os
 from collections.abc import Callable
 
 import typer
@@ -66,4 +67,6 @@ def _root(
 
 def main() -> None:
     """Entry point of the `tvts-bench` script."""
+    # Read when torch is loaded. Threads that wait for each other sleep, so that decoders have their cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
