@@ -162,7 +162,7 @@ def _unseeded(value: Any) -> Any:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise GridError(f"cannot read {path}: {error}") from error
