@@ -76,7 +76,7 @@ def tokens(w: Weights, plain: Plain, clip: Tensor, spaces: Tensor | None = None,
     in_time = [[j for j in every if i == 0 or j == 0 or (j - 1) % places == (i - 1) % places] for i in every]
     depth = len({name.split(".")[names.block.count(".")] for name in w if name.startswith(names.block)})
     for i in range(depth):
-        own = {name.removeprefix(f"{names.block}{i}."): t for name, t in w.items()}
+        own = part(w, f"{names.block}{i}.")
         before_space, before_mlp, before_time = names.norms
         y = x
         if plain.has_time:
@@ -87,6 +87,11 @@ def tokens(w: Weights, plain: Plain, clip: Tensor, spaces: Tensor | None = None,
         x = x + linear(hidden / (1 + torch.exp(-1.702 * hidden)) if plain.quick_gelu else gelu, own, names.mlp[1])
     x = layer_norm(x, w, names.norm, plain.eps)
     return x if names.proj is None else x @ w[names.proj]
+
+
+def part(w: Weights, prefix: str) -> dict[str, Tensor]:
+    """The weights under `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in w.items() if name.startswith(prefix)}
 
 
 def embedded(w: Weights, names: Names, clip: Tensor, spaces: Tensor, times: Tensor | None) -> Tensor:
@@ -122,7 +127,7 @@ def timesformer_tokens(w: Weights, heads: int, clip: Tensor) -> Tensor:
     x = embedded(w, FROZEN, clip, w["pos_embed"][0][near], times)
     cls, patches = x[:1], x[1:].unflatten(0, (frames, grid * grid))  # [T, N, D]
     for i in range(len({name.split(".")[1] for name in w if name.startswith("blocks.")})):
-        own = {name.removeprefix(f"blocks.{i}."): t for name, t in w.items()}
+        own = part(w, f"blocks.{i}.")
         moved = []
         for place in patches.unbind(1):  # each place through time, without [CLS]
             q, k, v = linear(layer_norm(place, own, "temporal_norm1"), own, "temporal_attn.qkv").chunk(3, dim=1)

@@ -12,9 +12,7 @@ from tests.models.plain_divided import OURS_CLIP, Plain, resampled, tokens
 from tvts_bench.models.divided_vit import DividedTransformer, DividedTransformerConfig
 from tvts_bench.models.video_network import VideoNetworkError
 
-FROZEN = DividedTransformerConfig(
-    embed_dim=32, depth=2, num_heads=2, mlp_dim=96, image_size=12, patch_size=4, num_frames=3
-)
+FROZEN = DividedTransformerConfig(width=32, depth=2, num_heads=2, mlp_dim=96, image_size=12, patch_size=4, num_frames=3)
 MCQ = replace(FROZEN, time_attention=False)
 CLIP = replace(FROZEN, clip=True, quick_gelu=True, output_dim=8, longer="linear")
 CONFIGS = {"frozen": FROZEN, "mcq": MCQ, "clip": CLIP, "clip exact": replace(CLIP, quick_gelu=False)}
@@ -60,7 +58,7 @@ def test_tokens_are_those_of_the_equations(kind: str, frames: int) -> None:
 def test_frames_beyond_the_table_get_no_position_as_in_frozen() -> None:
     model, batch = network(FROZEN), clips(5, batch=1)
     torch.testing.assert_close(model.tokens(batch)[0], expected(model, batch[0])[1:], rtol=1e-9, atol=1e-9)
-    assert model.adaptations(5, 12) == ("temporal positions after the 3 that there are: zero",)
+    assert model.config.adaptations(5, 12) == ("temporal positions after the 3 that there are: zero",)
 
 
 @torch.inference_mode()
@@ -73,7 +71,7 @@ def test_a_table_that_may_be_stretched_is() -> None:
     times = table[low] * (1 - share) + table[(low + 1).clamp(max=2)] * share
     wanted = expected(model, batch[0], times=times)
     torch.testing.assert_close(model.tokens(batch)[0], wanted[1:], rtol=1e-9, atol=1e-9)
-    assert model.adaptations(6, 12) == ("3 temporal positions resampled to 6, linear",)
+    assert model.config.adaptations(6, 12) == ("3 temporal positions resampled to 6, linear",)
 
 
 @torch.inference_mode()
@@ -81,13 +79,13 @@ def test_another_resolution_resamples_the_grid_and_says_so() -> None:
     model, batch = network(FROZEN), clips(3, size=24, batch=1)
     wanted = expected(model, batch[0], spaces=resampled(model.state_dict()["pos_embed"][0], 6))
     torch.testing.assert_close(model.tokens(batch)[0], wanted[1:], rtol=1e-5, atol=1e-5)
-    assert model.adaptations(3, 24) == ("position table 3 x 3 resampled to 6 x 6, bicubic",)
+    assert model.config.adaptations(3, 24) == ("position table 3 x 3 resampled to 6 x 6, bicubic",)
 
 
 def test_what_changes_nothing_is_not_said() -> None:
-    assert DividedTransformer(FROZEN).adaptations(3, 12) == ()
-    assert DividedTransformer(MCQ).adaptations(16, 12) == ()  # it has no temporal table
-    assert DividedTransformer(FROZEN).adaptations(2, 12) == ("first 2 of 3 temporal positions used",)
+    assert DividedTransformer(FROZEN).config.adaptations(3, 12) == ()
+    assert DividedTransformer(MCQ).config.adaptations(16, 12) == ()  # it has no temporal table
+    assert DividedTransformer(FROZEN).config.adaptations(2, 12) == ("first 2 of 3 temporal positions used",)
 
 
 @torch.inference_mode()

@@ -1,6 +1,5 @@
 """InternVideo2's encoder against its equations."""
 
-import math
 from dataclasses import replace
 
 import pytest
@@ -8,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.models.plain_internvideo2 import restated
 from tvts_bench.models.internvideo2 import InternVideo2, InternVideo2Config
 from tvts_bench.models.video_network import VideoNetworkError
 
 TOY = InternVideo2Config(
-    embed_dim=32, depth=2, num_heads=2, mlp_dim=48, image_size=8, patch_size=4, num_frames=3, output_dim=16
+    width=32, depth=2, num_heads=2, mlp_dim=48, image_size=8, patch_size=4, num_frames=3, output_dim=32
 )
 
 
@@ -31,58 +31,10 @@ def clips(frames: int = 3, size: int = 8) -> Tensor:
     return torch.randn(2, 3, frames, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def rms(x: Tensor, weight: Tensor) -> Tensor:
-    return x / torch.sqrt((x**2).mean(-1, keepdim=True) + 1e-6) * weight
-
-
-def layer_norm(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
-    centred = x - x.mean(-1, keepdim=True)
-    scaled = centred / torch.sqrt((centred**2).mean(-1, keepdim=True) + 1e-5)
-    return scaled * state[f"{name}.weight"] + state[f"{name}.bias"]
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
-    """Of one clip: queries [M, D], keys and values [N, D]."""
-    parts = []
-    for head in range(heads):
-        part = slice(head * q.shape[1] // heads, (head + 1) * q.shape[1] // heads)
-        scores = torch.einsum("md,nd->mn", q[:, part], k[:, part]) / math.sqrt(q.shape[1] // heads)
-        parts.append(torch.einsum("mn,nd->md", torch.softmax(scores, 1), v[:, part]))
-    return torch.cat(parts, dim=1)
-
-
-def restated(model: InternVideo2, clip: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens [1 + TN, D] and the embedding [output] of one clip [3, T, H, W]; positions [1 + TN, D]."""
-    state = model.state_dict()
-    kernel, grid = state["patch_embed.proj.weight"][:, :, 0], clip.shape[2] // 4
-    tokens = [state["cls_token"][0, 0]]
-    for t in range(clip.shape[1]):
-        for row in range(grid):
-            for column in range(grid):
-                pixels = clip[:, t, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
-                tokens.append(torch.einsum("dchw,chw->d", kernel, pixels) + state["patch_embed.proj.bias"])
-    x = torch.stack(tokens) + positions
-    for block in range(2):
-        get = {name.removeprefix(f"blocks.{block}."): tensor for name, tensor in state.items()}
-        q, k, v = (rms(x, get["norm1.weight"]) @ get["attn.qkv.weight"].T).split(32, dim=1)
-        mixed = attend(rms(q, get["attn.q_norm.weight"]), rms(k, get["attn.k_norm.weight"]), v, heads=2)
-        x = x + get["ls1.gamma"] * (mixed @ get["attn.proj.weight"].T + get["attn.proj.bias"])
-        hidden = rms(x, get["norm2.weight"]) @ get["mlp.fc1.weight"].T + get["mlp.fc1.bias"]
-        hidden = hidden * (1 + torch.erf(hidden / math.sqrt(2))) / 2
-        x = x + get["ls2.gamma"] * (hidden @ get["mlp.fc2.weight"].T + get["mlp.fc2.bias"])
-    pool = "clip_projector"
-    made = {}
-    for name, source in (("q", x.mean(0, keepdim=True)), ("k", x), ("v", x)):
-        normed = layer_norm(source, state, f"{pool}.norm1_{name}")
-        made[name] = normed @ state[f"{pool}.cross_attn.{name}.weight"].T + state[f"{pool}.cross_attn.{name}_bias"]
-    pooled = attend(made["q"], made["k"], made["v"], heads=16)[0]
-    return x, state[f"{pool}.cross_attn.proj.weight"] @ pooled + state[f"{pool}.cross_attn.proj.bias"]
-
-
 @torch.inference_mode()
 def test_tokens_and_embedding_are_those_of_the_equations() -> None:
     model, batch = network(), clips()
-    expected = [restated(model, clip, model.state_dict()["pos_embed"][0]) for clip in batch]
+    expected = [restated(model.state_dict(), clip, model.state_dict()["pos_embed"][0]) for clip in batch]
     torch.testing.assert_close(model.tokens(batch), torch.stack([x[1:] for x, _ in expected]), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(model(batch), torch.stack([pooled for _, pooled in expected]), rtol=1e-9, atol=1e-9)
 
@@ -94,20 +46,20 @@ def test_another_input_resamples_the_table_and_says_so() -> None:
     cube = table[:, 1:].reshape(1, 3, 2, 2, 32).permute(0, 4, 1, 2, 3)
     cube = torch.stack([3 * cube[:, :, 0] + cube[:, :, 1], cube[:, :, 1] + 3 * cube[:, :, 2]], dim=2) / 4  # by hand
     cube = F.interpolate(cube[0].transpose(0, 1), size=(3, 3), mode="bicubic").permute(0, 2, 3, 1).reshape(1, 18, 32)
-    _, expected = restated(model, batch[0], torch.cat([table[:, :1], cube], dim=1)[0])
+    _, expected = restated(model.state_dict(), batch[0], torch.cat([table[:, :1], cube], dim=1)[0])
     torch.testing.assert_close(model(batch)[0], expected, rtol=1e-9, atol=1e-9)
-    assert model.adaptations(2, 12) == (
+    assert model.config.adaptations(2, 12) == (
         "position table 3 x 2 x 2 resampled to 2 x 3 x 3, linear in time, bicubic in space",
     )
-    assert model.adaptations(3, 8) == ()
+    assert model.config.adaptations(3, 8) == ()
 
 
 def test_the_trunks_have_as_many_parameters_as_published() -> None:
     sizes = {
-        InternVideo2Config(embed_dim=384, num_heads=6, mlp_dim=1536): 22,
+        InternVideo2Config(width=384, num_heads=6, mlp_dim=1536): 22,
         InternVideo2Config(): 87,
-        InternVideo2Config(embed_dim=1024, depth=24, num_heads=16, mlp_dim=4096): 305,
-        InternVideo2Config(embed_dim=1408, depth=40, num_heads=16, mlp_dim=6144): 1014,
+        InternVideo2Config(width=1024, depth=24, num_heads=16, mlp_dim=4096): 305,
+        InternVideo2Config(width=1408, depth=40, num_heads=16, mlp_dim=6144): 1014,
     }
     for config, millions in sizes.items():
         with torch.device("meta"):
@@ -135,7 +87,7 @@ def test_clips_that_do_not_fit_are_refused(shape: tuple[int, ...], said: str) ->
         InternVideo2(TOY)(torch.zeros(shape))
 
 
-@pytest.mark.parametrize(("field", "value"), [("embed_dim", 40), ("num_heads", 3), ("patch_size", 5)])
+@pytest.mark.parametrize(("field", "value"), [("width", 40), ("num_heads", 3), ("patch_size", 5)])
 def test_impossible_sizes_are_refused(field: str, value: int) -> None:
     with pytest.raises(VideoNetworkError, match="must be a multiple of"):
         replace(TOY, **{field: value})

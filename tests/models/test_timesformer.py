@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from tests.models.plain_divided import timesformer_tokens
-from tvts_bench.models.timesformer import RENAMED, TimeSformer, library_names
-from tvts_bench.models.video_network import NetworkSize, VideoNetworkError
+from tvts_bench.models.timesformer import RENAMED, TimeSformer, TimeSformerSize, library_names
+from tvts_bench.models.video_network import VideoNetworkError
 
-TOY = NetworkSize(embed_dim=32, depth=2, num_heads=2, mlp_dim=48, image_size=12, patch_size=4, num_frames=3)
+TOY = TimeSformerSize(width=32, depth=2, num_heads=2, mlp_dim=48, image_size=12, patch_size=4, num_frames=3)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_tokens_are_those_of_the_equations(
     wanted = torch.stack([timesformer_tokens(official, 2, clip) for clip in batch])
     torch.testing.assert_close(network(batch), wanted[:, 0], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(network.tokens(batch), wanted[:, 1:], rtol=1e-9, atol=1e-9)
-    assert network.adaptations(frames, size) == said
+    assert network.size.adaptations(frames, size) == said
 
 
 @torch.inference_mode()
@@ -87,7 +87,7 @@ def test_clips_that_do_not_fit_are_refused(network: TimeSformer, shape: tuple[in
 
 def test_the_base_network_has_as_many_parameters_as_the_official_one() -> None:
     with torch.device("meta"):
-        model = TimeSformer(NetworkSize(num_frames=8))
+        model = TimeSformer(TimeSformerSize())
     assert sum(parameter.numel() for parameter in model.parameters()) == 121_258_752
 
 

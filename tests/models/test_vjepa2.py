@@ -12,7 +12,7 @@ from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.models.video_network import VideoNetworkError
 from tvts_bench.models.vjepa2 import VJEPA2, VJEPA2Size, library_names
 
-TOY = VJEPA2Size(embed_dim=64, depth=2, num_heads=2, mlp_dim=100, image_size=16, patch_size=8, num_frames=4)
+TOY = VJEPA2Size(width=64, depth=2, num_heads=2, mlp_dim=100, image_size=16, patch_size=8, num_frames=4)
 
 
 def weights() -> dict[str, Tensor]:
@@ -83,7 +83,7 @@ def test_tokens_are_those_of_the_equations_at_any_length_and_size(frames: int, s
     wanted = torch.stack([plain(weights(), clip) for clip in batch])
     torch.testing.assert_close(model.tokens(batch), wanted, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(model(batch), wanted.mean(1), rtol=1e-9, atol=1e-9)
-    assert model.adaptations(frames, size) == ()
+    assert model.size.adaptations(frames, size) == ()
 
 
 @torch.inference_mode()
@@ -107,7 +107,7 @@ def test_the_librarys_own_class_gives_the_same() -> None:
 
 def test_the_large_network_has_as_many_parameters_as_its_name_says() -> None:
     with torch.device("meta"):
-        model = VJEPA2(replace(TOY, embed_dim=1024, depth=24, num_heads=16, mlp_dim=4096, patch_size=16))
+        model = VJEPA2(replace(TOY, width=1024, depth=24, num_heads=16, mlp_dim=4096, patch_size=16))
     assert not [name for name, _ in model.named_parameters() if "predictor" in name]
     block = 12 * 1024**2 + 13 * 1024  # qkv, proj, MLP; their biases and two norms
     stem_and_norm = 1024 * (3 * 2 * 16 * 16 + 1) + 2 * 1024

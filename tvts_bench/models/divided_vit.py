@@ -5,7 +5,7 @@ In both attentions [CLS] sees every token, and a patch sees [CLS] and its own gr
 at its place in all frames. This is not TimeSformer's block. Names are Frozen's; TVTSv2's CLIP names are mapped to them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -25,7 +25,7 @@ Along = Literal["space", "time"]
 class DividedTransformerConfig(NetworkSize):
     """The shape of the network. The defaults are Frozen's."""
 
-    num_frames: int = 4  # entries of the temporal table; unused without attention along time
+    num_frames: int = field(default=4, compare=False)  # entries of the temporal table, if any
     time_attention: bool = True  # False (MCQ): no temporal parameters, frames meet in [CLS] only
     longer: Literal["zeros", "linear"] = "zeros"  # for frames beyond the temporal table: nothing, or stretch it
     clip: bool = False  # CLIP's stem and epsilon: a norm before the first block, no bias on patches, 1e-5 for 1e-6
@@ -33,9 +33,23 @@ class DividedTransformerConfig(NetworkSize):
     output_dim: int | None = None  # width after a final projection without bias (CLIP's); None: no projection
 
     @property
-    def embedding_dim(self) -> int:
+    def embed_dim(self) -> int:
         """Width of the embedding."""
-        return self.output_dim or self.embed_dim
+        return self.output_dim or self.width
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """Which tables are resampled, cut or filled for `frames` frames of `pixels` x `pixels`."""
+        check_pixels(pixels, pixels, self.patch_size)
+        old, new, there, said = self.grid, pixels // self.patch_size, self.num_frames, []
+        if new != old:
+            said.append(f"position table {old} x {old} resampled to {new} x {new}, bicubic")
+        if self.time_attention and frames < there:
+            said.append(f"first {frames} of {there} temporal positions used")
+        if self.time_attention and frames > there:
+            stretched = f"{there} temporal positions resampled to {frames}, linear"
+            zeros = f"temporal positions after the {there} that there are: zero"
+            said.append(zeros if self.longer == "zeros" else stretched)
+        return tuple(said)
 
 
 class DividedAttention(nn.Module):
@@ -76,7 +90,7 @@ class DividedBlock(nn.Module):
 
     def __init__(self, config: DividedTransformerConfig) -> None:
         super().__init__()
-        dim = config.embed_dim
+        dim = config.width
         norm = partial(nn.LayerNorm, dim, eps=_epsilon(config))
         self.norm1 = norm()
         self.attn = DividedAttention(dim, config.num_heads)
@@ -102,12 +116,12 @@ class DividedBlock(nn.Module):
 
 
 class DividedTransformer(VideoNetwork):
-    """Clips [B, 3, T, H, W] to tokens. Other T, H and W than the tables' are met as `adaptations` says."""
+    """Clips [B, 3, T, H, W] to [CLS] or tokens; `config.adaptations` says how other sizes than the tables' are met."""
 
     def __init__(self, config: DividedTransformerConfig) -> None:
         super().__init__()
         self.config = config
-        dim = config.embed_dim
+        dim = config.width
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.grid**2, dim))  # [CLS] first, then one frame's grid
         if config.time_attention:
@@ -150,21 +164,6 @@ class DividedTransformer(VideoNetwork):
         for block in self.blocks:
             x = block(x, frames)
         return self._projected(x[:, 1:])
-
-    def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
-        """What is done to the tables for clips of `frames` frames of `size` x `size` pixels, in sentences."""
-        config, said = self.config, []
-        check_pixels(size, size, config.patch_size)
-        if size != config.image_size:
-            old, new = config.grid, size // config.patch_size
-            said.append(f"position table {old} x {old} resampled to {new} x {new}, bicubic")
-        if config.time_attention and frames < config.num_frames:
-            said.append(f"first {frames} of {config.num_frames} temporal positions used")
-        if config.time_attention and frames > config.num_frames and config.longer == "zeros":
-            said.append(f"temporal positions after the {config.num_frames} that there are: zero")
-        if config.time_attention and frames > config.num_frames and config.longer == "linear":
-            said.append(f"{config.num_frames} temporal positions resampled to {frames}, linear")
-        return tuple(said)
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for the final norm and `proj`."""

@@ -4,7 +4,7 @@ Wang et al., ECCV 2024; sizes, names and order of operations as in the official 
 over their full width, before heads are split. There is no norm after the last block: the pool has its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -24,18 +24,27 @@ class InternVideo2Config(NetworkSize):
     """The shape of the network. The defaults are the base size of the distilled models."""
 
     patch_size: int = 14
-    num_frames: int = 8  # frames that the position table was made for
+    num_frames: int = field(default=8, compare=False)  # frames that the position table was made for
     output_dim: int = 768  # of the pooled embedding
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.embed_dim % POOL_HEADS:
-            raise VideoNetworkError(f"embed_dim must be a multiple of {POOL_HEADS}, got {self.embed_dim}")
+        if self.width % POOL_HEADS:
+            raise VideoNetworkError(f"width must be a multiple of {POOL_HEADS}, got {self.width}")
 
     @property
-    def embedding_dim(self) -> int:
+    def embed_dim(self) -> int:
         """Width of the embedding."""
         return self.output_dim
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """How the position table is resampled for `frames` frames of `pixels` x `pixels`."""
+        check_pixels(pixels, pixels, self.patch_size)
+        old, new = (self.num_frames, self.grid), (frames, pixels // self.patch_size)
+        if new == old:
+            return ()
+        was, is_now = (f"{t} x {side} x {side}" for t, side in (old, new))
+        return (f"position table {was} resampled to {is_now}, linear in time, bicubic in space",)
 
 
 class _Attention(nn.Module):
@@ -60,7 +69,7 @@ class _Block(nn.Module):
 
     def __init__(self, config: InternVideo2Config) -> None:
         super().__init__()
-        dim = config.embed_dim
+        dim = config.width
         self.norm1 = RmsNorm(dim, eps=EPSILON)
         self.attn = _Attention(dim, config.num_heads)
         self.ls1 = LayerScale(dim, init_values=1e-5)
@@ -118,12 +127,12 @@ class _FramePatches(nn.Module):
 
 
 class InternVideo2(VideoNetwork):
-    """Clips [B, 3, T, H, W] to one embedding each. Other T, H and W than the table's are met as `adaptations` says."""
+    """Clips [B, 3, T, H, W] to embeddings; `config.adaptations` says how other sizes than the table's are met."""
 
     def __init__(self, config: InternVideo2Config) -> None:
         super().__init__()
         self.config = config
-        dim = config.embed_dim
+        dim = config.width
         self.patch_embed = _FramePatches(dim, config.patch_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.num_frames * config.grid**2, dim))
@@ -150,17 +159,17 @@ class InternVideo2(VideoNetwork):
         return self.clip_projector(self._encoded(clips))  # type: ignore[no-any-return]
 
     def tokens(self, clips: Tensor) -> Tensor:
-        """Patch tokens after the last block, [B, T * N, D], time-major: D is the trunk's width, and no norm follows."""
-        return self._encoded(clips)[:, 1:]
+        """Patch tokens after the last block, [B, T * N, D], time-major; no norm follows.
 
-    def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
-        """What is done to the position table for `frames` frames of `size` x `size` pixels, in a sentence."""
-        check_pixels(size, size, self.config.patch_size)
-        config, new = self.config, size // self.config.patch_size
-        if (frames, new) == (config.num_frames, config.grid):
-            return ()
-        old = f"{config.num_frames} x {config.grid} x {config.grid}"
-        return (f"position table {old} resampled to {frames} x {new} x {new}, linear in time, bicubic in space",)
+        Raises:
+            VideoNetworkError: they are not as wide as the embedding, so that nothing takes both.
+        """
+        if self.config.width != self.config.embed_dim:
+            raise VideoNetworkError(
+                f"this InternVideo2 has patch tokens of width {self.config.width} beside an embedding of"
+                f" {self.config.embed_dim}: an attentive probe needs the same width"
+            )
+        return self._encoded(clips)[:, 1:]
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for the pool."""

@@ -5,6 +5,7 @@ works on one copy of [CLS] a frame, averaged afterwards.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -31,10 +32,39 @@ RENAMED = (  # parts of official names -> the library's, in the order to replace
 LIBRARY = "timesformer."  # where the library's network is in ours
 
 
+@dataclass(frozen=True, kw_only=True)
+class TimeSformerSize(NetworkSize):
+    """The shape of the network. The defaults are the official base size."""
+
+    num_frames: int = field(default=8, compare=False)
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """Which tables are resampled for `frames` frames of `pixels` x `pixels`."""
+        check_pixels(pixels, pixels, self.patch_size)
+        self.check_row(pixels)
+        old, new, said = self.grid, pixels // self.patch_size, []
+        if new != old:
+            said.append(f"position table {old} x {old} resampled to {new} x {new}, nearest")
+        if frames != self.num_frames:
+            said.append(f"{self.num_frames} temporal positions resampled to {frames}, nearest")
+        return tuple(said)
+
+    def check_row(self, pixels: int) -> None:
+        """Refuse frames of one patch a row, whose positions the official code and the library cannot resample.
+
+        Raises:
+            VideoNetworkError: with the way out.
+        """
+        if pixels < 2 * self.patch_size:
+            raise VideoNetworkError(
+                f"TimeSformer needs two patches a row, so a crop of {2 * self.patch_size} or more, got {pixels}"
+            )
+
+
 class TimeSformer(VideoNetwork):
     """transformers' network under our contract; positions are resampled to the nearest, as in the official code."""
 
-    def __init__(self, size: NetworkSize) -> None:
+    def __init__(self, size: TimeSformerSize) -> None:
         """Randomly initialised.
 
         Raises:
@@ -43,7 +73,7 @@ class TimeSformer(VideoNetwork):
         super().__init__()
         self.size = size
         config = from_transformers("TimesformerConfig")(
-            hidden_size=size.embed_dim,
+            hidden_size=size.width,
             num_hidden_layers=size.depth,
             num_attention_heads=size.num_heads,
             intermediate_size=size.mlp_dim,
@@ -67,16 +97,6 @@ class TimeSformer(VideoNetwork):
         by_place: Tensor = self._encoded(clips)[:, 1:].unflatten(1, (-1, clips.shape[2]))  # [B, N, T, D]
         return by_place.transpose(1, 2).flatten(1, 2)
 
-    def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
-        """Which tables are resampled for `frames` frames of `size` x `size` pixels."""
-        self._check_pixels(size, size)
-        old, new, said = self.size.grid, size // self.size.patch_size, []
-        if new != old:
-            said.append(f"position table {old} x {old} resampled to {new} x {new}, nearest")
-        if frames != self.size.num_frames:
-            said.append(f"{self.size.num_frames} temporal positions resampled to {frames}, nearest")
-        return tuple(said)
-
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`."""
         name = name.removeprefix(LIBRARY)
@@ -87,17 +107,10 @@ class TimeSformer(VideoNetwork):
     def _encoded(self, clips: Tensor) -> Tensor:
         """All tokens after the final norm, [B, 1 + N * T, D]; the library goes through time fastest."""
         check_clips(clips, self.size.patch_size)
-        self._check_pixels(*clips.shape[3:])
+        self.size.check_row(clips.shape[4])
         config = self.timesformer.config  # its layers read the shape of the clip from here at each call
         config.num_frames, config.image_size = clips.shape[2], clips.shape[4]
         return self.timesformer(clips.transpose(1, 2)).last_hidden_state  # type: ignore[no-any-return]
-
-    def _check_pixels(self, height: int, width: int) -> None:
-        check_pixels(height, width, self.size.patch_size)
-        if width < 2 * self.size.patch_size:
-            raise VideoNetworkError(
-                f"TimeSformer needs two patches a row, so a crop of {2 * self.size.patch_size} or more, got {width}"
-            )
 
 
 def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """What the networks behind the adapted backbones have in common: a size, and clips to embeddings and tokens."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -15,19 +15,19 @@ class VideoNetworkError(UserError):
 class NetworkSize:
     """The shape of a video transformer with square patches. The defaults are ViT-B/16 at 224."""
 
-    embed_dim: int = 768  # D, width of the tokens
+    width: int = 768  # D, of tokens
     depth: int = 12  # blocks
     num_heads: int = 12
     mlp_dim: int = 3072  # width inside a block's MLP
     image_size: int = 224  # pixels, height and width of the clips it was trained with
     patch_size: int = 16  # pixels
-    num_frames: int = 16  # of the clips it was trained with
+    num_frames: int = field(default=16, compare=False)  # of those clips; a longer table makes no other size
 
     def __post_init__(self) -> None:
-        for name in ("embed_dim", "depth", "num_heads", "mlp_dim", "image_size", "patch_size", "num_frames"):
+        for name in ("width", "depth", "num_heads", "mlp_dim", "image_size", "patch_size", "num_frames"):
             if getattr(self, name) <= 0:
                 raise VideoNetworkError(f"{name} must be positive, got {getattr(self, name)}")
-        for whole, part in (("embed_dim", "num_heads"), ("image_size", "patch_size")):
+        for whole, part in (("width", "num_heads"), ("image_size", "patch_size")):
             if getattr(self, whole) % getattr(self, part):
                 raise VideoNetworkError(
                     f"{whole} must be a multiple of {part}, got {getattr(self, whole)} and {getattr(self, part)}"
@@ -39,9 +39,22 @@ class NetworkSize:
         return self.image_size // self.patch_size
 
     @property
-    def embedding_dim(self) -> int:
+    def embed_dim(self) -> int:
         """Width of the embedding."""
-        return self.embed_dim
+        return self.width
+
+    @property
+    def label(self) -> str:
+        """What a size without a name is called."""
+        return f"{self.width}x{self.depth}"
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """What the network does to its positions for `frames` frames of `pixels` x `pixels`, a sentence each.
+
+        Raises:
+            VideoNetworkError: it cannot take such clips.
+        """
+        raise NotImplementedError
 
 
 class VideoNetwork(nn.Module):
@@ -53,14 +66,6 @@ class VideoNetwork(nn.Module):
 
     def tokens(self, clips: Tensor) -> Tensor:
         """Patch tokens [B, N, D], time-major."""
-        raise NotImplementedError
-
-    def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
-        """What is done to the positions for clips of `frames` frames of `size` x `size` pixels, a sentence each.
-
-        Raises:
-            VideoNetworkError: the network cannot take such clips.
-        """
         raise NotImplementedError
 
     def layer_of(self, name: str) -> int:

@@ -26,6 +26,23 @@ class VJEPA2Size(NetworkSize):
 
     tubelet: int = 2  # frames that share a token
 
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """Nothing for any clip that is taken: rotary positions follow the clip."""
+        self.check(frames, pixels, pixels)
+        return ()
+
+    def check(self, frames: int, height: int, width: int) -> None:
+        """Refuse what are no whole tubelets of square frames.
+
+        Raises:
+            VideoNetworkError: with what it is, and the way out.
+        """
+        check_pixels(height, width, self.patch_size)
+        if height != width:
+            raise VideoNetworkError(f"V-JEPA 2 takes square frames here, got {height} x {width}")
+        if frames <= 0 or frames % self.tubelet:
+            raise VideoNetworkError(f"this network takes a multiple of {self.tubelet} frames, got {frames}")
+
 
 class VJEPA2(VideoNetwork):
     """transformers' encoder under our contract; the embedding is the mean of its tokens."""
@@ -39,10 +56,10 @@ class VJEPA2(VideoNetwork):
         super().__init__()
         self.size = size
         config = from_transformers("VJEPA2Config")(
-            hidden_size=size.embed_dim,
+            hidden_size=size.width,
             num_hidden_layers=size.depth,
             num_attention_heads=size.num_heads,
-            mlp_ratio=(size.mlp_dim + 0.5) / size.embed_dim,  # the library rounds the product down
+            mlp_ratio=(size.mlp_dim + 0.5) / size.width,  # the library rounds the product down
             crop_size=size.image_size,
             patch_size=size.patch_size,
             tubelet_size=size.tubelet,
@@ -64,16 +81,11 @@ class VJEPA2(VideoNetwork):
     def tokens(self, clips: Tensor) -> Tensor:
         """Tokens after the final norm, [B, T / tubelet * N, D], time-major."""
         check_clips(clips, self.size.patch_size)
-        self._check(clips.shape[2], *clips.shape[3:])
+        self.size.check(clips.shape[2], *clips.shape[3:])
         grid = clips.shape[3] // self.size.patch_size
         for layer in self.encoder.layer:
             layer.attention.grid_size = grid  # the library takes that of its configuration; the official code, this
         return self.encoder(pixel_values_videos=clips.transpose(1, 2)).last_hidden_state  # type: ignore[no-any-return]
-
-    def adaptations(self, frames: int, size: int) -> tuple[str, ...]:
-        """Nothing for any clip that is taken: rotary positions follow the clip."""
-        self._check(frames, size, size)
-        return ()
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`."""
@@ -81,13 +93,6 @@ class VJEPA2(VideoNetwork):
         if name.startswith("layer."):
             return int(name.split(".")[1]) + 1
         return self.size.depth + 1 if name.startswith("layernorm.") else 0
-
-    def _check(self, frames: int, height: int, width: int) -> None:
-        check_pixels(height, width, self.size.patch_size)
-        if height != width:
-            raise VideoNetworkError(f"V-JEPA 2 takes square frames here, got {height} x {width}")
-        if frames <= 0 or frames % self.size.tubelet:
-            raise VideoNetworkError(f"this network takes a multiple of {self.size.tubelet} frames, got {frames}")
 
 
 def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

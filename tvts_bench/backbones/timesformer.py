@@ -1,0 +1,61 @@
+"""TimeSformer with divided space-time attention, from the official files: [CLS] after the final norm."""
+
+from dataclasses import replace
+
+from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.cards import FamilyCard
+from tvts_bench.backbones.layout import Layout
+from tvts_bench.backbones.timesformer_files import BASE, TINY, clip_spec, has_dino_head, is_timesformer, told
+from tvts_bench.backbones.video_family import encoder_layout, video_family
+from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.timesformer import TimeSformer, library_names
+
+SIZES = {
+    "base": BASE,
+    "high_resolution": replace(BASE, num_frames=16, image_size=448),
+    "tiny": TINY,
+}
+VARIANTS = tuple(SIZES)
+ENCODER = "model."  # prefix of its names in official files
+CARD = FamilyCard(
+    title="TimeSformer",
+    what="ViT with divided space-time attention, trained to classify actions",
+    weights={
+        f"TimeSformer_divST_{name}.pyth": "Dropbox link in the README of https://github.com/facebookresearch/TimeSformer"
+        for name in ("8x32_224_K400", "8x32_224_K600", "8_224_SSv2", "16x16_448_K400", "96x4_224_K400")
+    },
+    licence="CC BY-NC 4.0",
+    supervised="the classes of the data set in the file's name",
+    input="8 frames of 224 x 224 (high_resolution: 16 of 448 x 448; others as many as the file's table has), centres of"
+    " equal segments as its authors do on SSv2 (on Kinetics they take every 32nd frame), mean 0.45, deviation 0.225",
+    representation="[CLS] after the final norm, 768",
+    published=(),
+    reference="Bertasius et al., ICML 2021",
+    tensor_names=("model.time_embed", "model.blocks.0.temporal_attn.qkv.weight", "model.blocks.0.temporal_fc.weight"),
+    shares_layout_with=("svt",),
+)
+FAMILY = video_family(
+    name="timesformer",
+    sizes=SIZES,
+    build=TimeSformer,
+    tell=told,
+    convert=library_names,
+    clip_spec=clip_spec,
+    prefix=ENCODER,
+)
+
+
+def recognises(layout: Layout) -> bool:
+    """Whether this is a TimeSformer that nothing shows to be SVT's; a bare one without a head could be either."""
+    own = is_timesformer(encoder_layout(layout, ENCODER))
+    return own and layout.container != "teacher" and not has_dino_head(layout)
+
+
+def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
+    """The network with a file's weights, or randomly initialised from `seed`.
+
+    Raises:
+        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
+        LibraryError: transformers, which has the network, is missing.
+    """
+    return FAMILY.load(checkpoint, variant, seed)
