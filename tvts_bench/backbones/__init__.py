@@ -26,5 +26,4 @@ PLUGINS = (
     "tanet",
     "tclr",
     "timm",
-    "transformers",
 )
