@@ -9,7 +9,7 @@ import pytest
 
 from tests.plain_videos import write_plain_video
 from tvts_bench import as_backbone, evaluate, evaluate_all, load_backbone
-from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.base import Backbone, BackboneError
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
 from tvts_bench.evaluation import plan
 from tvts_bench.evaluators.base import EvaluationError, Evaluator, FromFeatures
@@ -147,3 +147,38 @@ def test_only_protocols_of_frozen_features_can_share_clips() -> None:
 
 def test_no_backbones_no_results(colours: Dataset, runtime: Runtime) -> None:
     assert evaluate_all([], colours, RETRIEVAL, runtime) == ()
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        RETRIEVAL,
+        CachedProbe(decoder="pyav", heads=("knn",), held_out=0.25),
+        Finetune(decoder="pyav", recipe=Recipe(epochs=1, warmup_epochs=0, batch_size=8, best="last", views="1x1")),
+    ],
+    ids=["retrieval", "cached probe", "fine-tuning"],
+)
+def test_what_a_backbone_changes_of_itself_is_in_the_result(
+    protocol: Any, colours: Dataset, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone = load_backbone("tvts:tiny")
+    result = evaluate(backbone, colours, replace(protocol, clip=replace(backbone.clip_spec, num_frames=4)), runtime)
+    note = "tvts:tiny: clips of 4 frames use the first 2 of 8 temporal embeddings"
+    assert note in result.notes
+    assert note in caplog.text
+    assert not any("embeddings" in note for note in evaluate(backbone, colours, RETRIEVAL, runtime).notes)
+
+
+@pytest.mark.parametrize("clip", [{"crop": 16}, {"num_frames": 5}, {"num_frames": 18}])
+def test_clips_that_a_backbone_cannot_take_are_refused_before_any_is_read(
+    clip: dict[str, Any], colours: Dataset, runtime: Runtime, passes: list[int]
+) -> None:
+    backbone = load_backbone("tvts:tiny")
+    asked = replace(RETRIEVAL, clip=replace(backbone.clip_spec, **clip))
+    for measure in (
+        lambda: evaluate(backbone, colours, asked, runtime),
+        lambda: evaluate_all([backbone], colours, asked, runtime),
+    ):
+        with pytest.raises(BackboneError, match="backbone tvts:tiny takes"):
+            measure()
+    assert not passes

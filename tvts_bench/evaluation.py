@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from tvts_bench.backbones.base import Backbone, tensors_sha256
+from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.evaluators.base import Evaluator, FromFeatures, Outcome
 from tvts_bench.features.extraction import extract_all
@@ -51,7 +51,9 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
         UserError: any of its kinds; see the evaluator.
     """
     runtime = runtime or Runtime()
-    outcome = evaluator.resolve(backbone, dataset).run(backbone, dataset, runtime)
+    resolved = evaluator.resolve(backbone, dataset)
+    adapted = adaptation_notes(backbone, resolved.clip or backbone.clip_spec)
+    outcome = resolved.run(backbone, dataset, runtime)
     run = plan(backbone, dataset, evaluator)
     assert {item.split: item.fingerprint for item in outcome.coverage} == run.dataset["splits"], "covers other splits"
     return Result(
@@ -60,7 +62,7 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
         coverage=outcome.coverage,
         provenance=_provenance(backbone, dataset, outcome, runtime),
         protocol=outcome.protocol,
-        notes=(*outcome.notes, *(_coverage_note(item) for item in outcome.coverage if not item.complete)),
+        notes=(*outcome.notes, *adapted, *(_coverage_note(item) for item in outcome.coverage if not item.complete)),
         tables=outcome.tables,
     )
 
@@ -94,6 +96,7 @@ def extract_once(backbones: Sequence[Backbone], dataset: Dataset, evaluator: Eva
     readers: dict[tuple[str, ClipSpec], list[Backbone]] = {}
     for backbone in backbones:
         for clips in evaluator.prepare(backbone, dataset, runtime):
+            backbone.adaptations(clips[1])  # refuses what it cannot take before a video is read
             readers.setdefault(clips, []).append(backbone)
     for (split, clip), sharing in readers.items():
         if len(sharing) > 1:

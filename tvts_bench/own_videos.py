@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tvts_bench.backbones.base import Backbone, tensors_sha256
+from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.datasets.files import is_video_name, walk_videos
 from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
@@ -88,6 +88,7 @@ def embed_files(
 
 
 def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype, runtime: Runtime) -> EmbeddedFiles:
+    adapted = adaptation_notes(backbone, backbone.clip_spec)
     records = [VideoRecord(id=str(path), path=path, label=0) for path in files]
     features = _extract(records, backbone, decoder, dtype, runtime)
     if features.failed and (runtime.strict or not features.ids):
@@ -101,6 +102,7 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
         "weights_sha256": backbone.weights.sha256,
         "tensors_sha256": tensors_sha256(backbone),
         "clip": canonical(backbone.clip_spec),
+        "adaptations": list(adapted),
         "dtype": dtype,
         "decoders": dict(features.decoders),
         "features_computed_by": dict(features.computed_by),

@@ -1,6 +1,7 @@
 """What every backbone is: a module from normalised clips to one vector each, and what is known of its weights."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +14,8 @@ from tvts_bench.backbones.layout import Layout
 from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import Checkpoint, LoadReport
 from tvts_bench.video.spec import ClipSpec
+
+logger = logging.getLogger(__name__)
 
 
 class BackboneError(UserError):
@@ -68,7 +71,7 @@ class Backbone(nn.Module):
 class BackbonePlugin(Protocol):
     """What a module in `backbones/` provides."""
 
-    VARIANTS: tuple[str, ...]  # names a user may ask for, the default first
+    VARIANTS: tuple[str, ...]  # names a user may ask for, the default first; with OPEN_VARIANTS = True others, too
     CARD: FamilyCard
 
     def recognises(self, layout: Layout) -> bool:
@@ -91,6 +94,18 @@ def tensors_sha256(module: nn.Module) -> str:
             state.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
             state.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return state.hexdigest()
+
+
+def adaptation_notes(backbone: Backbone, clip: ClipSpec) -> tuple[str, ...]:
+    """What the backbone changes of itself to take `clip`, each change with its name in front; also logged.
+
+    Raises:
+        BackboneError: it cannot take such clips, with the way out.
+    """
+    notes = tuple(f"{backbone.family}:{backbone.variant}: {change}" for change in backbone.adaptations(clip))
+    for note in notes:
+        logger.warning("%s", note)
+    return notes
 
 
 def as_embedding(output: object, backbone: Backbone, batch: int) -> Tensor:

@@ -27,6 +27,10 @@ class TokenBackbone(Backbone):
         """[B, tokens * D], token after token, of clips [B, 3, T, H, W]."""
         return self.backbone.tokens(clips).flatten(1)
 
+    def adaptations(self, clip: ClipSpec) -> tuple[str, ...]:
+        """Those of the backbone."""
+        return self.backbone.adaptations(clip)
+
 
 def _num_tokens(backbone: Backbone, clip: ClipSpec) -> int:
     device = next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tvts_bench.backbones.base import Backbone, WeightSource
+from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
 from tvts_bench.backbones.cards import FamilyCard
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.recognition import description
@@ -85,8 +85,22 @@ class TVTS(Backbone):
         return self.encoder.layer_of(name.removeprefix("encoder."))
 
     def adaptations(self, clip: ClipSpec) -> tuple[str, ...]:
-        """Shorter clips use the first temporal embeddings, as the official code does."""
+        """Shorter clips use the first temporal embeddings, as the official code does.
+
+        Raises:
+            BackboneError: other pixels, an odd number of frames, or more than the network was made for.
+        """
         config = self.encoder.config
+        if clip.crop != config.image_size:
+            raise BackboneError(
+                f"backbone tvts:{self.variant} takes crops of {config.image_size} pixels, not {clip.crop}:"
+                f" leave the crop at {config.image_size}"
+            )
+        if clip.num_frames % config.tubelet or clip.num_frames > config.num_frames:
+            raise BackboneError(
+                f"backbone tvts:{self.variant} takes a multiple of {config.tubelet} frames up to {config.num_frames},"
+                f" not {clip.num_frames}"
+            )
         if clip.num_frames >= config.num_frames:
             return ()
         used, there = clip.num_frames // config.tubelet, config.num_frames // config.tubelet

@@ -18,6 +18,16 @@ def embed(
         Path, typer.Option("--out", help="File to write: .parquet, .npz or .csv.", rich_help_panel=options.OUTPUT)
     ] = Path("features.parquet"),
     strict: options.Strict = False,
+    sampling: options.Sampling = None,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    views: options.Views = None,
+    short_side: options.ShortSide = None,
+    crop: options.Crop = None,
+    resize: options.Resize = None,
+    interpolation: options.Interpolation = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     decoder: options.Decoder = "decord",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -41,6 +51,19 @@ def embed(
     require_writable(out.parent)
     runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
+    changes = setup.ClipChanges(
+        sampling=sampling,
+        frames=frames,
+        stride=stride,
+        views=views,
+        short_side=short_side,
+        crop=crop,
+        resize=resize,
+        interpolation=interpolation,
+        mean=mean,
+        std=std,
+    )
+    model.clip_spec = changes.applied_to(model.clip_spec)
     embedded = embed_files(files, model, decoder=decoder, dtype=resolve_dtype(dtype, runtime.device), runtime=runtime)
     for clip, reason in embedded.features.failed.items():
         stderr.print(f"  {failure_line(clip, reason)}", markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,6 @@ import typer
 
 from tvts_bench.cli import options, recipes
 from tvts_bench.cli.probe import AllowSharedClips, TrainSplit
-from tvts_bench.cli.retrieval import Frames, Stride, Views
 
 if TYPE_CHECKING:
     from tvts_bench.backbones.base import Backbone
@@ -61,9 +60,15 @@ def finetune(
     seed: recipes.Seed = 0,
     resume: recipes.Resume = False,
     sampling: recipes.Sampling = None,
-    frames: Frames = None,
-    stride: Stride = None,
-    views: Views = None,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    views: options.Views = None,
+    short_side: options.ShortSide = None,
+    crop: options.Crop = None,
+    resize: options.Resize = None,
+    interpolation: options.Interpolation = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     decoder: options.Decoder = "decord",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -111,7 +116,15 @@ def finetune(
         recipe=changes.recipe("finetune", data[0].name, local.device),
         train_split=train_split,
         split=None if len(data) > 1 else split,
-        clip=model.clip_spec if frames is None else replace(model.clip_spec, num_frames=frames),
+        clip=setup.ClipChanges(
+            frames=frames,
+            short_side=short_side,
+            crop=crop,
+            resize=resize,
+            interpolation=interpolation,
+            mean=mean,
+            std=std,
+        ).applied_to(model.clip_spec),
         allow_shared_clips=allow_shared_clips,
         decoder=decoder,
     )

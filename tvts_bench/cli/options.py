@@ -9,10 +9,11 @@ MAX_SEED = 2**32 - 1  # what every random generator takes
 WEIGHTS, DATA, PROTOCOL, MACHINE, OUTPUT = "Backbone", "Data", "Protocol", "Machine", "Output"
 
 Checkpoint = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--ckpt",
-        help="Weights: an official TVTS .pth, our own .safetensors, or a plain state dict. All tensors must fit.",
+        help="Weights: a family's official file, our own .safetensors, a plain state dict, a folder with config.json,"
+        " hf://OWNER/NAME\\[@REVISION]\\[/FILE], or timm/NAME. All tensors must fit.",
         rich_help_panel=WEIGHTS,
         show_default=False,
     ),
@@ -21,8 +22,9 @@ BackboneName = Annotated[
     str | None,
     typer.Option(
         "--backbone",
-        help="Family, or family:variant (tvts:base, tvts:tiny, pixels). Recognised from the file when left out;"
-        " without --ckpt the weights are random, a control.",
+        help="Family, or family:variant (tvts:base, clip, pixels; `tvts-bench backbones` lists them), or a function of"
+        " your own, my_module:build or my_file.py:build. Recognised from the file when left out; without --ckpt the"
+        " weights are random, a control.",
         rich_help_panel=WEIGHTS,
         show_default=False,
     ),
@@ -75,6 +77,71 @@ Strict = Annotated[
         help="Stop with an error if any clip cannot be read, instead of listing and counting it.",
         rich_help_panel=DATA,
     ),
+]
+Sampling = Annotated[
+    str | None,
+    typer.Option(
+        "--sampling",
+        help="Frames: center (of equal segments), random (in each segment, the paper's), dense (--stride)."
+        " The backbone's own by default: center for tvts.",
+        show_default=False,
+        rich_help_panel=PROTOCOL,
+    ),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option("--frames", help="Frames a clip; the backbone's own by default.", rich_help_panel=PROTOCOL),
+]
+Stride = Annotated[int | None, typer.Option("--stride", help="Frames between dense frames.", rich_help_panel=PROTOCOL)]
+Views = Annotated[
+    str | None,
+    typer.Option(
+        "--views",
+        help="Temporal x spatial views a video, averaged: 1x1, 2x3, ...",
+        rich_help_panel=PROTOCOL,
+        show_default=False,
+    ),
+]
+ShortSide = Annotated[
+    int | None,
+    typer.Option(
+        "--short-side",
+        help="Pixels that a frame's shorter side is resized to; the backbone's own by default, as for all of these.",
+        rich_help_panel=PROTOCOL,
+        show_default=False,
+    ),
+]
+Crop = Annotated[
+    int | None,
+    typer.Option("--crop", help="Pixels of the square cut out of it.", rich_help_panel=PROTOCOL, show_default=False),
+]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        "--resize",
+        help="short_side, or squash: both sides become --short-side.",
+        rich_help_panel=PROTOCOL,
+        show_default=False,
+    ),
+]
+Interpolation = Annotated[
+    str | None,
+    typer.Option(
+        "--interpolation", help="Of resizing: bilinear or bicubic.", rich_help_panel=PROTOCOL, show_default=False
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        help="Subtracted from red, green and blue in 0..1: 0.45, or 0.485,0.456,0.406.",
+        rich_help_panel=PROTOCOL,
+        show_default=False,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option("--std", help="What they are then divided by.", rich_help_panel=PROTOCOL, show_default=False),
 ]
 Decoder = Annotated[
     str,

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from tvts_bench.cli import options, recipes
-from tvts_bench.cli.retrieval import Frames, Sampling, Stride, Views
 
 Protocol = Annotated[
     str,
@@ -100,10 +99,16 @@ def probe(
     best: recipes.Best = None,
     average: recipes.Average = None,
     resume: recipes.Resume = False,
-    sampling: Sampling = None,
-    frames: Frames = None,
-    stride: Stride = None,
-    views: Views = None,
+    sampling: options.Sampling = None,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    views: options.Views = None,
+    short_side: options.ShortSide = None,
+    crop: options.Crop = None,
+    resize: options.Resize = None,
+    interpolation: options.Interpolation = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     decoder: options.Decoder = "decord",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -143,7 +148,19 @@ def probe(
         recipe={"epochs": epochs, "batch_size": total_batch, "base_lr": lr, "best": best, "average": average},
         preset=recipe,
         habits=tuple(habit or ()),
-        clip=setup.ClipChanges(sampling=sampling, frames=frames, stride=stride, views=views, seed=seed),
+        clip=setup.ClipChanges(
+            sampling=sampling,
+            frames=frames,
+            stride=stride,
+            views=views,
+            seed=seed,
+            short_side=short_side,
+            crop=crop,
+            resize=resize,
+            interpolation=interpolation,
+            mean=mean,
+            std=std,
+        ),
         decoder=decoder,
         dtype=dtype,
     )

@@ -95,14 +95,13 @@ class Asked:
             stride=self.clip.stride,
             dtype=self.dtype,
         )
-        frames = self.clip.frames
         return replace(
             DEFAULT,
             recipe=changes.recipe("probe", dataset.name, runtime.device),
             split=self.split,
             train_split=self.train_split,
             allow_shared_clips=self.allow_shared_clips,
-            clip=backbone.clip_spec if frames is None else replace(backbone.clip_spec, num_frames=frames),
+            clip=self.clip.beside_a_recipe().applied_to(backbone.clip_spec),
             decoder=self.decoder,
         )
 

@@ -26,16 +26,6 @@ GallerySplit = Annotated[
         show_default=False,
     ),
 ]
-Sampling = Annotated[
-    str | None,
-    typer.Option(
-        "--sampling",
-        help="Frames: center (of equal segments), random (in each segment, the paper's), dense (--stride)."
-        " The backbone's own by default: center for tvts.",
-        show_default=False,
-        rich_help_panel=options.PROTOCOL,
-    ),
-]
 Seed = Annotated[
     int,
     typer.Option(
@@ -50,22 +40,6 @@ Seeds = Annotated[
     int,
     typer.Option(
         "--seeds", min=1, help="Number of seeds: mean and spread over them.", rich_help_panel=options.PROTOCOL
-    ),
-]
-Frames = Annotated[
-    int | None,
-    typer.Option("--frames", help="Frames a clip; the backbone's own by default.", rich_help_panel=options.PROTOCOL),
-]
-Stride = Annotated[
-    int | None, typer.Option("--stride", help="Frames between dense frames.", rich_help_panel=options.PROTOCOL)
-]
-Views = Annotated[
-    str | None,
-    typer.Option(
-        "--views",
-        help="Temporal x spatial views a video, averaged: 1x1, 2x3, ...",
-        rich_help_panel=options.PROTOCOL,
-        show_default=False,
     ),
 ]
 ExcludeSameGroup = Annotated[
@@ -98,12 +72,18 @@ def retrieval(
     strict: options.Strict = False,
     gallery_split: GallerySplit = None,
     k: Ks = None,
-    sampling: Sampling = None,
+    sampling: options.Sampling = None,
     seed: Seed = 0,
     seeds: Seeds = 1,
-    frames: Frames = None,
-    stride: Stride = None,
-    views: Views = None,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    views: options.Views = None,
+    short_side: options.ShortSide = None,
+    crop: options.Crop = None,
+    resize: options.Resize = None,
+    interpolation: options.Interpolation = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     exclude_same_group: ExcludeSameGroup = False,
     controls: Controls = False,
     decoder: options.Decoder = "decord",
@@ -134,7 +114,19 @@ def retrieval(
 
     local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
-    changes = setup.ClipChanges(sampling=sampling, frames=frames, stride=stride, views=views, seed=seed)
+    changes = setup.ClipChanges(
+        sampling=sampling,
+        frames=frames,
+        stride=stride,
+        views=views,
+        seed=seed,
+        short_side=short_side,
+        crop=crop,
+        resize=resize,
+        interpolation=interpolation,
+        mean=mean,
+        std=std,
+    )
     data = setup.make_dataset(dataset, root, annotations, fold, cache)
     protocol = ZeroShotRetrieval(
         split=split,

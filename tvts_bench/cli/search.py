@@ -17,6 +17,16 @@ def search(
     backbone: options.BackboneName = None,
     init_seed: options.InitSeed = 0,
     strict: options.Strict = False,
+    sampling: options.Sampling = None,
+    frames: options.Frames = None,
+    stride: options.Stride = None,
+    views: options.Views = None,
+    short_side: options.ShortSide = None,
+    crop: options.Crop = None,
+    resize: options.Resize = None,
+    interpolation: options.Interpolation = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
     decoder: options.Decoder = "decord",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -42,6 +52,19 @@ def search(
 
     runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
+    changes = setup.ClipChanges(
+        sampling=sampling,
+        frames=frames,
+        stride=stride,
+        views=views,
+        short_side=short_side,
+        crop=crop,
+        resize=resize,
+        interpolation=interpolation,
+        mean=mean,
+        std=std,
+    )
+    model.clip_spec = changes.applied_to(model.clip_spec)
     found = most_similar(
         query, folder, k, model, decoder=decoder, dtype=resolve_dtype(dtype, runtime.device), runtime=runtime
     )

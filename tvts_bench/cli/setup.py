@@ -1,9 +1,11 @@
 """From options to the objects a run needs. Imported inside commands: it brings torch."""
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tvts_bench import runtime as runtimes
 from tvts_bench.backbones.base import Backbone
@@ -26,6 +28,7 @@ SAMPLINGS = {
     "center": {"sampling": "segments", "position": "center"},
     "random": {"sampling": "segments", "position": "random"},
     "dense": {"sampling": "dense", "position": "center"},
+    "endpoints": {"sampling": "endpoints", "position": "center"},
 }
 
 
@@ -51,8 +54,14 @@ def make_runtime(
     )
 
 
-def make_backbone(name: str | None, checkpoint: Path | None, seed: int) -> Backbone:
-    """The backbone asked for, or the embedded default when nothing was asked for."""
+def make_backbone(name: str | None, checkpoint: str | None, seed: int) -> Backbone:
+    """The backbone asked for, or the embedded default when nothing was asked for.
+
+    Modules of one's own (`--backbone my_module:build`) are found in the current folder, as by `python -m`.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
     return load_backbone(name if name or checkpoint else EMBEDDED_BACKBONE, checkpoint, seed=seed)
 
 
@@ -73,11 +82,17 @@ def make_dataset(
 class ClipChanges:
     """What the options change of a backbone's own clip; `None` changes nothing."""
 
-    sampling: str | None
-    frames: int | None
-    stride: int | None
-    views: str | None
-    seed: int
+    sampling: str | None = None
+    frames: int | None = None
+    stride: int | None = None
+    views: str | None = None
+    seed: int | None = None
+    short_side: int | None = None
+    crop: int | None = None
+    resize: str | None = None
+    interpolation: str | None = None
+    mean: str | None = None
+    std: str | None = None
 
     def applied_to(self, clip: ClipSpec) -> ClipSpec:
         """The clip to measure with.
@@ -87,20 +102,37 @@ class ClipChanges:
         """
         if self.sampling is not None and self.sampling not in SAMPLINGS:
             raise UserError(f"--sampling must be one of {', '.join(SAMPLINGS)}, got {self.sampling!r}")
-        changes: dict[str, Any] = {"seed": self.seed} | (SAMPLINGS[self.sampling] if self.sampling else {})
+        asked = {"seed": self.seed, "num_frames": self.frames, "stride": self.stride}
+        asked |= {name: getattr(self, name) for name in ("short_side", "crop", "resize", "interpolation")}
+        changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+        changes |= SAMPLINGS[self.sampling] if self.sampling else {}
+        changes |= _colours("--mean", "mean", self.mean) | _colours("--std", "std", self.std)
         if self.views is not None:
             temporal, _, spatial = self.views.partition("x")
             if not (temporal.isdecimal() and spatial.isdecimal()):
                 raise UserError(f"--views must be TEMPORALxSPATIAL such as 1x1 or 2x3, got {self.views!r}")
             changes |= {"temporal_views": int(temporal), "spatial_views": int(spatial)}
-        if self.frames is not None:
-            changes["num_frames"] = self.frames
-        if self.stride is not None:
-            changes["stride"] = self.stride
         changed = replace(clip, **changes)
         if self.stride is not None and changed.sampling != "dense":
             raise UserError(f"--stride {self.stride} is the distance of dense frames: add --sampling dense")
         return changed
+
+    def beside_a_recipe(self) -> Self:
+        """What is left to say where a recipe chooses frames and views: how many frames, and their pixels."""
+        return replace(self, sampling=None, stride=None, views=None, seed=None)
+
+
+def _colours(option: str, name: str, text: str | None) -> dict[str, tuple[float, ...]]:
+    """The numbers for red, green and blue; one stands for all three."""
+    if text is None:
+        return {}
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
+        raise UserError(f"{option} must be one number or three, such as 0.485,0.456,0.406, got {text!r}")
+    return {name: values * 3 if len(values) == 1 else values}
 
 
 def measure(

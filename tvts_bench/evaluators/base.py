@@ -36,6 +36,11 @@ class Evaluator(Protocol):
     name: ClassVar[str]  # the plug-in's name
 
     @property
+    def clip(self) -> ClipSpec | None:
+        """The clip it measures with; None: the backbone's own."""
+        ...
+
+    @property
     def decoder(self) -> str:
         """The decoder it reads clips with."""
         ...

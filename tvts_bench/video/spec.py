@@ -65,7 +65,7 @@ class ClipSpec:
         if self.spatial_views not in (1, 3):
             raise ClipSpecError(f"spatial_views must be 1 or 3, got {self.spatial_views}")
         if self.crop > self.short_side:
-            raise ClipSpecError(f"crop {self.crop} does not fit into short_side {self.short_side}")
+            raise ClipSpecError(f"crop {self.crop} does not fit into short_side {self.short_side}: change both")
         if self.sampling == "endpoints" and (self.position != "center" or self.temporal_views > 1):
             raise ClipSpecError(
                 "sampling endpoints takes the same frames each time: position must be center and temporal_views 1,"
