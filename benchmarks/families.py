@@ -26,10 +26,16 @@ from torch.nn import functional as F
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm and transformers
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.models.divided_vit import DividedAttention, DividedBlock, DividedTransformer
 from tvts_bench.models.frame_average import FrameAverage
+from tvts_bench.models.internvideo2 import InternVideo2
 from tvts_bench.models.joint_vit import JointViT
+from tvts_bench.models.timesformer import TimeSformer
+from tvts_bench.models.vjepa2 import VJEPA2
 
-from transformers import VideoMAEConfig, VideoMAEModel  # isort: skip
+from timm.layers import RmsNorm  # type: ignore[attr-defined]  # isort: skip
+from timm.models.vision_transformer import Block  # isort: skip
+from transformers import VideoMAEConfig, VideoMAEModel, VJEPA2Model  # isort: skip
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -94,6 +100,76 @@ def frames_of_timm(backbone: Backbone) -> Forward:
     return run
 
 
+def divided_in_plain_products(backbone: Backbone) -> Forward:
+    """Frozen's equations as the official codes compute them: scores in full, group by group, all tokens to the end."""
+    network = backbone.network
+    assert isinstance(network, DividedTransformer)
+    heads = network.config.num_heads
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        weights: Tensor = (q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1)
+        return weights @ v
+
+    def attention(layer: DividedAttention, x: Tensor, frames: int, along: str) -> Tensor:
+        q, k, v = layer.qkv(x).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, 1 + TN, d] each
+        groups = [part[:, :, 1:].unflatten(2, (frames, -1)) for part in (q, k, v)]
+        if along == "time":
+            groups = [part.transpose(2, 3) for part in groups]
+        cls_k, cls_v = (part[:, :, None, :1].expand(-1, -1, groups[0].shape[2], -1, -1) for part in (k, v))
+        out = attend(groups[0], torch.cat([cls_k, groups[1]], 3), torch.cat([cls_v, groups[2]], 3))
+        out = (out.transpose(2, 3) if along == "time" else out).flatten(2, 3)
+        out = torch.cat([attend(q[:, :, :1], k, v), out], 2)
+        return layer.proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def run(clips: Tensor) -> Tensor:
+        x, frames = network._stem(clips)
+        for block in network.blocks:
+            assert isinstance(block, DividedBlock)
+            y = x + attention(block.timeattn, block.norm3(x), frames, "time") if block.has_time else x
+            x = x + attention(block.attn, block.norm1(y), frames, "space")
+            x = x + block.mlp(block.norm2(x))
+        return network._projected(x)[:, 0]
+
+    return run
+
+
+def timesformer_of_transformers(backbone: Backbone) -> Forward:
+    """`TimesformerModel`, [CLS]."""
+    network = backbone.network
+    assert isinstance(network, TimeSformer)
+    model = network.timesformer
+    return lambda clips: model(clips.transpose(1, 2)).last_hidden_state[:, 0]
+
+
+def vjepa2_of_transformers(backbone: Backbone) -> Forward:
+    """`VJEPA2Model` without its predictor, the mean of tokens."""
+    network = backbone.network
+    assert isinstance(network, VJEPA2)
+    model: nn.Module = VJEPA2Model(network.encoder.config)
+    model = model.eval().to(_device(backbone))
+    return lambda clips: model(clips.transpose(1, 2), skip_predictor=True).last_hidden_state.mean(1)
+
+
+def rms_blocks_of_timm(backbone: Backbone) -> Forward:
+    """timm's blocks with RMS norms (its norms of queries and keys are head by head), between our stem and pool."""
+    network = backbone.network
+    assert isinstance(network, InternVideo2)
+    size = network.config
+    ratio = (size.mlp_dim + 0.5) / size.width
+    made = [
+        Block(size.width, size.num_heads, ratio, qkv_bias=False, qk_norm=True, init_values=1e-5, norm_layer=RmsNorm)
+        for _ in range(size.depth)
+    ]
+    blocks = nn.Sequential(*made).eval().to(_device(backbone))
+
+    def run(clips: Tensor) -> Tensor:
+        cls = network.cls_token.expand(len(clips), -1, -1)
+        x = torch.cat([cls, network.patch_embed(clips)], 1) + network.pos_embed
+        return network.clip_projector(blocks(x))  # type: ignore[no-any-return]
+
+    return run
+
+
 PEERS: dict[str, tuple[str, Callable[[Backbone], Forward]]] = {
     "videomae": ("transformers VideoMAEModel", videomae_of_transformers),
     "videomae2": ("timm Block", blocks_of_timm),
@@ -101,6 +177,14 @@ PEERS: dict[str, tuple[str, Callable[[Backbone], Forward]]] = {
     "vjepa": ("timm Block", blocks_of_timm),
     "mocov3": ("timm VisionTransformer", frames_of_timm),
     "mae": ("timm VisionTransformer", frames_of_timm),
+    "frozen": ("plain products", divided_in_plain_products),
+    "mcq": ("plain products", divided_in_plain_products),
+    "miles": ("plain products", divided_in_plain_products),
+    "tvts2": ("plain products", divided_in_plain_products),
+    "timesformer": ("transformers TimesformerModel", timesformer_of_transformers),
+    "svt": ("transformers TimesformerModel", timesformer_of_transformers),
+    "vjepa2": ("transformers VJEPA2Model", vjepa2_of_transformers),
+    "internvideo2": ("timm Block with RmsNorm", rms_blocks_of_timm),
 }
 """family -> (what it is compared with, how that is called)"""
 
