@@ -25,7 +25,7 @@ class Scale:
 QUICK = Scale(
     name="quick",
     settings={
-        "steps": "600",
+        "steps": "500",  # at about a second of one core each
         "init.text_steps": "150",
         "validation.every": "0",
         "checkpoint.every_steps": "50",  # half a minute of work at most is lost to a kill
