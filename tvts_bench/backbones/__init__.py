@@ -26,4 +26,5 @@ PLUGINS = (
     "tanet",
     "tclr",
     "timm",
+    "transformers",
 )

@@ -66,7 +66,8 @@ def candidates(layout: Layout, usable: Mapping[str, BackbonePlugin]) -> list[str
             if registry.is_own("backbones", name):
                 raise
             logger.warning("backbone %s of another package fails at this file (%r)", name, error)
-    return found
+    specific = [name for name in found if not getattr(usable[name], "FALLBACK", False)]
+    return specific or found
 
 
 def nearest(names: Iterable[str], usable: Mapping[str, BackbonePlugin]) -> list[str]:

@@ -6,6 +6,9 @@ from typing import Any
 from tvts_bench import torchvision_ops  # noqa: F401 - transformers imports torchvision
 from tvts_bench.errors import UserError
 
+INPUT_FILES = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
+"""Where a folder of the library describes a model's input, beside the weights; the first that is there counts."""
+
 
 class LibraryError(UserError):
     """A library that a network comes from is not installed, or is too old for it."""

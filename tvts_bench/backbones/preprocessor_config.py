@@ -1,0 +1,97 @@
+"""The input that a folder of the transformers library describes beside its weights, as a clip specification."""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tvts_bench.backbones.base import BackboneError
+from tvts_bench.models.transformers_library import INPUT_FILES
+from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSpec, Interpolation
+
+logger = logging.getLogger(__name__)
+
+NESTED = ("video_processor", "image_processor")  # parts of processor_config.json
+BILINEAR = 2  # as PIL counts resampling filters
+Channels = tuple[float, float, float]
+
+
+def described_clip_spec(folder: Path, *, image_size: int, num_frames: int) -> ClipSpec:
+    """`num_frames` frames, cut and normalised as the folder's processor does it.
+
+    Args:
+        folder: with the weights; without a description there, ImageNet's mean and deviation are assumed, which is said.
+        image_size: pixels, where the description does not say.
+        num_frames: T.
+
+    Raises:
+        BackboneError: the description cannot be read, or describes what cannot be done here.
+    """
+    described = _description(folder)
+    if described is None:
+        logger.warning("%s has no %s: ImageNet's mean and deviation are assumed", folder, INPUT_FILES[1])
+        return ClipSpec(num_frames=num_frames, short_side=image_size, crop=image_size)
+    crop, short_side, squash = _sizes(described, folder, image_size)
+    mean, std = _normalisation(described)
+    interpolation: Interpolation = "bilinear" if described.get("resample", BILINEAR) == BILINEAR else "bicubic"
+    return ClipSpec(
+        num_frames=num_frames,
+        short_side=short_side,
+        crop=crop,
+        resize="squash" if squash else "short_side",
+        interpolation=interpolation,
+        mean=mean,
+        std=std,
+    )
+
+
+def _description(folder: Path) -> Mapping[str, Any] | None:
+    for path in (folder / name for name in INPUT_FILES if (folder / name).is_file()):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BackboneError(f"{path} cannot be read ({error}): fetch the folder anew") from error
+        if isinstance(content, dict):
+            return next((content[part] for part in NESTED if isinstance(content.get(part), dict)), content)
+        raise BackboneError(f"{path} holds a {type(content).__name__}, expected an object: fetch the folder anew")
+    return None
+
+
+def _sizes(described: Mapping[str, Any], folder: Path, image_size: int) -> tuple[int, int, bool]:
+    """Crop, side that is resized to before it, and whether the aspect ratio is squashed."""
+    size, crops = described.get("size"), bool(described.get("do_center_crop"))
+    if isinstance(size, int):  # older files: the short side where something is cropped from it
+        size = {"shortest_edge": size} if crops else {"height": size, "width": size}
+    size = size or {"height": image_size, "width": image_size}
+    crop = _square(described.get("crop_size"), folder) if crops else None
+    if short := size.get("shortest_edge"):
+        if crop is None and described.get("crop_pct"):  # ConvNeXt: resized to more than it is cropped to
+            return short, int(short / described["crop_pct"]), False
+        return min(crop or image_size, short), short, False
+    side = _square(size, folder)
+    assert side is not None
+    return min(crop or side, side), side, True
+
+
+def _square(size: Any, folder: Path) -> int | None:
+    """The side of a square that is given as a number or as height and width."""
+    if size is None or isinstance(size, int):
+        return size
+    sides = {size.get("height"), size.get("width")} if isinstance(size, Mapping) else set()
+    if len(sides) != 1 or not isinstance(side := sides.pop(), int):
+        raise BackboneError(f"{folder} describes an input of {size!r}; only square frames are cut here")
+    return side
+
+
+def _normalisation(described: Mapping[str, Any]) -> tuple[Channels, Channels]:
+    """Mean and deviation of values in 0..1 that give what the processor's scale, offset and normalisation give."""
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if described.get("do_normalize", True):
+        mean = tuple(described.get("image_mean") or IMAGENET_MEAN)
+        std = tuple(described.get("image_std") or IMAGENET_STD)
+    scale = 255 * (described.get("rescale_factor") or 1 / 255) if described.get("do_rescale", True) else 255.0
+    offset = 1.0 if described.get("offset") else 0.0
+    red, green, blue = (round((each + offset) / scale, 9) for each in mean)
+    r, g, b = (round(each / scale, 9) for each in std)
+    return (red, green, blue), (r, g, b)

@@ -1,0 +1,190 @@
+"""A vision or video model of the transformers library, from a folder with config.json and safetensors or from the Hub.
+
+Which vector: `pooler` is the model's own pooled output, `cls` its first token, `mean` the mean of its patch tokens, all
+after the last norm. Without a choice (`auto`) the first of these that the model has. Image models are averaged over
+frames. A model of images and texts gives its encoder of images, not projected. Code from the Hub is never run.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tvts_bench.backbones.adapted import AdaptedBackbone
+from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
+from tvts_bench.backbones.cards import FamilyCard
+from tvts_bench.backbones.layout import Layout
+from tvts_bench.backbones.preprocessor_config import described_clip_spec
+from tvts_bench.backbones.trial import refuse_what_fails
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, LoadReport, listed, without_prefixes
+from tvts_bench.models.frame_average import FrameAverage
+from tvts_bench.models.transformers_library import from_transformers
+from tvts_bench.models.transformers_network import POOLINGS, PooledModel, VideoModel
+from tvts_bench.video.spec import ClipSpec
+
+VARIANTS = ("auto", *POOLINGS)
+FALLBACK = True  # a family that knows the architecture itself comes before this one
+FRAMES = ("num_frames", "frames_per_clip")  # what configurations of video models call T
+SIZES = ("image_size", "crop_size")
+CARD = FamilyCard(
+    title="transformers",
+    what="any vision or video model of the transformers library; image models frame by frame, averaged",
+    weights={"hf://OWNER/NAME": "https://huggingface.co/models (or a local folder with config.json and safetensors)"},
+    licence="as the model's page says",
+    supervised="as the model's page says",
+    input="frames and pixels of config.json; resize, mean and deviation of preprocessor_config.json; centres of equal"
+    " segments; 16 frames for image models",
+    representation="the model's pooled output, else its first token, else the mean of its patch tokens",
+    published=(),
+    reference="Wolf et al., https://github.com/huggingface/transformers",
+)
+
+
+def recognises(layout: Layout) -> bool:
+    """Whether a config.json beside the weights names an architecture of the library."""
+    return layout.config is not None and "model_type" in layout.config
+
+
+def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
+    """The model of a folder with its weights.
+
+    Raises:
+        BackboneError: no folder, an architecture that the library does not know, or one that cannot be used.
+        CheckpointError: the weights do not fit the architecture, by name or shape.
+    """
+    if checkpoint is None or checkpoint.config is None:
+        given = f"; {checkpoint.path} has no config.json beside it" if checkpoint is not None else ""
+        raise BackboneError(f"transformers needs a folder with config.json: --ckpt FOLDER or hf://OWNER/NAME{given}")
+    config = _config(checkpoint)
+    model, report = _filled(checkpoint, config)
+    frames = next((value for name in FRAMES if (value := getattr(config, name, None))), None)
+    size = next((value for name in SIZES if (value := getattr(config, name, None))), 224)
+    size = size if isinstance(size, int) else max(size)
+    spec = described_clip_spec(checkpoint.path.parent, image_size=size, num_frames=frames or 16)
+    encoder = PooledModel(model, size)
+    embed_dim = _choose_pooling(encoder, variant, (frames,) if frames else (), spec.crop)
+    network = VideoModel(encoder) if frames else FrameAverage(encoder)
+    return AdaptedBackbone(
+        network=network,
+        family="transformers",
+        variant=encoder.pooling,
+        embed_dim=embed_dim,
+        clip_spec=spec,
+        weights=WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report),
+        tokens=network.tokens,
+        layer_of=network.layer_of if hasattr(config, "num_hidden_layers") else None,
+        adaptations=partial(_adaptations, network, f"transformers:{encoder.pooling}", spec, frames is not None),
+    )
+
+
+def _choose_pooling(encoder: PooledModel, variant: str | None, frames: tuple[int, ...], crop: int) -> int:
+    """Pool as asked, and say how wide the embedding is; tried on an image, or a video, of zeros."""
+    pixels = torch.zeros(1, *frames, 3, crop, crop)
+    with torch.inference_mode():
+        possible = encoder.possible(pixels)
+        if variant not in (None, VARIANTS[0], *possible):
+            raise BackboneError(f"a {type(encoder.model).__name__} has no {variant}: it has {', '.join(possible)}")
+        encoder.pooling = next(pooling for pooling in possible if variant in (None, VARIANTS[0], pooling))
+        return encoder(pixels).shape[1]  # type: ignore[no-any-return]
+
+
+def _config(checkpoint: Checkpoint) -> Any:
+    """The library's configuration of the encoder of images or videos that config.json describes."""
+    described = dict(checkpoint.config or {})
+    known, kind = from_transformers("CONFIG_MAPPING"), described.get("model_type")
+    if kind not in known:
+        close = difflib.get_close_matches(str(kind), list(known.keys()))
+        hint = f"; close: {', '.join(close)}" if close else ""
+        raise BackboneError(
+            f"{checkpoint.path.parent}: this version of transformers has no architecture {kind!r}{hint}"
+            " (code that comes with a model is not run)"
+        )
+    try:
+        config = known[kind].from_dict(described)
+    except Exception as error:
+        raise BackboneError(
+            f"{checkpoint.path.parent}: config.json does not describe a {kind} ({_said(error)}): fetch it anew"
+        ) from error
+    return getattr(config, "vision_config", None) or config
+
+
+def _filled(checkpoint: Checkpoint, config: Any) -> tuple[nn.Module, LoadReport]:
+    """The library's model with all of the tensors that it has a place for, translated as the library does it."""
+    try:
+        with torch.device("meta"):
+            kind = type(from_transformers("AutoModel").from_config(config))
+    except Exception as error:
+        raise BackboneError(f"transformers cannot make a {config.model_type} ({_said(error)})") from error
+    tensors = without_prefixes(checkpoint.tensors)
+    model, info = _loaded(kind, config, tensors)
+    missing = sorted(info["missing_keys"])
+    if missing and all(name.startswith("pooler.") for name in missing):
+        model, info = _loaded(kind, config, tensors, add_pooling_layer=False)
+        missing = sorted(info["missing_keys"])
+    inside = {name.partition(".")[0] for name in model.state_dict()}
+    prefix = f"{model.base_model_prefix}."  # of names in files that hold a classifier, too
+    beside = sorted(info["unexpected_keys"])
+    unknown = [name for name in beside if name.removeprefix(prefix).partition(".")[0] in inside]
+    wrong = [str(each[0] if isinstance(each, tuple) else each) for each in info["mismatched_keys"]]
+    problems = [
+        f"{what} {len(names)} ({listed(names)})"
+        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", wrong))
+        if names
+    ]
+    if problems:
+        raise CheckpointMismatchError(f"{checkpoint.path} does not fit a {kind.__name__}: {'; '.join(problems)}")
+    odd = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    if odd:
+        raise CheckpointMismatchError(f"{checkpoint.path} has weights that are not finite numbers: {listed(odd)}")
+    return model, LoadReport(
+        format=f"transformers {config.model_type}", used=len(model.state_dict()), unexpected=tuple(beside)
+    )
+
+
+def _loaded(kind: Any, config: Any, tensors: Mapping[str, Tensor], **options: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """The model in single precision, and what of the tensors did not fit."""
+    with _quiet(), torch.random.fork_rng(devices=()):
+        model, info = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=dict(tensors),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported, and refused by us
+            dtype=torch.float32,
+            **options,
+        )
+    return model.eval(), info
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's progress bar and its own words on what did not fit."""
+    logging = from_transformers("utils").logging
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _adaptations(network: nn.Module, name: str, own: ClipSpec, video: bool, clip: ClipSpec) -> tuple[str, ...]:
+    """What another length or resolution than `own` changes; it is tried once."""
+    frames = clip.num_frames if video else 1
+    if clip.crop == own.crop and (not video or frames == own.num_frames):
+        return ()
+    refuse_what_fails(network, name, frames, clip.crop)
+    if clip.crop == own.crop:
+        return (f"clips of {frames} frames in a network made for {own.num_frames}",)
+    return (f"frames of {clip.crop} x {clip.crop} pixels in a network made for {own.crop} x {own.crop}",)
+
+
+def _said(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
