@@ -12,6 +12,7 @@ from tvts_bench import table_runs
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.errors import UserError
+from tvts_bench.evaluation import evaluate
 from tvts_bench.results import Result
 from tvts_bench.runtime import Runtime
 from tvts_bench.table_runs import Asked, fill
@@ -38,7 +39,15 @@ COLUMNS = (
     Column(name="knn", heading="k-NN", dataset="folder", metric="top-1", protocols=(PROBE,)),
 )
 TINY, SECOND, PIXELS = (Row(name=name, backbone=name) for name in ("tvts:tiny", "pixels:mean8x8", "pixels"))
-TABLE = Table(name="table4", title="colours", labels={}, columns=COLUMNS, rows=(TINY, PIXELS), baselines=(PIXELS.name,))
+TABLE = Table(
+    name="table4",
+    title="colours",
+    labels={},
+    columns=COLUMNS,
+    rows=(TINY, PIXELS),
+    baselines=(PIXELS.name,),
+    examples=(),
+)
 
 
 @pytest.fixture
@@ -61,7 +70,6 @@ def runtime(tmp_path: Path) -> Runtime:
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was evaluated: backbone and protocol."""
     seen: list[str] = []
-    evaluate = table_runs.evaluate
 
     def watched(backbone: Any, dataset: Any, evaluator: Any, runtime: Runtime) -> Result:
         seen.append(f"{backbone.family} {evaluator.name}")
@@ -105,18 +113,18 @@ def write_files_of(found: dict[tuple[str, str], Found], out: Path) -> list[bytes
 def test_a_run_that_was_interrupted_goes_on_at_the_missing_cells(
     colours: Dataset, runtime: Runtime, tmp_path: Path, evaluations: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched, count = table_runs.evaluate, len(evaluations)
+    done: list[Result] = []
 
     def stopped(*arguments: Any) -> Result:
-        if len(evaluations) - count == 3:
+        if len(done) == 3:
             raise KeyboardInterrupt
-        return watched(*arguments)
+        done.append(evaluate(*arguments))
+        return done[-1]
 
-    monkeypatch.setattr(table_runs, "evaluate", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        fill(asked(colours), tmp_path / "out", runtime, lambda line: None)
-    monkeypatch.setattr(table_runs, "evaluate", watched)
-    evaluations.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(table_runs, "evaluate", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fill(asked(colours), tmp_path / "out", runtime, lambda line: None)
     resumed = fill(asked(colours), tmp_path / "out", runtime, lambda line: None)
     assert evaluations == ["pixels cached_probe"]
     assert write_files_of(resumed, tmp_path / "out") == write_files_of(
@@ -154,8 +162,6 @@ def test_a_checkpoint_that_does_not_load_is_the_reason_of_its_row_alone(
 def test_what_goes_wrong_in_one_evaluation_is_a_failed_cell_and_the_others_are_measured(
     colours: Dataset, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate = table_runs.evaluate
-
     def diverges(backbone: Any, *others: Any) -> Result:
         if backbone.family == "tvts":
             raise UserError("the loss is NaN")

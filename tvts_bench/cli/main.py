@@ -23,14 +23,14 @@ app = typer.Typer(
 )
 
 MEASURE, PAPER, DATA = "Measure", "The paper", "Data"
-COMMANDS = (
+COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("demo", demo.demo, MEASURE),
     ("retrieval", retrieval.retrieval, MEASURE),
     ("probe", probe.probe, MEASURE),
     ("finetune", finetune.finetune, MEASURE),
     ("embed", embed.embed, MEASURE),
     ("search", search.search, MEASURE),
-    *((name, command, PAPER) for name, command in table.COMMANDS.items()),
+    *((name, command, PAPER) for name, command in table.commands()),
     ("ablate", ablate.ablate, PAPER),
     ("status", ablate.status, PAPER),
     ("datasets", datasets.datasets, DATA),

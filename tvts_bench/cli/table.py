@@ -1,15 +1,17 @@
 """`tvts-bench table1` to `table7`: the paper's tables, filled with what was measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from tvts_bench import registry
 from tvts_bench.cli import options
 from tvts_bench.cli import table_options as own
 from tvts_bench.cli.console import stderr, stdout
 from tvts_bench.errors import UserError
+from tvts_bench.tables.base import Table
 
 if TYPE_CHECKING:
     from tvts_bench.cli.table_request import TableRequest
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
 ABLATIONS = Path("runs/ablations")  # where `tvts-bench ablate` puts its cells
 INCOMPLETE = 1  # exit code where a row that was asked for could not be measured
 
-Command = Callable[..., None]
 
-
-def table_command(name: str, doc: str) -> Command:
+def table_command(name: str, doc: str) -> Callable[..., None]:
     """The command of one table; `doc` is its help."""
 
     def command(
@@ -108,71 +108,22 @@ def _report(asked: "TableRequest", findings: "Findings", out: Path) -> None:
         raise typer.Exit(INCOMPLETE)
 
 
-_REAL = """Without options the embedded world fills a table of the same shape, in minutes; the paper's numbers stay in
-    columns of their own. Real data and weights fill the paper's rows. What --out holds already is not measured again,
-    so a run that was stopped goes on. Exit code 1: a row could not be measured; the table says why."""
+_BACKBONES = """Without options the embedded world fills a table of the same shape, in minutes; the paper's numbers stay
+in columns of their own. Real data and weights fill the paper's rows. What --out holds already is not measured again, so
+a run that was stopped goes on. Exit code 1: a row could not be measured; the table says why."""
 
 _GRID = """Its cells are trained and measured by `tvts-bench ablate {grid}`; this command shows what is there, beside
-    the paper's numbers. Checkpoints of your own fill rows without a grid."""
+the paper's numbers. Checkpoints of your own (--ckpt) fill rows without a grid."""
 
-COMMANDS: dict[str, Command] = {
-    "table1": table_command(
-        "table1",
-        f"""Table 1 of the paper: what is put in order, transcripts or video.
 
-    {_GRID.format(grid="sort-target")}
+def _help(table: Table) -> str:
+    """What a table's command does, and examples."""
+    number = table.name.removeprefix("table")
+    what = _BACKBONES if table.grid is None else _GRID.format(grid=table.grid)
+    return "\n\n".join((f"Table {number} of the paper: {table.title}.", what, *table.examples))
 
-    tvts-bench ablate sort-target && tvts-bench table1
-    """,
-    ),
-    "table2": table_command(
-        "table2",
-        f"""Table 2 of the paper: training objectives, with and without the stop-gradient.
 
-    {_GRID.format(grid="objective")}
-
-    tvts-bench ablate objective && tvts-bench table2
-    """,
-    ),
-    "table3": table_command(
-        "table3",
-        f"""Table 3 of the paper: how the order is asked for, pairwise, factorial or K-way.
-
-    {_GRID.format(grid="sort-modeling")}
-
-    tvts-bench ablate sort-modeling && tvts-bench table3
-
-    tvts-bench table3 --ckpt k_way=TVTS_yt_pt.pth --data ssv2=DIR --data k400=DIR
-    """,
-    ),
-    "table4": table_command(
-        "table4",
-        f"""Table 4 of the paper: zero-shot retrieval and linear probe on SSV2.
-
-    {_REAL}
-
-    tvts-bench table4
-
-    tvts-bench table4 --data ssv2=DIR --ckpt TVTS=TVTS_yt_pt.pth
-    """,
-    ),
-    "table5": table_command(
-        "table5",
-        f"""Table 5 of the paper: fine-tuning on SSV2 and Kinetics-400.
-
-    {_REAL}
-
-    tvts-bench table5 --data ssv2=DIR --data k400=DIR --ckpt TVTS=TVTS_yt_pt.pth --accumulate 16
-    """,
-    ),
-    "table7": table_command(
-        "table7",
-        f"""Table 7 of the paper: fine-tuning on UCF-101 and HMDB-51, official split 1.
-
-    {_REAL}
-
-    tvts-bench table7 --data ucf101=DIR --data hmdb51=DIR --ckpt TVTS=TVTS_yt_pt.pth
-    """,
-    ),
-}
-"""The tables by name."""
+def commands() -> Iterator[tuple[str, Callable[..., None]]]:
+    """A command a table that is listed."""
+    for name in registry.names("tables"):
+        yield name, table_command(name, _help(registry.load("tables", name).TABLE))

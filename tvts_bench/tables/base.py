@@ -61,6 +61,7 @@ class Table:
     embedded_rows: tuple[Row, ...] = ()  # shown below the others where the embedded world is measured
     baselines: tuple[str, ...]  # rows that the others are tested against: the first of them that was measured
     grid: str | None = None  # of `tvts-bench ablate`, whose cells fill the rows; None: backbones do
+    examples: tuple[str, ...]  # command lines, for the help of its command
 
     @property
     def datasets(self) -> tuple[str, ...]:

@@ -21,4 +21,5 @@ TABLE = Table(
     rows=published_rows("table1", COLUMNS, name="method", labels=("sort_target",), cells=CELLS),
     baselines=("Baseline",),
     grid="sort-target",
+    examples=("tvts-bench ablate sort-target && tvts-bench table1",),
 )

@@ -14,4 +14,5 @@ TABLE = Table(
     rows=published_rows("table2", COLUMNS, name="name", labels=("l_base", "l_sort", "stop_gradient"), cells={}),
     baselines=("base",),
     grid="objective",
+    examples=("tvts-bench ablate objective && tvts-bench table2",),
 )

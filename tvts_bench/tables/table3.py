@@ -14,4 +14,8 @@ TABLE = Table(
     rows=published_rows("table3", COLUMNS, name="sort_modeling", cells={}),
     baselines=("none",),
     grid="sort-modeling",
+    examples=(
+        "tvts-bench ablate sort-modeling && tvts-bench table3",
+        "tvts-bench table3 --ckpt k_way=TVTS_yt_pt.pth --data ssv2=DIR --data k400=DIR",
+    ),
 )

@@ -26,4 +26,8 @@ TABLE = Table(
     rows=published_rows("table4", COLUMNS, name="method", group="family", labels=("venue", "pretrain_dataset")),
     embedded_rows=(TVTS, TWIN, RANDOM, PIXELS),
     baselines=(TWIN.name, "VideoMAE (YT-Temporal)", "VideoMAE"),
+    examples=(
+        "tvts-bench table4",
+        "tvts-bench table4 --data ssv2=DIR --ckpt TVTS=TVTS_yt_pt.pth",
+    ),
 )

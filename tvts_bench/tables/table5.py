@@ -17,4 +17,5 @@ TABLE = Table(
     rows=published_rows("table5", COLUMNS, name="method", labels=("backbone", "pretrain_dataset")),
     embedded_rows=(TVTS, TWIN, RANDOM),
     baselines=(TWIN.name, "VideoMAE (YT-Temporal)"),
+    examples=("tvts-bench table5 --data ssv2=DIR --data k400=DIR --ckpt TVTS=TVTS_yt_pt.pth --accumulate 16",),
 )

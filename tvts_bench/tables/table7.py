@@ -17,4 +17,5 @@ TABLE = Table(
     rows=published_rows("table7", COLUMNS, name="method", labels=("backbone", "pretrain_dataset")),
     embedded_rows=(TVTS, TWIN, RANDOM),
     baselines=(TWIN.name, "VideoMAE (YT-Temporal)"),
+    examples=("tvts-bench table7 --data ucf101=DIR --data hmdb51=DIR --ckpt TVTS=TVTS_yt_pt.pth",),
 )
