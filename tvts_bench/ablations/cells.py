@@ -102,6 +102,11 @@ class GridRecord:
     datasets: Mapping[str, str | None]  # as the grid names them -> folder; None: the embedded world's
     rows: tuple[RowRecord, ...] = field(default=())
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of all its cells."""
+        return frozenset(key for row in self.rows for key in row.cells.values())
+
 
 def cell_folder(out: Path, key: str) -> Path:
     """Where the cell of that key lies."""
@@ -162,7 +167,9 @@ def read_grid(out: Path, name: str) -> GridRecord | None:
         rows = tuple(RowRecord(**{**row, "stages": tuple(row["stages"])}) for row in document.pop("rows"))
         return GridRecord(**{**document, "protocols": tuple(document["protocols"])}, rows=rows)
     except (KeyError, TypeError) as error:
-        raise CellError(f"{path} is no record of a grid ({error}); `tvts-bench ablate {name}` writes it anew") from None
+        raise CellError(
+            f"{path} is no record of a grid ({error}); delete it, `tvts-bench ablate` makes it anew"
+        ) from None
 
 
 def grid_names(out: Path) -> tuple[str, ...]:

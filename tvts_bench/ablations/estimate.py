@@ -1,4 +1,4 @@
-"""How long cells will take: from the stages that are done in this folder, else from what was measured on one core (a Xeon with AMX)."""
+"""How long cells will take: from stages done in this folder, else from what one core (a Xeon with AMX) took."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -34,8 +34,7 @@ def standings(out: Path, grid: GridRecord) -> tuple[Standing, ...]:
     Raises:
         CellError: a record cannot be read.
     """
-    keys = {key for row in grid.rows for key in row.cells.values()}
-    records = {key: read_cell(out, key) for key in keys}
+    records = {key: read_cell(out, key) for key in grid.keys}
     costs = stage_seconds(record for record in records.values() if record is not None)
     seeds = sorted({int(seed) for row in grid.rows for seed in row.cells})
     found = []

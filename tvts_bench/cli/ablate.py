@@ -114,7 +114,7 @@ def status(folder: Folder = Path("runs/ablations"), watch: Watch = False, debug:
 
 def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOptions") -> None:
     """Run the cells, showing how they stand, and end with the code that says how it went."""
-    from tvts_bench.ablations.cells import write_grid
+    from tvts_bench.ablations.cells import read_grid, write_grid
     from tvts_bench.ablations.jobs import outcome_now
     from tvts_bench.ablations.local import Slots, run_local
     from tvts_bench.ablations.slurm import follow, submit
@@ -124,6 +124,9 @@ def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOption
 
     out = planned.asked.out
     require_writable(out)
+    before = read_grid(out, planned.record.grid)
+    if before is not None and (other := before.keys - planned.record.keys):
+        _say(f"{len(other)} cells that this grid had before are of other settings, seeds or versions: left as they are")
     write_grid(out, planned.record)
     outcomes = {job.key: outcome_now(job) for job in jobs}
     left = [job for job in jobs if outcomes[job.key] == "stopped"]
