@@ -11,6 +11,7 @@ quartiles. A family is added as one line of `PEERS`.
 """
 
 import argparse
+import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -26,15 +27,19 @@ from torch.nn import functional as F
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm and transformers
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.models.dilated_resnet import DilatedResNet
 from tvts_bench.models.divided_vit import DividedAttention, DividedBlock, DividedTransformer
 from tvts_bench.models.frame_average import FrameAverage
 from tvts_bench.models.internvideo2 import InternVideo2
 from tvts_bench.models.joint_vit import JointViT
+from tvts_bench.models.mvit import MViTFeatures
+from tvts_bench.models.temporal_resnet import ShiftResNet, TemporalResNet, shifted
 from tvts_bench.models.timesformer import TimeSformer
 from tvts_bench.models.vjepa2 import VJEPA2
 
 from timm.layers import RmsNorm  # type: ignore[attr-defined]  # isort: skip
 from timm.models.vision_transformer import Block  # isort: skip
+from torchvision.models.resnet import Bottleneck  # isort: skip
 from transformers import VideoMAEConfig, VideoMAEModel, VJEPA2Model  # isort: skip
 
 Forward = Callable[[Tensor], Tensor]
@@ -170,6 +175,36 @@ def rms_blocks_of_timm(backbone: Backbone) -> Forward:
     return run
 
 
+def mvit_of_torchvision(backbone: Backbone) -> Forward:
+    """`MViT` itself, which takes clips of its own length and resolution."""
+    network = backbone.network
+    assert isinstance(network, MViTFeatures)
+    run: Forward = network.mvit
+    return run
+
+
+def resnet_with_hooks(backbone: Backbone) -> Forward:
+    """torchvision's `ResNet` called on frames, with what happens in time hooked before its convolutions."""
+    network = backbone.network
+    assert isinstance(network, TemporalResNet)
+    model: nn.Module = copy.deepcopy(network.resnet)
+    frames = backbone.clip_spec.num_frames
+    for block in model.modules():
+        if isinstance(block, Bottleneck) and isinstance(network, ShiftResNet):
+            block.conv1.register_forward_pre_hook(lambda module, inputs: (shifted(inputs[0], frames),))
+        elif isinstance(block, Bottleneck):
+            block.conv2.register_forward_pre_hook(lambda module, inputs, tam=block.tam: (tam(inputs[0]),))
+    return lambda clips: model(clips.transpose(1, 2).flatten(0, 1)).unflatten(0, (-1, frames)).mean(1)
+
+
+def resnet_of_torchvision(backbone: Backbone) -> Forward:
+    """`VideoResNet` itself, on clips in RGB."""
+    network = backbone.network
+    assert isinstance(network, DilatedResNet)
+    run: Forward = network.resnet
+    return run
+
+
 PEERS: dict[str, tuple[str, Callable[[Backbone], Forward]]] = {
     "videomae": ("transformers VideoMAEModel", videomae_of_transformers),
     "videomae2": ("timm Block", blocks_of_timm),
@@ -184,6 +219,15 @@ PEERS: dict[str, tuple[str, Callable[[Backbone], Forward]]] = {
     "timesformer": ("transformers TimesformerModel", timesformer_of_transformers),
     "svt": ("transformers TimesformerModel", timesformer_of_transformers),
     "vjepa2": ("transformers VJEPA2Model", vjepa2_of_transformers),
+    "clip": ("timm VisionTransformer", frames_of_timm),
+    "dinov2": ("timm VisionTransformer", frames_of_timm),
+    "dinov3": ("timm Eva", frames_of_timm),
+    "siglip2": ("timm VisionTransformer", frames_of_timm),
+    "timm": ("timm's own network", frames_of_timm),
+    "mvit": ("torchvision MViT", mvit_of_torchvision),
+    "tsm": ("torchvision ResNet, hooks", resnet_with_hooks),
+    "tanet": ("torchvision ResNet, hooks", resnet_with_hooks),
+    "tclr": ("torchvision VideoResNet", resnet_of_torchvision),
     "internvideo2": ("timm Block with RmsNorm", rms_blocks_of_timm),
 }
 """family -> (what it is compared with, how that is called)"""
