@@ -18,9 +18,10 @@ from tvts_bench.runtime import Progress
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import StepSettings
 from tvts_bench.training.clip_loader import ClipLoader, ClipsConfig
+from tvts_bench.training.place import TrainingPlace
 from tvts_bench.training.ranks import Rank
 from tvts_bench.training.recipes import Recipe
-from tvts_bench.training.supervised import Measure, Trained, TrainingPlace, train_classifier
+from tvts_bench.training.supervised import Measure, Trained, train_classifier
 
 COLOURS = ((200, 40, 40), (40, 180, 40), (40, 40, 200))
 RECIPE = Recipe(

@@ -1,9 +1,11 @@
 """Batches from real small files: the same whoever makes them, and nothing in place of what cannot be read."""
 
 import logging
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import numpy as np
 import pytest
@@ -124,6 +126,29 @@ def test_an_unreadable_video_is_left_out_and_named_once(
     assert set(loader.failed) == {"v4"}
     assert "broken.mp4" in loader.failed["v4"]
     assert sum("broken.mp4" in line for line in caplog.messages) == 1
+
+
+class EndlessPath(PosixPath):
+    """A file whose disk never answers."""
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        time.sleep(3600)
+        raise AssertionError
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_video_that_never_ends_is_unreadable_and_not_waited_for_twice(
+    videos: list[VideoRecord], tmp_path: Path, workers: int
+) -> None:
+    endless = [replace(r, path=EndlessPath(r.path)) if r.id == "v4" else r for r in videos]
+    every = replace(CONFIG, batch_size=9, max_failures=0.2)
+    loader = ClipLoader(endless, every, workers=workers, clip_timeout=2.0)
+    start = time.monotonic()
+    batches = taken(loader, 0, 8)
+    assert all(sorted(batch.ids) == [f"v{number}" for number in range(9) if number != 4] for batch in batches)
+    assert loader.failed == {"v4": f"cannot read {videos[4].path}: decoding it takes longer than 2 s"}
+    if not workers:
+        assert time.monotonic() - start < 8 * 2
 
 
 def test_a_batch_of_which_nothing_can_be_read_is_empty(one_broken: list[VideoRecord]) -> None:

@@ -24,10 +24,11 @@ from tvts_bench.runtime import Runtime, silent
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import StepSettings
 from tvts_bench.training.clip_loader import ClipLoader, ClipsConfig
+from tvts_bench.training.place import TrainingPlace
 from tvts_bench.training.ranks import Rank
 from tvts_bench.training.recipes import Recipe
 from tvts_bench.training.scoring import Scorer, Scores, average_views
-from tvts_bench.training.supervised import Measure, Trained, TrainingPlace, train_classifier
+from tvts_bench.training.supervised import Measure, Trained, train_classifier
 from tvts_bench.video.reader import decoder_identity
 from tvts_bench.video.spec import ClipSpec
 
@@ -108,7 +109,12 @@ class SupervisedRun:
         if runtime.strict:
             config = replace(config, max_failures=0.0)
         loader = ClipLoader(
-            parts.fit, config, workers=runtime.workers, rank=runtime.rank, world_size=runtime.world_size
+            parts.fit,
+            config,
+            workers=runtime.workers,
+            rank=runtime.rank,
+            world_size=runtime.world_size,
+            clip_timeout=runtime.clip_timeout,
         )
         drop_path = 0.0 if self.frozen else recipe.drop_path
         model = Classifier(backbone, classes, frozen=self.frozen, drop_path=drop_path, seed=recipe.seed)

@@ -5,7 +5,9 @@ of the batch that is fed together is mixed with itself, as the official code doe
 number generator outlives a step, and two processes do what one does with twice the micro-batches.
 """
 
-from contextlib import nullcontext
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from tvts_bench.errors import UserError
 from tvts_bench.training.clip_loader import ClipBatch
 from tvts_bench.training.clip_order import BatchError
 from tvts_bench.training.mixing import mix
@@ -24,6 +27,10 @@ from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import normalise
 
 _MIX, _DROP = 3, 4  # what a seed is for; clips and their order use 1 and 2
+
+
+class TrainingError(UserError):
+    """A training that this machine cannot do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,3 +102,21 @@ def _parts(size: int, count: int) -> list[slice]:
 def _number(*key: int) -> int:
     """0 to 2**63 - 1, another one wherever the key differs."""
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+@contextmanager
+def fitting(settings: StepSettings) -> Iterator[None]:
+    """A GPU's want of memory as one sentence.
+
+    Raises:
+        TrainingError: it does not hold a micro-batch.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        recipe = settings.recipe
+        clips = math.ceil(settings.share / recipe.accumulate)
+        raise TrainingError(
+            f"{settings.rank.device} has not enough memory to train on {clips} clips at once: raise --accumulate"
+            f" (now {recipe.accumulate}), which leaves the batch of {recipe.batch_size} as it is"
+        ) from error

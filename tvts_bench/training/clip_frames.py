@@ -1,11 +1,14 @@
 """Frames of training videos, some of them kept decoded between epochs."""
 
+import math
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tvts_bench.training.time_limit import within
 from tvts_bench.video.clips import MAX_ASPECT
 from tvts_bench.video.reader import VideoDecodeError, decode_frames
 from tvts_bench.video.sampling import Sample
@@ -22,14 +25,16 @@ class FrameMemory:
 
     decoder: str = "decord"
     limit: int = 0  # bytes; 0 keeps nothing
+    seconds: float = math.inf  # to read one file; one that took longer is not tried again
     held: int = 0  # bytes
     _videos: dict[Path, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    _slow: set[Path] = field(default_factory=set, repr=False)
 
     def frames(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
         """The frames that `sample(number of frames)` picks: uint8 [T, H, W, 3]; not to be written to.
 
         Raises:
-            VideoDecodeError: the file cannot be read completely, or its frames cannot be cropped.
+            VideoDecodeError: the file cannot be read completely, or in time, or its frames cannot be cropped.
         """
         video = self._videos.get(path)
         if video is not None:
@@ -40,13 +45,24 @@ class FrameMemory:
             whole = wants_all and num_frames <= _SHORT
             return np.arange(num_frames, dtype=np.int64) if whole else sample(num_frames)
 
-        decoded = decode_frames(path, all_or_some, self.decoder)
-        height, width = decoded.frames.shape[1:3]
+        frames, num_frames = self._read(path, all_or_some)
+        height, width = frames.shape[1:3]
         if max(height, width) > MAX_ASPECT * min(height, width):
             raise VideoDecodeError(path, f"its frames are {width} x {height} pixels, too long and thin to be cropped")
-        if not wants_all or decoded.num_frames > _SHORT:
-            return decoded.frames
-        if self.held + decoded.frames.nbytes <= self.limit:
-            self._videos[path] = decoded.frames
-            self.held += decoded.frames.nbytes
-        return decoded.frames[sample(decoded.num_frames)]
+        if not wants_all or num_frames > _SHORT:
+            return frames
+        if self.held + frames.nbytes <= self.limit:
+            self._videos[path] = frames
+            self.held += frames.nbytes
+        return frames[sample(num_frames)]
+
+    def _read(self, path: Path, sample: Sample) -> tuple[NDArray[np.uint8], int]:
+        """The frames of the file, and how many it has."""
+        try:
+            if path in self._slow:
+                raise TimeoutError
+            decoded = within(self.seconds, partial(decode_frames, path, sample, self.decoder))
+        except TimeoutError:
+            self._slow.add(path)
+            raise VideoDecodeError(path, f"decoding it takes longer than {self.seconds:g} s") from None
+        return decoded.frames, decoded.num_frames

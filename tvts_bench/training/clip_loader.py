@@ -8,6 +8,7 @@ a set that nobody asked for. A share of such videos above `max_failures` ends th
 """
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -97,6 +98,7 @@ class ClipLoader:
         rank: int = 0,
         world_size: int = 1,
         memory: int = MEMORY,
+        clip_timeout: float = math.inf,
     ) -> None:
         """
         Args:
@@ -106,6 +108,7 @@ class ClipLoader:
             rank: this process among `world_size`.
             world_size: processes that share each batch.
             memory: bytes of short videos kept decoded, over all workers; 0: every epoch decodes anew.
+            clip_timeout: seconds that reading one video may take; one that takes longer is unreadable.
 
         Raises:
             BatchError: the batch is larger than the set, or cannot be divided among the processes.
@@ -115,7 +118,7 @@ class ClipLoader:
         self.failed: dict[str, str] = {}
         self._allowed = int(config.max_failures * len(records))
         self._config, self._workers = config, workers
-        frames = FrameMemory(decoder=config.decoder, limit=memory // max(workers, 1))
+        frames = FrameMemory(decoder=config.decoder, limit=memory // max(workers, 1), seconds=clip_timeout)
         self._steps = _Steps(tuple(records), config, self.order, frames, rank, world_size)
 
     @property

@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from tvts_bench.devices import resolve_device, under_torchrun
+
+T = TypeVar("T")
 
 LONGEST_WAIT = timedelta(minutes=30)  # for a rank that reads, checks or validates while the others wait
 
@@ -66,3 +70,22 @@ def largest(value: int, rank: Rank) -> int:
     found = torch.tensor(value)
     distributed.all_reduce(found, op=distributed.ReduceOp.MAX)
     return int(found)
+
+
+def of_all_ranks(value: T, world_size: int) -> list[T]:
+    """Every rank's `value`, in the order of the ranks, on each of them. All ranks must call this."""
+    if world_size == 1:
+        return [value]
+    values = [value] * world_size
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def in_parallel(model: nn.Module, rank: Rank) -> nn.Module:
+    """`model`, on the rank's device, with its gradients averaged over all ranks. All ranks must call this."""
+    if rank.world_size == 1:
+        return model
+    if not rank.device.startswith("cuda"):
+        return DistributedDataParallel(model)
+    nccl = distributed.new_group(backend="nccl")  # between GPUs, whatever else the processes talk over
+    return DistributedDataParallel(model, device_ids=[rank.device], process_group=nccl)

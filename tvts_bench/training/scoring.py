@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.devices import together
@@ -18,6 +18,7 @@ from tvts_bench.features.decoding import Decoded, Decoding
 from tvts_bench.features.workers import load_clips
 from tvts_bench.runtime import Runtime
 from tvts_bench.training.optim import Precision, autocast
+from tvts_bench.training.ranks import of_all_ranks
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import normalise
 
@@ -60,7 +61,7 @@ class Scorer:
             mine = together(self.runtime, lambda: self._score(model, precision, num_classes))
         finally:
             model.train(training)
-        return _merged(self.records, _of_all_ranks(mine, self.runtime), (self.clip.num_views, num_classes))
+        return _merged(self.records, of_all_ranks(mine, self.runtime.world_size), (self.clip.num_views, num_classes))
 
     def _score(self, model: nn.Module, precision: Precision, num_classes: int) -> "_Share":
         """This rank's share: whole clips are collected until a batch of views is full."""
@@ -122,14 +123,6 @@ class _Share:
         self.logits: dict[str, NDArray[np.float32]] = {}
         self.failed: dict[str, str] = {}
         self.decoders: Counter[str] = Counter()
-
-
-def _of_all_ranks(share: _Share, runtime: Runtime) -> list[_Share]:
-    if runtime.world_size == 1:
-        return [share]
-    shares: list[_Share] = [share] * runtime.world_size
-    distributed.all_gather_object(shares, share)
-    return shares
 
 
 def _merged(records: Sequence[VideoRecord], shares: Sequence[_Share], shape: tuple[int, int]) -> Scores:

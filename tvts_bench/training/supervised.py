@@ -6,39 +6,25 @@ FOLDER/steps.csv   learning curves; also epochs.csv, and tensorboard/
 """
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import distributed, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from tvts_bench.errors import UserError
-from tvts_bench.runtime import Progress, silent
 from tvts_bench.training.averaging import MeasuredWeights
 from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.classifier_step import StepSettings, backward
+from tvts_bench.training.classifier_step import StepSettings, backward, fitting
 from tvts_bench.training.clip_loader import ClipBatch, ClipLoader
 from tvts_bench.training.curves import Curves
 from tvts_bench.training.loss_watch import LossWatch
 from tvts_bench.training.optim import clip_gradient
-from tvts_bench.training.ranks import largest
+from tvts_bench.training.place import TrainingPlace
+from tvts_bench.training.ranks import in_parallel, largest, of_all_ranks
 from tvts_bench.training.recipe_optim import build_optimizer, learning_rate
 from tvts_bench.training.signals import StoppedError, stop_signals
-from tvts_bench.training.states import (
-    BEST,
-    LAST,
-    BestWeights,
-    TrainingState,
-    TrainingStateError,
-    load_best,
-    load_state,
-    save_state,
-)
+from tvts_bench.training.states import TrainingState
 from tvts_bench.training.step_loading import refuse_lost_worker
 
 LOOK_EVERY = 10  # steps between two looks at the losses, which wait for a GPU
@@ -48,20 +34,6 @@ Measure = Callable[[nn.Module], Mapping[str, float]]
 """Measures of a model that choose the epoch: "top_1" in percent, "loss". All ranks call it and get the same numbers."""
 
 log = logging.getLogger(__name__)
-
-
-class TrainingError(UserError):
-    """A training that this machine cannot do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingPlace:
-    """Where a training leaves its files, and whether one that is there is continued. Changes no number."""
-
-    folder: Path
-    digest: str  # of everything that can change the weights; a state of another one is refused
-    resume: bool = False
-    progress: Progress = silent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +69,7 @@ def train_classifier(
         UserError: what the loader or `measure` raises.
     """
     device = torch.device(settings.rank.device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _fitting(settings):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), fitting(settings):
         training = _Training(model, loader, settings, place, measure)
         try:
             return training.run()
@@ -123,14 +95,14 @@ class _Training:
         self.steps = recipe.epochs * self.per_epoch
         self.step, self.loss_sum = 0, 0.0
         self.history: list[dict[str, float]] = []
-        state = _found(place)
+        state = place.found()
         model.to(rank.device).train()
         self.optimizer = build_optimizer(recipe, model.backbone, model.head, recipe.batch_size)
         self.weights = MeasuredWeights(model.trained, recipe.ema)
         if state is not None:
             self._restore(state)
         self.rate = learning_rate(recipe, self.optimizer, recipe.batch_size, self.per_epoch)
-        self.wrapped = _wrapped(model, rank.device) if rank.world_size > 1 else model
+        self.wrapped = in_parallel(model, rank)
         self.curves = Curves(place.folder, self.step, self.history, active=rank.is_first)
         self.watch = LossWatch(self.curves, rank, batch_size=recipe.batch_size, steps_per_epoch=self.per_epoch)
 
@@ -189,9 +161,7 @@ class _Training:
             with self.weights.in_place():
                 record |= {f"measured_{name}": value for name, value in self.measure(self.model).items()}
                 if self.rank.is_first and all(_merit(record) > _merit(earlier) for earlier in self.history):
-                    weights = self.model.trained.state_dict()
-                    best = BestWeights(digest=self.place.digest, epoch=epoch, model=weights)
-                    save_state(self.place.folder / BEST, best)
+                    self.place.keep_best(epoch, self.model.trained.state_dict())
             self.watch.start_clock()
         self.history.append(record)
         self.curves.write_epochs(self.history)
@@ -214,12 +184,7 @@ class _Training:
             failed=failed,
             world_size=self.rank.world_size,
         )
-        try:
-            save_state(self.place.folder / LAST, state)
-        except TrainingStateError as error:
-            if required:
-                raise
-            log.warning("%s; training goes on", error)
+        self.place.keep(state, required=required)
 
     def _restore(self, state: TrainingState) -> None:
         self.model.trained.load_state_dict(state.model)
@@ -242,7 +207,7 @@ class _Training:
         if self.measure is None:
             self.weights.settle()
         else:
-            best = load_best(self.place.folder / BEST, self.place.digest)
+            best = self.place.best()
             epoch = best.epoch
             self.model.trained.load_state_dict(best.model)
         self.model.eval()
@@ -251,59 +216,18 @@ class _Training:
 
     def _failed(self) -> dict[str, str]:
         """The training clips that could not be read so far, on any rank."""
-        if self.rank.world_size == 1:
-            return dict(self.loader.failed)
-        found: list[dict[str, str]] = [{}] * self.rank.world_size
-        distributed.all_gather_object(found, self.loader.failed)
-        return {name: reason for failed in found for name, reason in failed.items()}
+        return {
+            name: reason
+            for failed in of_all_ranks(self.loader.failed, self.rank.world_size)
+            for name, reason in failed.items()
+        }
 
     def _agreed(self, number: int, late: bool) -> tuple[int, bool]:
         """(signal or 0, whether a state is due by time), the same on every rank."""
-        if self.rank.world_size == 1:
-            return number, late
         found = largest(number * 2 + int(late), self.rank)
         return found // 2, bool(found % 2)
-
-
-def _found(place: TrainingPlace) -> TrainingState | None:
-    """The state to continue from.
-
-    Raises:
-        TrainingStateError: there is one, and it was not asked for, or it is not one of this training.
-    """
-    path = place.folder / LAST
-    if not path.exists():
-        return None
-    state = load_state(path, place.digest)
-    if not place.resume:
-        raise TrainingStateError(
-            f"{place.folder} holds this training at step {state.step} of {state.steps}: add --resume to go on from"
-            " there, or give another --out to begin anew"
-        )
-    return state
-
-
-def _wrapped(model: nn.Module, device: str) -> nn.Module:
-    """For several processes: NCCL between GPUs, whatever else the processes talk over."""
-    if not device.startswith("cuda"):
-        return DistributedDataParallel(model)
-    return DistributedDataParallel(model, device_ids=[device], process_group=distributed.new_group(backend="nccl"))
 
 
 def _merit(record: Mapping[str, float]) -> tuple[float, float]:
     """By what epochs are compared; larger is better."""
     return record["measured_top_1"], -record["measured_loss"]
-
-
-@contextmanager
-def _fitting(settings: StepSettings) -> Iterator[None]:
-    """The GPU's want of memory as one sentence."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        recipe = settings.recipe
-        clips = math.ceil(settings.share / recipe.accumulate)
-        raise TrainingError(
-            f"{settings.rank.device} has not enough memory to train on {clips} clips at once: raise --accumulate"
-            f" (now {recipe.accumulate}), which leaves the batch of {recipe.batch_size} as it is"
-        ) from error

@@ -1,0 +1,76 @@
+"""Where a training leaves its state and its best weights, and whether one that is there is continued."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tvts_bench.runtime import Progress, silent
+from tvts_bench.training.states import (
+    BEST,
+    LAST,
+    BestWeights,
+    TrainingState,
+    TrainingStateError,
+    load_best,
+    load_state,
+    save_state,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlace:
+    """A training's folder. Changes no number."""
+
+    folder: Path
+    digest: str  # of everything that can change the weights; a state of another one is refused
+    resume: bool = False
+    progress: Progress = silent
+
+    def found(self) -> TrainingState | None:
+        """The state to continue from.
+
+        Raises:
+            TrainingStateError: there is one, and it was not asked for, or it is not one of this training.
+        """
+        path = self.folder / LAST
+        if not path.exists():
+            return None
+        state = load_state(path, self.digest)
+        if not self.resume:
+            raise TrainingStateError(
+                f"{self.folder} holds this training at step {state.step} of {state.steps}: add --resume to go on from"
+                " there, or give another --out to begin anew"
+            )
+        return state
+
+    def keep(self, state: TrainingState, *, required: bool) -> None:
+        """Write the state; unless `required`, a full disk is only a warning.
+
+        Raises:
+            TrainingStateError: it cannot be written, and is required.
+        """
+        try:
+            save_state(self.folder / LAST, state)
+        except TrainingStateError as error:
+            if required:
+                raise
+            log.warning("%s; training goes on", error)
+
+    def keep_best(self, epoch: int, weights: dict[str, Any]) -> None:
+        """Write the weights of the epoch (counted from 1) that is the best so far.
+
+        Raises:
+            TrainingStateError: they cannot be written.
+        """
+        save_state(self.folder / BEST, BestWeights(digest=self.digest, epoch=epoch, model=weights))
+
+    def best(self) -> BestWeights:
+        """What `keep_best` wrote last.
+
+        Raises:
+            TrainingStateError: it is gone, or damaged.
+        """
+        return load_best(self.folder / BEST, self.digest)
