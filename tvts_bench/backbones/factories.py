@@ -92,18 +92,23 @@ def _built(name: str, module: ModuleType, seed: int) -> nn.Module:
     place, _, function = name.rpartition(":")
     build = getattr(module, function, None)
     if not callable(build):
-        there = [each for each, value in vars(module).items() if inspect.isfunction(value) and each[0] != "_"]
+        own = (each for each in vars(module).items() if inspect.isfunction(each[1]) and each[0][0] != "_")
+        there = [each for each, value in own if value.__module__ == module.__name__]
         has = f"it has {', '.join(there)}" if there else "it has none"
         raise BackboneError(f"--backbone {name}: {place} has no function {function}; {has}")
+
+    def network() -> nn.Module:
+        made: object = build()
+        if isinstance(made, nn.Module):
+            return made
+        raise BackboneError(f"{function}() returned a {type(made).__name__}, expected a torch.nn.Module")
+
     try:
-        network: object = seeded(build, seed)
+        return seeded(network, seed)
+    except UserError as error:
+        raise BackboneError(f"--backbone {name}: {error}") from error
     except Exception as error:
         raise BackboneError(f"--backbone {name}: {function}() fails ({_said(error)})") from error
-    if not isinstance(network, nn.Module):
-        raise BackboneError(
-            f"--backbone {name}: {function}() returned a {type(network).__name__}, expected a torch.nn.Module"
-        )
-    return network
 
 
 def _tried(name: str, network: nn.Module) -> Backbone:

@@ -5,12 +5,15 @@ What was downloaded once is in the Hub's own cache, and is found there without a
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tvts_bench.models.checkpoint import FOLDER_CONFIG, FOLDER_WEIGHTS, CheckpointError, listed
+from tvts_bench.models.transformers_library import INPUT_FILES
 
 SCHEME = "hf://"
+DESCRIPTIONS = (FOLDER_CONFIG, *INPUT_FILES)
 REFERENCE = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>.+?))?/?")
 TIMM = re.compile(r"timm/[\w.-]+")
 
@@ -52,9 +55,9 @@ def _fetched(repo: str, revision: str | None, file: str | None) -> Place:
     unreachable: HubUnreachableError | None = None
     for name in (file,) if file is not None else FOLDER_WEIGHTS:
         try:
-            path = _downloaded(repo, revision, name)
+            path = _downloaded(repo, revision, name, cached_only=unreachable is not None)
         except HubUnreachableError as error:
-            unreachable = unreachable or error
+            unreachable = unreachable or error  # the others may still be in the cache
             continue
         if path is None:
             continue
@@ -62,8 +65,7 @@ def _fetched(repo: str, revision: str | None, file: str | None) -> Place:
         origin = f"{SCHEME}{repo}@{folder.name}/{name}"  # the cache names the folder after the commit
         if file is not None:
             return Place(path, origin)
-        if not (folder / FOLDER_CONFIG).exists():
-            _downloaded_if_there(repo, folder.name)
+        _bring_what_is_there(repo, folder.name, [each for each in DESCRIPTIONS if not (folder / each).exists()])
         return Place(folder, origin)
     if unreachable is not None:
         raise unreachable
@@ -73,21 +75,22 @@ def _fetched(repo: str, revision: str | None, file: str | None) -> Place:
     )
 
 
-def _downloaded_if_there(repo: str, commit: str) -> None:
-    """Bring config.json into the folder of that commit; without it, or a network, the weights stand alone."""
-    try:
-        _downloaded(repo, commit, FOLDER_CONFIG)
-    except HubUnreachableError:
-        return
+def _bring_what_is_there(repo: str, commit: str, names: Iterable[str]) -> None:
+    """Bring these files into the folder of that commit; without one, or a network, the weights stand alone."""
+    for name in names:
+        try:
+            _downloaded(repo, commit, name)
+        except HubUnreachableError:
+            return
 
 
-def _downloaded(repo: str, revision: str | None, file: str) -> Path | None:
+def _downloaded(repo: str, revision: str | None, file: str, *, cached_only: bool = False) -> Path | None:
     """The file in the Hub's cache, downloaded unless it is there; None where the repository has no such file."""
     from huggingface_hub import errors, hf_hub_download
 
     named, log_in = _named(repo, revision), "log in with `hf auth login` or set HF_TOKEN"
     try:
-        return Path(hf_hub_download(repo, file, revision=revision))
+        return Path(hf_hub_download(repo, file, revision=revision, local_files_only=cached_only))
     except errors.LocalEntryNotFoundError as error:
         raise HubUnreachableError(
             f"{named} cannot be reached and its {file} is not in the cache: run this where there is a network, or"
@@ -104,9 +107,7 @@ def _downloaded(repo: str, revision: str | None, file: str) -> Path | None:
     except errors.RevisionNotFoundError as error:
         raise HubError(f"{SCHEME}{repo} has no revision {revision}: leave out @{revision} for its main one") from error
     except Exception as error:  # whatever the network library of the day raises
-        raise HubError(
-            f"{named} cannot be downloaded ({type(error).__name__}: {str(error).splitlines()[:1]})"
-        ) from error
+        raise HubError(f"{named} cannot be downloaded ({type(error).__name__})") from error
 
 
 def _named(repo: str, revision: str | None) -> str:
