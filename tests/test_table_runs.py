@@ -141,6 +141,21 @@ def test_fresh_measures_what_is_there_again(
     assert len(list((tmp_path / "out" / RUNS).glob("*.json"))) == 2
 
 
+def test_strict_takes_no_result_that_missed_a_clip(
+    colours: Dataset, runtime: Runtime, tmp_path: Path, evaluations: list[str]
+) -> None:
+    colours.records("test")[0].path.write_bytes(b"no video")
+    loose = fill(asked(colours, rows=[PIXELS]), tmp_path / "out", runtime, lambda line: None)
+    assert loose[PIXELS.name, "r1"].stored
+    evaluations.clear()
+    again = fill(asked(colours, rows=[PIXELS]), tmp_path / "out", runtime, lambda line: None)
+    assert again[PIXELS.name, "r1"].stored
+    assert not evaluations
+    strict = fill(asked(colours, rows=[PIXELS]), tmp_path / "out", replace(runtime, strict=True), lambda line: None)
+    assert strict[PIXELS.name, "r1"].status == "failed"
+    assert "cannot be measured" in (strict[PIXELS.name, "r1"].reason or "")
+
+
 def test_a_checkpoint_that_does_not_load_is_the_reason_of_its_row_alone(
     colours: Dataset, runtime: Runtime, tmp_path: Path
 ) -> None:

@@ -1,6 +1,5 @@
 """Measures what the cells of a table need and the folder of results does not hold yet."""
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,8 +23,6 @@ from tvts_bench.tables.base import Column, Protocol, Row, Table
 from tvts_bench.tables.cells import Found
 from tvts_bench.tables.stored import RUNS, Stored, StoredResults, read_stored
 from tvts_bench.training.presets import preset
-
-log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 """Takes one line on how it goes."""
@@ -78,13 +75,7 @@ def fill(asked: Asked, out: Path, runtime: Runtime, say: Say) -> dict[tuple[str,
     stored = from_rank_zero(runtime, lambda: read_stored(out))
     for sentence in stored.refused:
         say(sentence)
-    missing = []
-    for job in jobs:
-        there = _look(job, asked, stored, found, runtime, say)
-        if not there:
-            missing.append(job)
-    for number, job in enumerate(missing, start=1):
-        log.info("to measure, %d of %d: %s, %s", number, len(missing), job.row, job.protocol.name)
+    missing = [job for job in jobs if not _look(job, asked, stored, found, runtime, say)]
     done = 0
     for _, group in groupby(missing, key=lambda job: (id(job.dataset), job.protocol.name)):
         together = list(group)
@@ -159,7 +150,7 @@ def _look(
         _keep(found, job, Found(status="not run", reason=str(error)))
         return True
     result = None if asked.fresh else from_rank_zero(runtime, lambda: stored.find(run, job.dataset))
-    if result is None:
+    if result is None or (runtime.strict and any(item.failed for item in result.result.coverage)):
         _say_ignored(job, run, stored, say)
         return False
     _keep(found, job, Found(stored=((None, result),)))
