@@ -56,7 +56,12 @@ def export(path: Path, format: Format, config: RunConfig, model: dict[str, Tenso
 def _write_official(path: Path, config: RunConfig, model: dict[str, Tensor], step: int) -> None:
     left_out = [name for name in model if name.startswith(ADAPTER)]
     if left_out:
-        logger.warning("%s: the official layout has no %s; left out", path, ADAPTER.rstrip("."))
+        logger.warning(
+            "%s lacks %s, which the official layout has no place for: both encoders and projections are whole, but the "
+            "sorter does not read this text encoder without it; to train on, give init.checkpoint=checkpoints/last.pt",
+            path,
+            ADAPTER.rstrip("."),
+        )
     content: dict[str, Any] = {
         "arch": "TVTS",
         "epoch": step,  # the official trainer counts epochs; runs here are counted in steps

@@ -167,11 +167,13 @@ def _accepted(index: Index, max_unreadable: float) -> Index:
     unreadable = report.counts.get("unreadable", 0)
     if unreadable > max_unreadable * report.listed:
         raise SourceIndexError(
-            f"{unreadable:,} of {report.listed:,} files cannot be read, more than max_unreadable={max_unreadable:g}: "
-            f"{examples}; {listing}"
+            f"{unreadable:,} of {report.listed:,} files cannot be read, more than the share {max_unreadable:g}: "
+            f"{examples}; {listing}; go on without them with data.sources.NUMBER.max_unreadable=SHARE"
         )
     if report.excluded or report.counts:
-        counted = ", ".join(f"{name} {count:,}" for name, count in sorted(report.counts.items()))
+        counted = ", ".join(
+            f"{name} {count:,}" for name, count in sorted(report.counts.items()) if name != "unreadable"
+        )
         logger.warning("%s of %s samples can be used (%s); %s", report.used, report.listed, counted, listing)
     return index
 

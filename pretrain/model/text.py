@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")  # ids 0..3 of a vocabulary built here; BERT's has the same names
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_WAY_OUT = (
+    "download https://huggingface.co/distilbert/distilbert-base-uncased where there is a network (config.json, "
+    "tokenizer.json, model.safetensors) and set text.name to that folder, or set text.name=null to train a small "
+    "encoder from scratch"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -212,15 +217,15 @@ def _from_hub_or_folder(load: Any, name: str, **options: Any) -> Any:
     except (OSError, ValueError, RuntimeError, UnpicklingError, SafetensorError) as error:
         if folder.is_dir():
             raise TextModelError(f"the folder {name} is not a saved DistilBERT ({_first_line(error)})") from None
+    if folder.is_absolute() or name.startswith(".") or len(folder.parts) > 2:  # the hub's are NAME or OWNER/NAME
+        raise TextModelError(f"there is no folder {name!r}: {_WAY_OUT}")
     logger.warning("%s is not on this machine: asking the hub, which can take a minute", name)
     hub.set_verbosity_error()  # its five retries are ten lines; what came of them is said below
     try:
         return load(name, **options)
     except (OSError, ValueError) as error:
         raise TextModelError(
-            f"there is no folder {name!r} and the hub did not give it ({_first_line(error)}): download it where there "
-            "is a network (config.json, tokenizer.json, model.safetensors) and set text.name to that folder, or set "
-            "text.name=null to train a small encoder from scratch"
+            f"there is no folder {name!r} and the hub did not give it ({_first_line(error)}): {_WAY_OUT}"
         ) from None
 
 

@@ -307,7 +307,7 @@ def test_what_the_official_layout_has_no_place_for_is_said(tmp_path: Path, caplo
     begin(*tiny(tmp_path, "steps=1", "text.dim=16"))
     content = torch.load(export_run(tmp_path / "run", "official", None), weights_only=True)
     assert not [name for name in content["state_dict"] if "adapter" in name]
-    assert "the official layout has no txt_adapter" in caplog.text
+    assert "backbone.pth lacks txt_adapter, which the official layout has no place for" in caplog.text
 
 
 def test_an_official_export_is_read_as_the_official_checkpoint(tmp_path: Path) -> None:

@@ -147,8 +147,9 @@ def test_a_folder_of_videos_with_transcripts_beside_them(
 
 
 def test_too_many_unreadable_files_stop_the_run(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceIndexError, match=r"2 of 10 files cannot be read, more than max_unreadable=0.1"):
+    with pytest.raises(SourceIndexError, match=r"2 of 10 files cannot be read, more than the share 0\.1") as refused:
         build(folder, "folder", tmp_path, max_unreadable=0.1)
+    assert "go on without them with data.sources.NUMBER.max_unreadable=SHARE" in str(refused.value)
 
 
 def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path) -> None:

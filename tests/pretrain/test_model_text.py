@@ -113,6 +113,13 @@ def test_without_a_network_one_sentence_names_the_folder_option(
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["/no/such/folder", "./weights", "models/text/distilbert"])
+def test_a_path_is_not_looked_for_on_the_hub(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(TextModelError, match=rf"there is no folder '{name}': download https://huggingface\.co/"):
+        TextTokenizer.pretrained(name, 50)
+    assert "asking the hub" not in caplog.text
+
+
 def test_a_folder_that_is_something_else_is_refused(tokenizer: TextTokenizer, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(TextModelError, match="not a saved DistilBERT"):
