@@ -112,6 +112,7 @@ def test_openais_archive_gives_the_projected_embedding(tmp_path: Path, theirs: n
         assert backbone.tokens(clips()).shape == (2, 3 * 16, 64)
     report = backbone.weights.report
     assert report is not None
+    assert report.format == "TorchScript archive"
     assert set(report.unexpected) == set(TEXT)
     assert (backbone.family, backbone.variant, backbone.embed_dim) == ("clip", "tiny", 64)
     assert {parameter.dtype for parameter in backbone.parameters()} == {torch.float32}

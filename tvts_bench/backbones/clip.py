@@ -66,6 +66,7 @@ CARD = FamilyCard(
     f" variants ending in {SUFFIX}: before the projection (768; 1024)",
     published=(("table4", "CLIP"), ("table5", "CLIP")),
     reference="Radford et al., ICML 2021",
+    tensor_names=("visual.class_embedding", "visual.proj", "visual.transformer.resblocks.0.attn.in_proj_weight"),
 )
 OTHER_PARTS = (  # the text encoder and the numbers that OpenAI's archives carry beside it
     *("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "logit_scale"),

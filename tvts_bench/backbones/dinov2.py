@@ -69,6 +69,7 @@ CARD = FamilyCard(
     representation="[CLS] after the final norm (384, 768, 1024 or 1536), mean over frames",
     published=(),
     reference="Oquab et al., TMLR 2024",
+    tensor_names=("mask_token", "pos_embed", "blocks.0.ls1.gamma", "blocks.0.ls2.gamma", "blocks.0.attn.qkv.bias"),
 )
 TRAINING_ONLY = ("mask_token",)
 HEAD = ("head.",)  # the classifier of a fine-tuned file

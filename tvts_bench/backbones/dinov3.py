@@ -57,6 +57,7 @@ CARD = FamilyCard(
     representation="[CLS] after the final norm (384, 768, 1024 or 1280), mean over frames",
     published=(),
     reference="Siméoni et al., 2025",
+    tensor_names=("storage_tokens", "rope_embed.periods", "blocks.0.attn.qkv.bias_mask", "blocks.0.ls1.gamma"),
 )
 TRAINING_ONLY = ("mask_token", "local_cls_norm.", "projectors.")
 HEAD = ("head.",)  # the classifier of a fine-tuned file

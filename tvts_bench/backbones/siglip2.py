@@ -61,6 +61,7 @@ CARD = FamilyCard(
     representation="the attention-pooled vector (768; 1024 for large), mean over frames, not normalised",
     published=(),
     reference="Tschannen et al., 2025",
+    tensor_names=("head.probe", "head.attention.in_proj_weight", "encoder.layers.0.self_attn.q_proj.weight"),
 )
 VISION = "vision_model."
 OTHER_PARTS = ("text_model.", "logit_scale", "logit_bias")

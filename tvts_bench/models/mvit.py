@@ -89,9 +89,9 @@ class MViTFeatures(nn.Module):
         steps, rows, columns = x.shape[2:]
         cls_token = net.pos_encoding.class_token.expand(len(x), 1, -1).to(x.dtype)
         x = torch.cat([cls_token, x.flatten(2).transpose(1, 2)], dim=1) + self._positions(steps, rows, columns)
-        thw = (steps, rows, columns)
+        grid = (steps, rows, columns)
         for block in net.blocks:
-            x, thw = block(x, thw)
+            x, grid = block(x, grid)
         return net.norm(x)  # type: ignore[no-any-return]
 
     def _positions(self, steps: int, rows: int, columns: int) -> Tensor:
