@@ -90,8 +90,7 @@ class CachedProbe:
         """
         probe = _Probe(self.resolve(backbone, dataset), backbone, dataset, runtime)
         probe.extract()
-        fitted = from_rank_zero(runtime, probe.fit)
-        return probe.outcome(fitted)
+        return from_rank_zero(runtime, lambda: probe.outcome(probe.fit()))
 
 
 class _Probe:

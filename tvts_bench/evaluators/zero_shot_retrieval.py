@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import Dataset
+from tvts_bench.devices import from_rank_zero
 from tvts_bench.evaluators.base import EvaluationError, Outcome
 from tvts_bench.evaluators.ranking import Ranking, neighbor_table, stacked, summarise
 from tvts_bench.evaluators.split_features import SplitFeatures, extract_split
@@ -111,19 +112,7 @@ class ZeroShotRetrieval:
         search = _Search(self.resolve(backbone, dataset), backbone, dataset, runtime)
         search.refuse_impossible()
         extracted = search.extract()
-        measured = {condition: search.measure(condition, extracted) for condition in search.conditions}
-        metrics = tuple(metric for per_seed in measured.values() for metric in summarise(per_seed))
-        forward = measured[FORWARD]
-        notes = [note for ranking in forward for note in ranking.notes]
-        return Outcome(
-            metrics=metrics,
-            coverage=tuple(found.coverage for found in extracted),
-            decoders=sum((found.decoders for found in extracted), Counter()),
-            computed_by=sum((found.computed_by for found in extracted), Counter()),
-            tables={"neighbors": stacked([ranking.table for ranking in forward])},
-            protocol=search.protocol.in_words(search.seeds),
-            notes=tuple(dict.fromkeys(notes)),
-        )
+        return from_rank_zero(runtime, lambda: search.outcome(extracted))
 
 
 class _Search:
@@ -168,9 +157,22 @@ class _Search:
         extract = partial(extract_split, decoder=self.protocol.decoder, dtype=self.protocol.dtype, runtime=self.runtime)
         return tuple(extract(self.backbone, self.dataset, split, self.clips) for split in self.splits)
 
-    def measure(self, condition: FrameOrder, extracted: Sequence[SplitFeatures]) -> list[Ranking]:
-        """One ranking a seed."""
-        return [self._rank(condition, seed, extracted) for seed in self.seeds]
+    def outcome(self, extracted: Sequence[SplitFeatures]) -> Outcome:
+        """Neighbours and metrics under every condition, with every seed."""
+        measured = {
+            condition: [self._rank(condition, seed, extracted) for seed in self.seeds] for condition in self.conditions
+        }
+        forward = measured[FORWARD]
+        notes = [note for ranking in forward for note in ranking.notes]
+        return Outcome(
+            metrics=tuple(metric for per_seed in measured.values() for metric in summarise(per_seed)),
+            coverage=tuple(found.coverage for found in extracted),
+            decoders=sum((found.decoders for found in extracted), Counter()),
+            computed_by=sum((found.computed_by for found in extracted), Counter()),
+            tables={"neighbors": stacked([ranking.table for ranking in forward])},
+            protocol=self.protocol.in_words(self.seeds),
+            notes=tuple(dict.fromkeys(notes)),
+        )
 
     def _rank(self, condition: FrameOrder, seed: int, extracted: Sequence[SplitFeatures]) -> Ranking:
         clip = self.clip_of(condition, seed)
