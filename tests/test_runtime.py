@@ -9,7 +9,7 @@ import platformdirs
 import pytest
 
 from tvts_bench.errors import UserError
-from tvts_bench.runtime import CACHE_VARIABLE, Runtime, default_cache, silent
+from tvts_bench.runtime import CACHE_VARIABLE, Runtime, default_cache, default_workers, silent
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,15 @@ def test_workers_are_counted_by_the_cores_this_process_may_use() -> None:
     code += "from tvts_bench.runtime import default_workers; print(default_workers())"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "1"
+
+
+@pytest.mark.parametrize(("processes", "workers"), [("1", 6), ("2", 3), ("4", 1), ("64", 1)])
+def test_processes_of_one_machine_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch, processes: str, workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)  # as torchrun does
+    assert default_workers() == workers
 
 
 def test_no_worker_is_allowed() -> None:

@@ -34,8 +34,9 @@ def default_cache() -> Path:
 
 
 def default_workers() -> int:
-    """Processor cores this process may use, which in a container or under a scheduler need not be all there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores this process may use: not all there are in a container, and a share of them under torchrun."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 @dataclass(frozen=True, kw_only=True)
