@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from tests.plain_videos import write_plain_video
 from tests.training.supervised_world import stopping_after
 from tvts_bench.cli.main import app
+from tvts_bench.training.presets import FINETUNE
 
 SMALL = ("--backbone", "tvts:tiny", "--frames", "4", "--workers", "0", "--recipe", "scripted_motion:ssv2")
 QUICK = (*SMALL, "--epochs", "2", "--total-batch", "4", "--views", "1x1", "--dtype", "fp32")
@@ -57,7 +58,10 @@ def test_a_table_is_printed_and_everything_written(videos: Path, tmp_path: Path)
         assert words in result.stdout
     (document,) = (tmp_path / "out").glob("*.json")
     saved = json.loads(document.read_text())
-    assert saved["run"]["evaluator"]["recipe"]["epochs"] == 2
+    recipe = saved["run"]["evaluator"]["recipe"]
+    preset = FINETUNE["scripted_motion:ssv2"]
+    assert recipe["epochs"] == 2
+    assert recipe["warmup_epochs"] / 2 == pytest.approx(preset.warmup_epochs / preset.epochs)
     assert len(pd.read_parquet(document.with_suffix(".logits.parquet"))) == 12
     assert list(pd.read_parquet(document.with_suffix(".curves.parquet"))["epoch"]) == [1, 2]
     for suffix in (".per_class.csv", ".confusion.csv", ".confusion.fine-tuned.png", ".csv", ".md"):
@@ -122,9 +126,7 @@ def test_the_mean_of_three_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (lists / f"trainlist{fold:02d}.txt").write_text("".join(train))
         (lists / f"testlist{fold:02d}.txt").write_text("".join(test))
     data = ("--dataset", "ucf101", "--root", str(tmp_path / "ucf"), "--out", str(tmp_path / "out"))
-    result = CliRunner().invoke(
-        app, ["finetune", *data, *QUICK, "--epochs", "1", "--warmup-epochs", "0", "--split", "all"]
-    )
+    result = CliRunner().invoke(app, ["finetune", *data, *QUICK, "--epochs", "1", "--split", "all"])
     assert result.exit_code == 0, result.output
     written = {json.loads(path.read_text())["run"]["dataset"]["name"] for path in (tmp_path / "out").glob("*.json")}
     assert written == {"ucf101", "ucf101-fold1", "ucf101-fold2", "ucf101-fold3"}

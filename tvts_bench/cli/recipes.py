@@ -38,7 +38,13 @@ Habits = Annotated[
     ),
 ]
 Epochs = Annotated[
-    int | None, typer.Option("--epochs", min=1, help="Passes over the training clips.", rich_help_panel=RECIPE)
+    int | None,
+    typer.Option(
+        "--epochs",
+        min=1,
+        help="Passes over the training clips; the warm-up keeps its share of them.",
+        rich_help_panel=RECIPE,
+    ),
 ]
 WarmupEpochs = Annotated[
     float | None,
@@ -152,7 +158,10 @@ class RecipeChanges:
             changes["stride"] = self.stride
         if self.dtype != "auto":
             changes["precision"] = resolve_dtype(self.dtype, device)
-        changed = replace(with_habits(preset(task, self.preset or dataset), self.habits), **changes)
+        named = with_habits(preset(task, self.preset or dataset), self.habits)
+        if "epochs" in changes:  # the same share of warm-up, which could be longer than the whole run otherwise
+            changes.setdefault("warmup_epochs", named.warmup_epochs * changes["epochs"] / named.epochs)
+        changed = replace(named, **changes)
         if self.stride is not None and changed.sampling != "dense":
             raise UserError(f"--stride {self.stride} is the distance of dense frames: add --sampling dense")
         if self.dtype == "auto" and changed.precision == "bf16":  # not where it would be emulated
