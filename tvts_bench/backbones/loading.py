@@ -9,8 +9,8 @@ from tvts_bench.backbones.base import Backbone, BackboneError
 from tvts_bench.backbones.factories import from_factory, names_factory
 from tvts_bench.backbones.families import family
 from tvts_bench.backbones.recognition import recognised
-from tvts_bench.models.checkpoint import Checkpoint, read_checkpoint
-from tvts_bench.models.hub import local_checkpoint
+from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.hub import read_anywhere
 
 
 def load_backbone(
@@ -32,24 +32,37 @@ def load_backbone(
     """
     if name is None and checkpoint is None:
         raise BackboneError(f"name a backbone ({', '.join(registry.names('backbones'))}) or a checkpoint")
-    if name is not None and names_factory(name):
-        return from_factory(name, _read(checkpoint), seed).eval()
-    if name is None:
-        weights = _read(checkpoint)
+    known = family_and_variant(name) if name is not None and not names_factory(name) else None
+    weights = None if checkpoint is None else read_anywhere(checkpoint)
+    if name is not None and known is None:
+        return from_factory(name, weights, seed).eval()
+    if known is None:
         assert weights is not None
-        found, variant = recognised(weights), None
-    else:
-        found, variant = _family_and_variant(name)
-        weights = _read(checkpoint)
-    backbone = family(found).load(weights, variant, seed).eval()
-    if weights is not None:
-        origin = weights.origin or backbone.weights.name
-        backbone.weights = dataclasses.replace(backbone.weights, name=origin, files=weights.files)
+        known = recognised(weights), None
+    if weights is None:
+        return family(known[0]).load(None, known[1], seed).eval()
+    return load_read(known[0], weights, known[1])
+
+
+def load_read(name: str, checkpoint: Checkpoint, variant: str | None = None) -> Backbone:
+    """The backbone of the family `name` with the weights that were read.
+
+    Raises:
+        CheckpointError: they do not fit completely.
+    """
+    backbone = family(name).load(checkpoint, variant, 0).eval()
+    origin = checkpoint.origin or backbone.weights.name
+    backbone.weights = dataclasses.replace(backbone.weights, name=origin, files=checkpoint.files)
     return backbone
 
 
-def _family_and_variant(name: str) -> tuple[str, str | None]:
-    """The two parts of "family:variant", both known."""
+def family_and_variant(name: str) -> tuple[str, str | None]:
+    """The two parts of "family:variant", both known.
+
+    Raises:
+        UnknownNameError: no such family.
+        BackboneError: no such variant of it.
+    """
     found, _, variant = name.partition(":")
     plugin = family(found)
     variants = plugin.VARIANTS
@@ -58,12 +71,3 @@ def _family_and_variant(name: str) -> tuple[str, str | None]:
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise BackboneError(f"backbone {found} has no variant {variant!r}{hint}; there are: {', '.join(variants)}")
     return found, variant or None
-
-
-def _read(checkpoint: str | os.PathLike[str] | None) -> Checkpoint | None:
-    """What the file holds, wherever it is; None for no file."""
-    if checkpoint is None:
-        return None
-    place = local_checkpoint(checkpoint)
-    read = read_checkpoint(place.path)
-    return read if place.origin is None else dataclasses.replace(read, origin=place.origin)

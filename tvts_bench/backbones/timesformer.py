@@ -29,7 +29,7 @@ CARD = FamilyCard(
     input="8 frames of 224 x 224 (high_resolution: 16 of 448 x 448; others as many as the file's table has), centres of"
     " equal segments as its authors do on SSv2 (on Kinetics they take every 32nd frame), mean 0.45, deviation 0.225",
     representation="[CLS] after the final norm, 768",
-    published=(),
+    published=(("table5", "TimeSformer"),),
     reference="Bertasius et al., ICML 2021",
     tensor_names=("model.time_embed", "model.blocks.0.temporal_attn.qkv.weight", "model.blocks.0.temporal_fc.weight"),
     shares_layout_with=("svt",),

@@ -6,7 +6,20 @@ from collections.abc import Callable
 
 import typer
 
-from tvts_bench.cli import ablate, datasets, demo, embed, finetune, make_data, probe, retrieval, search, table
+from tvts_bench.cli import (
+    ablate,
+    backbones,
+    datasets,
+    demo,
+    embed,
+    finetune,
+    inspection,
+    make_data,
+    probe,
+    retrieval,
+    search,
+    table,
+)
 from tvts_bench.cli.errors import guarded
 from tvts_bench.version import VERSION
 
@@ -22,7 +35,7 @@ app = typer.Typer(
     "Start with [bold]tvts-bench demo[/]: it runs on a small embedded world, without downloads.",
 )
 
-MEASURE, PAPER, DATA = "Measure", "The paper", "Data"
+MEASURE, PAPER, BACKBONES, DATA = "Measure", "The paper", "Backbones", "Data"
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("demo", demo.demo, MEASURE),
     ("retrieval", retrieval.retrieval, MEASURE),
@@ -33,6 +46,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     *((name, command, PAPER) for name, command in table.commands()),
     ("ablate", ablate.ablate, PAPER),
     ("status", ablate.status, PAPER),
+    ("backbones", backbones.backbones, BACKBONES),
+    ("inspect", inspection.inspect, BACKBONES),
     ("datasets", datasets.datasets, DATA),
     ("check", datasets.check, DATA),
     ("make-data", make_data.make_data, DATA),

@@ -6,10 +6,18 @@ What was downloaded once is in the Hub's own cache, and is found there without a
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tvts_bench.models.checkpoint import FOLDER_CONFIG, FOLDER_WEIGHTS, CheckpointError, listed
+from tvts_bench.models.checkpoint import (
+    FOLDER_CONFIG,
+    FOLDER_WEIGHTS,
+    Checkpoint,
+    CheckpointError,
+    listed,
+    read_checkpoint,
+)
 from tvts_bench.models.transformers_library import INPUT_FILES
 
 SCHEME = "hf://"
@@ -48,6 +56,17 @@ def local_checkpoint(reference: str | os.PathLike[str]) -> Place:
     if TIMM.fullmatch(text) and not path.exists():
         return _fetched(text, None, None)
     return Place(path)
+
+
+def read_anywhere(reference: str | os.PathLike[str]) -> Checkpoint:
+    """What a local file or folder, or one on the Hub, holds.
+
+    Raises:
+        CheckpointError: it cannot be had, or cannot be read safely.
+    """
+    place = local_checkpoint(reference)
+    checkpoint = read_checkpoint(place.path)
+    return checkpoint if place.origin is None else replace(checkpoint, origin=place.origin)
 
 
 def _fetched(repo: str, revision: str | None, file: str | None) -> Place:
