@@ -67,7 +67,7 @@ def test_shared_clips_need_a_word(run: Run, splits: Path) -> None:
 
 def test_a_class_with_no_training_clip_is_named(run: Run, splits: Path) -> None:
     write_plain_video(splits / "val" / "green" / "0.mp4", (20, 200, 20))
-    assert "1 classes of folder val (1 clips) have no clip in train: green" in run.refused(
+    assert "train of folder has no clip of 1 of the 3 classes, as 1 of val are: green" in run.refused(
         *PROBE, "--root", str(splits)
     )
 

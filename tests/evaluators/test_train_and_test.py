@@ -41,7 +41,7 @@ def test_two_splits_of_the_same_classes_go_together() -> None:
 
 def test_a_class_with_no_training_clip_is_named() -> None:
     message = refused({"train": TRAIN, "test": (*TEST, record("e", 2), record("f", 2))})
-    assert "1 classes of colours test (2 clips) have no clip in train: blue" in message
+    assert "train of colours has no clip of 1 of the 3 classes, as 2 of test are: blue" in message
 
 
 def test_labels_out_of_range_are_named() -> None:

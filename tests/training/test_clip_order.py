@@ -55,7 +55,9 @@ def test_a_clip_is_varied_anew_every_epoch_but_alike_in_batches_of_any_size() ->
 
 
 def test_a_batch_larger_than_the_set_is_refused() -> None:
-    with pytest.raises(BatchError, match="has 10 clips, fewer than one batch of 64; make the batch size at most 10"):
+    with pytest.raises(
+        BatchError, match="has 10 clips, fewer than one batch of 64; choose a --total-batch of at most 10"
+    ):
         ClipOrder(size=10, batch_size=64)
     with pytest.raises(BatchError, match="positive, got 0"):
         ClipOrder(size=10, batch_size=0)

@@ -102,6 +102,16 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path, records: Seque
     assert (tmp_path / "last.pt").read_bytes() == state
 
 
+def test_resuming_what_never_began_begins_and_says_so(
+    tmp_path: Path, records: Sequence[VideoRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    train(records, tmp_path, resume=True)
+    assert f"there is no state of this training in {tmp_path}" in caplog.text
+    caplog.clear()
+    train(records, tmp_path, resume=True)
+    assert not caplog.text
+
+
 def test_the_state_of_another_training_is_refused(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
     train(records, tmp_path)
     with pytest.raises(TrainingStateError, match=r"last\.pt is the state of another training"):

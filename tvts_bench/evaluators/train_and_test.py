@@ -98,9 +98,10 @@ def _require_classes(dataset: Dataset, train: str, test: str, both: TrainAndTest
     trained = {record.label for record in both.train}
     untrained = Counter(record.label for record in both.test if record.label not in trained)
     if untrained:
+        names = _some(dataset.class_names[label] for label in sorted(untrained))
         raise EvaluationError(
-            f"{len(untrained)} classes of {dataset.name} {test} ({sum(untrained.values())} clips) have no clip in"
-            f" {train}: {_some(dataset.class_names[label] for label in sorted(untrained))};"
+            f"{train} of {dataset.name} has no clip of {len(untrained)} of the {len(dataset.class_names)} classes, as"
+            f" {sum(untrained.values())} of {test} are: {names};"
             " add some, or take these classes out of the lists"
         )
     if len(trained) < 2:

@@ -41,7 +41,7 @@ class ClipOrder:
         if self.size < self.batch_size:
             raise BatchError(
                 f"the training set has {self.size} clips, fewer than one batch of {self.batch_size}; "
-                f"make the batch size at most {self.size}"
+                f"choose a --total-batch of at most {self.size}"
             )
 
     @property
@@ -58,7 +58,7 @@ class ClipOrder:
         if self.batch_size % world_size:
             raise BatchError(
                 f"a batch of {self.batch_size} clips cannot be divided among {world_size} processes; "
-                f"make the batch size a multiple of {world_size}"
+                f"choose a --total-batch that is a multiple of {world_size}"
             )
         epoch, batch = divmod(step, self.steps_per_epoch)
         part = self.batch_size // world_size

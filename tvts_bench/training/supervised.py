@@ -101,6 +101,8 @@ class _Training:
         self.weights = MeasuredWeights(model.trained, recipe.ema)
         if state is not None:
             self._restore(state)
+        elif place.resume and rank.is_first:
+            log.warning("there is no state of this training in %s to go on from: it begins", place.folder)
         self.rate = learning_rate(recipe, self.optimizer, recipe.batch_size, self.per_epoch)
         self.wrapped = in_parallel(model, rank)
         self.curves = Curves(place.folder, self.step, self.history, active=rank.is_first)
