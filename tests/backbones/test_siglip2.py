@@ -22,7 +22,7 @@ TEXT = {"text_model.embeddings.token_embedding.weight": torch.zeros(9, 32), "log
 def theirs(heads: int = 2, width: int = D, depth: int = 2) -> nn.Module:
     config = SiglipVisionConfig(
         hidden_size=width,
-        intermediate_size=4 * D,
+        intermediate_size=4 * D if width == D else 64,
         num_hidden_layers=depth,
         num_attention_heads=heads,
         image_size=32,

@@ -56,7 +56,7 @@ def container(state: dict[str, Tensor]) -> dict[str, object]:
 
 def embedded(network: nn.Module) -> Tensor:
     """As the authors' own pooling: over space, then the mean of the last stage's times, of frames in BGR."""
-    x = clips(16)[:, [2, 1, 0]]
+    x = clips(16, batch=1)[:, [2, 1, 0]]
     with torch.inference_mode():
         for part in ("stem", "layer1", "layer2", "layer3", "layer4"):
             x = network.get_submodule(part)(x)
@@ -68,7 +68,7 @@ def embedded(network: nn.Module) -> Tensor:
 def test_features_are_those_of_the_changed_network(tmp_path: Path, solid: nn.Module, name: str | None) -> None:
     backbone = load_backbone(name, saved(tmp_path / "TCLR.pth", container(official(solid))))
     with torch.inference_mode():
-        torch.testing.assert_close(backbone(clips(16)), embedded(solid), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(backbone(clips(16, batch=1)), embedded(solid), rtol=1e-4, atol=1e-5)
     assert (backbone.family, backbone.variant, backbone.embed_dim) == ("tclr", "tiny", 512)
     assert (backbone.clip_spec.mean, backbone.clip_spec.std) == ((0, 0, 0), (1, 1, 1))
     assert backbone.weights.report is not None
@@ -79,7 +79,7 @@ def test_separable_convolutions_are_known_by_their_names(tmp_path: Path) -> None
     network = small(separable=True)
     backbone = load_backbone(None, saved(tmp_path / "TCLR.pth", container(official(network))))
     with torch.inference_mode():
-        torch.testing.assert_close(backbone(clips(16)), embedded(network), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(backbone(clips(16, batch=1)), embedded(network), rtol=1e-4, atol=1e-5)
     assert backbone.variant == "r2plus1d_1-1-1-1"
 
 

@@ -129,5 +129,5 @@ def _residual(block: nn.Module, x: Tensor, out: Tensor) -> Tensor:
     """The rest of a bottleneck whose input was `x`, from behind its first activation `out`."""
     assert isinstance(block, Bottleneck)
     out = block.bn3(block.conv3(block.relu(block.bn2(block.conv2(out)))))
-    skip = x if block.downsample is None else block.downsample(x)
-    return block.relu(out + skip)  # type: ignore[no-any-return]
+    out += x if block.downsample is None else block.downsample(x)  # in place, as torchvision does: maps are large
+    return block.relu(out)  # type: ignore[no-any-return]
