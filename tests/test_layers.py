@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
-    frozenset({"table_runs"}),
-    frozenset({"report", "ablations", "tables"}),
+    frozenset({"table_runs", "report"}),
+    frozenset({"ablations", "tables"}),
     frozenset({"check", "evaluation", "folds", "own_videos"}),
     frozenset({"result_files"}),
     frozenset({"results"}),

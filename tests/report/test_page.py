@@ -1,0 +1,266 @@
+"""The page of a folder of results, read as a browser would: structure, numbers, escaping, and what was left out."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.report.made import HOSTILE, grid_folder, rankings, results_folder, retrieved, videos, write_table_of
+from tests.tables.made import retrieval
+from tvts_bench.report.folder import ReportError, read_contents
+from tvts_bench.report.page import build, render
+from tvts_bench.report.pictures import Strips
+from tvts_bench.result_files import write_files
+
+
+@dataclass
+class Read(HTMLParser):
+    """What a page holds: elements with their attributes, and all its text."""
+
+    elements: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
+        wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
+        return [found for name, found in self.elements if name == tag and wanted.items() <= found.items()]
+
+
+def page_of(folder: Path, queries: int = 4) -> str:
+    return render(build(read_contents(folder), queries=queries))
+
+
+def read(page: str) -> Read:
+    found = Read()
+    found.feed(page)
+    found.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return results_folder(tmp_path_factory.mktemp("made") / "results")
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return page_of(folder)
+
+
+def test_every_number_opens_what_made_it(page: str) -> None:
+    found = read(page)
+    links = [each for each in found.all("a") if "data-runs" in each]
+    ids = {each["id"] for _, each in found.elements if "id" in each}
+    assert links
+    for link in links:
+        keys = link["data-runs"].split()
+        assert link["href"] == f"#run-{keys[0]}"
+        assert {f"run-{key}" for key in keys} <= ids
+    said = [link["data-what"] for link in links]
+    # Written by hand: of four queries three have their nearest hit; the probe answers three of four.
+    assert any("R@1 on ScriptedMotion" in words and "75.00 % of 4 clips" in words for words in said)
+    assert "tvts:a, top-1: 75.00 %, 95 % interval 74.0 to 76.0" in said
+    for fact in ("checkpoint sha256", "fingerprint of all", "6 of 7 used, 1 failed", "decord 0.6.0", "2026-01-02"):
+        assert fact in found.text
+
+
+def test_published_numbers_stand_apart_from_measured_ones(page: str) -> None:
+    found = read(page)
+    groups = [each for each in found.all("th", scope="colgroup") if each["class"] != "label group"]
+    assert [each["class"] for each in groups] == ["measured group", "published group"]
+    assert "14.7" in found.text
+    assert "Measured on the embedded world ScriptedMotion, not on SSV2" in found.text
+
+
+def test_names_from_results_are_text_and_never_markup(page: str) -> None:
+    found = read(page)
+    assert len(found.all("script")) == 1
+    assert HOSTILE in found.text
+    assert f"tvts:{HOSTILE}" in found.text
+    handlers = [name for _, each in found.elements for name in each if name.startswith("on")]
+    assert not handlers
+
+
+def test_the_page_loads_nothing_and_runs_only_its_own_script(page: str) -> None:
+    found = read(page)
+    for _, each in found.elements:
+        for name in ("src", "href", "xlink:href"):
+            assert each.get(name, "#").startswith(("#", "data:"))
+    assert not re.findall(r"url\((?!data:)|@import", page)
+    policy = found.all("meta", http_equiv="Content-Security-Policy")[0]["content"]
+    script = page.rpartition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_equal_results_make_equal_bytes_wherever_they_lie(folder: Path, page: str, tmp_path: Path) -> None:
+    assert page_of(folder) == page
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    assert page_of(tmp_path / "elsewhere") == page
+
+
+def test_charts_say_in_words_what_they_show(page: str) -> None:
+    found = read(page)
+    charts = found.all("svg", role="group")
+    ids = {each["id"] for _, each in found.elements if "id" in each}
+    assert len(charts) >= 5
+    for chart in charts:
+        assert {chart["aria-labelledby"], chart["aria-describedby"]} <= ids
+    assert "from 3.5 at 1 to 1 at 5" in found.text  # the step whose loss is not a number is left out
+
+
+def test_the_gallery_marks_hits_and_misses_in_words_and_starts_with_the_worst_class(tmp_path: Path) -> None:
+    dataset = videos(tmp_path / "videos", each=2)
+    odd, blue = dataset.class_names
+    a, b, c, d = (record.id for record in dataset.records("all"))  # a, b are odd; c, d are blue
+    found = {a: [b, c], b: [a], c: [a, d], d: [a, b]}
+    write_files(retrieved(dataset, "a", found), tmp_path / "out")
+    shown = read(page_of(tmp_path / "out"))
+    queries = shown.all("li", class_="query")
+    assert [each["aria-label"] for each in queries] == [
+        f"Query {d}, {blue}",  # found nothing
+        f"Query {c}, {blue}",
+        f"Query {a}, {odd}",
+        f"Query {b}, {odd}",
+    ]
+    assert [each["data-recalls"].split() for each in queries[1:3]] == [["0.0000"] * 2, ["100.0000"] * 2]
+    pictures = [each["aria-label"] for each in shown.all("span", role="img")]
+    assert pictures[:3] == [f"query: {blue}", f"rank 1, miss: {odd}", f"rank 2, miss: {odd}"]
+    assert pictures[3:6] == [f"query: {blue}", f"rank 1, miss: {odd}", f"rank 2, hit: {blue}"]
+    assert "first hit at 2" in shown.text
+    assert "no hit in 2" in shown.text
+
+
+def test_pictures_are_made_once_and_stay_within_their_limit(folder: Path) -> None:
+    built = build(read_contents(folder), queries=6)
+    assert len(built.strips.by_path) == 6
+    assert built.strips.bytes == sum(len(strip.data) for strip in built.strips.by_path.values())
+    assert all((strip.width, strip.height) == (32, 32) for strip in built.strips.by_path.values())
+    small = Strips(limit=built.strips.bytes - 1)
+    for path in built.strips.by_path:
+        small.add(path)
+    assert small.is_full
+    assert len(small.by_path) == 5
+    assert not render(build(read_contents(folder), queries=0)).count("data:image/webp")
+
+
+def test_videos_that_are_gone_leave_the_rest_and_are_said(tmp_path: Path) -> None:
+    out = results_folder(tmp_path / "results")
+    before = read(page_of(out))
+    shutil.rmtree(tmp_path / "videos")
+    after = read(page_of(out))
+    assert "No pictures: its videos are not on this machine" in after.text
+    assert "data:image/webp" not in page_of(out)
+    assert len(after.all("li", class_="query")) == len(before.all("li", class_="query"))
+    assert len(after.all("svg", role="group")) == len(before.all("svg", role="group"))
+    videos(tmp_path / "moved")
+    moved = build(read_contents(out), queries=4, roots={"folder": tmp_path / "moved"})
+    assert moved.strips.by_path
+
+
+def test_other_lists_are_not_taken_for_those_of_the_result(tmp_path: Path) -> None:
+    out = results_folder(tmp_path / "results")
+    videos(tmp_path / "videos", each=4)
+    assert "are not those of the result (fingerprint" in read(page_of(out)).text
+
+
+def test_one_video_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    out = results_folder(tmp_path / "results")
+    (tmp_path / "videos" / "blue" / "0.mp4").write_bytes(b"no video")
+    text = read(page_of(out)).text
+    assert "1 of the videos cannot be read; the first is 0.mp4: it is not a video" in text
+
+
+def test_results_without_their_neighbours_are_named(tmp_path: Path) -> None:
+    write_files(retrieval([[True]], backbone="lonely"), tmp_path)
+    for path in tmp_path.glob("*.parquet"):
+        path.unlink()
+    assert "the neighbours of tvts:lonely" in read(page_of(tmp_path)).text
+
+
+def test_a_grid_shows_seeds_their_mean_failures_and_what_is_left(tmp_path: Path) -> None:
+    shown = read(page_of(grid_folder(tmp_path)))
+    said = [each["data-what"] for each in shown.all("a") if "data-runs" in each]
+    assert any("none, zero-shot R@1, ssv2: 75.00 %, mean of 2 seeds" in words for words in said)  # of 50 and 100
+    assert len(shown.all("circle", class_="seed")) >= 2
+    assert f"k_way, seed 0: pretrain failed: loss is NaN {HOSTILE}" in shown.text
+    assert "pairwise, seed 0: not begun" in shown.text
+    assert "none: from 4 at 1 to 1.333 at 3" in shown.text
+
+
+def test_results_of_another_schema_and_damaged_tables_are_named_not_mixed(folder: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(folder, tmp_path / "out")
+    first = min(path for path in out.glob("*.json"))
+    document = json.loads(first.read_text())
+    (out / "older.json").write_text(json.dumps({**document, "schema": 99}), encoding="utf-8")
+    (out / "broken.json").write_text("{", encoding="utf-8")
+    (out / "mine.json").write_text("[1]", encoding="utf-8")
+    (out / "tables" / "bad.json").write_text('{"schema": 1, "table": "bad", "cells": 3}', encoding="utf-8")
+    shutil.copy(first, first.with_suffix(".1.json"))
+    built = build(read_contents(out), queries=0)
+    assert len(built.left_out) == 4
+    for name, why in (
+        ("older.json", "schema 99"),
+        ("broken.json", "cannot be read"),
+        (".1.json", "set aside"),
+        ("bad", "make it again"),
+    ):
+        assert any(name in sentence and why in sentence for sentence in built.left_out)
+    assert all(sentence in read(render(built)).text for sentence in map(_squeezed, built.left_out))
+
+
+def _squeezed(sentence: str) -> str:
+    return " ".join(sentence.split())
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.write_text("x"), "is a file, not a folder"),
+        (lambda path: path.mkdir(), "holds no results of tvts-bench"),
+    ],
+)
+def test_what_is_no_folder_of_results_is_one_sentence(tmp_path: Path, make: object, says: str) -> None:
+    assert callable(make)
+    make(tmp_path / "it")
+    with pytest.raises(ReportError, match=says) as caught:
+        read_contents(tmp_path / "it")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_whose_results_are_elsewhere_still_says_what_it_knows_of_them(tmp_path: Path) -> None:
+    write_table_of(tmp_path)
+    shutil.rmtree(tmp_path / "runs")
+    shown = read(page_of(tmp_path))
+    assert any("data-runs" in each for each in shown.all("a"))
+    assert "not in this folder" in shown.text
+    assert "c.safetensors" in shown.text
+
+
+def test_backbones_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    dataset = videos(tmp_path / "videos", each=2)
+    for dtype in ("fp32", "bf16"):
+        write_files(retrieved(dataset, "a", rankings(dataset, 0), dtype=dtype), tmp_path / "out")
+    text = read(page_of(tmp_path / "out", queries=0)).text
+    assert 'tvts:a (dtype "bf16")' in text
+    assert "measured with different settings: dtype" in text

@@ -1,0 +1,62 @@
+"""`tvts-bench report`: a folder of results as one HTML page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvts_bench.cli import options
+from tvts_bench.cli.console import stderr
+
+Results = Annotated[Path, typer.Argument(metavar="[RESULTS]", help="Folder of results: the --out of other commands.")]
+Out = Annotated[Path, typer.Option("--out", help="The page.", rich_help_panel=options.OUTPUT)]
+Gallery = Annotated[
+    int,
+    typer.Option("--gallery", min=0, metavar="N", help="Queries of a data set.", rich_help_panel=options.OUTPUT),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="SET=DIR",
+        help="Where the videos of a data set lie here, if not where they were measured: ssv2=DIR. Repeat it.",
+        rich_help_panel=options.DATA,
+    ),
+]
+
+
+def report(
+    results: Results = Path("results"),
+    out: Out = Path("report.html"),
+    gallery: Gallery = 24,
+    data: Data = None,
+    debug: options.Debug = False,
+) -> None:
+    """Show a folder of results as one HTML page: tables, plots, curves, and queries with their neighbours as pictures.
+
+    Every number on it opens what made it. The page is one file that needs no network. Equal results make equal pages.
+
+    tvts-bench report
+
+    tvts-bench report runs/ablations --out ablations.html
+
+    tvts-bench report results --gallery 60 --data ssv2=SSV2
+    """
+    from tvts_bench.cli.progress import progress_bar
+    from tvts_bench.report.folder import ReportError, read_contents
+    from tvts_bench.report.page import build, render
+    from tvts_bench.results import write_atomically
+
+    roots = {}
+    for pair in data or ():
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise ReportError(f"--data takes SET=DIR, such as ssv2=DIR, got {pair!r}")
+        roots[name.partition(":")[0]] = Path(folder)
+    built = build(read_contents(results), queries=gallery, roots=roots, progress=progress_bar)
+    page = render(built)
+    write_atomically(out, page)
+    for sentence in built.left_out:
+        stderr.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    size = f"{len(page.encode()) / 2**20:.1f} MiB"
+    stderr.print(f"written: {out} ({size})", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,167 @@
+"""Grids as pictures: a row of the grid a line, its mean over the seeds with every seed beside it."""
+
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tvts_bench.ablations.cells import PRETRAIN, RowRecord, StageRecord
+from tvts_bench.metrics.measured import FORWARD, Metric
+from tvts_bench.report.charts import Chart, Mark, interval_chart
+from tvts_bench.report.folder import FoundGrid
+from tvts_bench.tables.stored import Stored
+
+SHOWN = ("R@1", "R@5", "top-1")  # metrics; the others are in the results
+PROTOCOLS = {"retrieval": "zero-shot", "probe": "probe", "finetune": "fine-tuned"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridView:
+    """A grid of the page."""
+
+    name: str
+    title: str
+    how: str  # its scale and settings in words
+    charts: tuple[Chart, ...]
+    outcomes: tuple[str, ...]  # cells that failed or are left, a sentence each
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """What one picture shows."""
+
+    protocol: str
+    dataset: str
+    condition: str
+    metric: str
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        condition = "" if self.condition in (FORWARD, "fine-tuned") else f" ({self.condition})"
+        return f"{PROTOCOLS.get(self.protocol, self.protocol)} {self.metric}{condition}, {self.dataset}"
+
+
+def of_grid(grid: FoundGrid, name: str) -> GridView:
+    """The grid's results so far, and how its cells stand."""
+    record = grid.record
+    found = {row.name: dict(_results(grid, row)) for row in record.rows}
+    kinds = dict.fromkeys(kind for each in found.values() for kind in each)
+    embedded = " on the embedded world" if not any(record.datasets.values()) else ""
+    changes = "".join(f" {key}={value}" for key, value in sorted(record.changes.items()))
+    return GridView(
+        name=record.grid,
+        title=record.title,
+        how=f"{record.scale}: tvts-pretrain {record.preset}{changes}{embedded}; baseline {_title(grid)}",
+        charts=tuple(_chart(grid, found, kind, f"{name}-{number}") for number, kind in enumerate(kinds)),
+        outcomes=tuple(_outcomes(grid)),
+    )
+
+
+def _title(grid: FoundGrid) -> str:
+    return next((row.title for row in grid.record.rows if row.name == grid.record.baseline), grid.record.baseline)
+
+
+def of_table(document: Mapping[str, Any], name: str) -> GridView:
+    """The measured columns of a table that a grid fills: mean, interval and seeds of each row."""
+    charts = []
+    cells = {(cell["row"], cell["column"]): cell for cell in document["cells"]}
+    for number, column in enumerate(document["columns"]):
+        marks = [_of_cell(row["name"], cells[row["name"], column["name"]]) for row in document["rows"]]
+        shown = [mark for mark in marks if mark.value is not None or mark.missing]
+        chances = [
+            cell["measured"]["chance"]
+            for cell in cells.values()
+            if cell["column"] == column["name"] and cell["measured"]
+        ]
+        title = f"{column['heading']}, {column['measured_on']}"
+        if shown:
+            charts.append(interval_chart(f"{name}-{number}", title, shown, chance=next(iter(chances), None)))
+    return GridView(name=document["table"], title=document["title"], how="", charts=tuple(charts), outcomes=())
+
+
+def _of_cell(row: str, cell: Mapping[str, Any]) -> Mark:
+    found = cell["measured"]
+    if found is None:
+        return Mark(label=row, missing=cell["status"])
+    return Mark(
+        label=row,
+        value=found["value"],
+        low=found["low"],
+        high=found["high"],
+        each=tuple(run["value"] for run in found["runs"]),
+        runs=tuple(run["key"] for run in found["runs"]),
+    )
+
+
+Seeds = dict[int, tuple[Metric, Stored]]
+"""Seed of pretraining -> the number, and the result it is of."""
+
+
+def _results(grid: FoundGrid, row: RowRecord) -> dict[_Kind, Seeds]:
+    """For each kind of number, what every seed that is done measured."""
+    found: dict[_Kind, Seeds] = {}
+    for seed, key in sorted(row.cells.items(), key=lambda pair: int(pair[0])):
+        for stage, stored in _done(grid, row, key):
+            for metric in stored.result.metrics:
+                if metric.name in SHOWN and (stage.protocol != "retrieval" or metric.condition == FORWARD):
+                    kind = _Kind(
+                        protocol=stage.protocol,
+                        dataset=stage.dataset or "",
+                        condition=metric.condition,
+                        metric=metric.name,
+                    )
+                    found.setdefault(kind, {})[int(seed)] = (metric, stored)
+    return found
+
+
+def _done(grid: FoundGrid, row: RowRecord, key: str) -> Iterator[tuple[StageRecord, Stored]]:
+    """The row's stages of a cell that are done, with their results."""
+    for stage in grid.cells[key].stages if key in grid.cells else ():
+        if stage.name in row.stages and stage.status == "done":
+            yield from ((stage, stored) for stored in grid.results[key].get(stage.name, ()))
+
+
+def _chart(grid: FoundGrid, found: Mapping[str, Mapping[_Kind, Seeds]], kind: _Kind, name: str) -> Chart:
+    marks, chance = [], None
+    for row in grid.record.rows:
+        seeds = found[row.name].get(kind, {})
+        marks.append(_mark(row, seeds) if seeds else Mark(label=row.title, missing=_why(grid, row)))
+        chance = next((metric.chance for metric, _ in seeds.values()), chance)
+    return interval_chart(name, kind.title, marks, chance=chance)
+
+
+def _mark(row: RowRecord, seeds: Seeds) -> Mark:
+    """The mean over the seeds. An interval over queries belongs to one result: shown where there is a single seed."""
+    metrics = [metric for metric, _ in seeds.values()]
+    single = metrics[0] if len(metrics) == 1 else None
+    return Mark(
+        label=row.title,
+        value=statistics.fmean(metric.value for metric in metrics),
+        low=single.low if single else None,
+        high=single.high if single else None,
+        each=tuple(metric.value for metric in metrics),
+        runs=tuple(dict.fromkeys(stored.result.run.key for _, stored in seeds.values())),
+    )
+
+
+def _why(grid: FoundGrid, row: RowRecord) -> str:
+    """Why a row has no number."""
+    cells = [grid.cells[key] for key in row.cells.values() if key in grid.cells]
+    return "failed" if any(cell.status == "failed" for cell in cells) else "not measured"
+
+
+def _outcomes(grid: FoundGrid) -> Iterator[str]:
+    for row in grid.record.rows:
+        for seed, key in row.cells.items():
+            cell = grid.cells.get(key)
+            if cell is None:
+                yield f"{row.title}, seed {seed}: not begun"
+                continue
+            stages = [stage for stage in cell.stages if stage.name in (PRETRAIN, *row.stages)]
+            for stage in stages:
+                if stage.status == "failed":
+                    yield f"{row.title}, seed {seed}: {stage.name} failed: {stage.reason or 'no reason was recorded'}"
+            left = {*row.stages} - {stage.name for stage in stages if stage.status in ("done", "failed")}
+            if left and not any(stage.status == "failed" for stage in stages):
+                yield f"{row.title}, seed {seed}: {len(left)} of {len(row.stages)} evaluations are left"

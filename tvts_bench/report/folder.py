@@ -1,0 +1,159 @@
+"""What a folder of results holds for the page. Whatever cannot be taken is named, never mixed with the rest."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tvts_bench.ablations.cells import CellError, CellRecord, GridRecord, cell_folder, read_cell, read_grid
+from tvts_bench.errors import UserError
+from tvts_bench.results import Result, ResultError, load
+from tvts_bench.tables.document import SCHEMA as TABLE_SCHEMA
+from tvts_bench.tables.files import FOLDER as TABLES
+from tvts_bench.tables.stored import Stored
+
+GRIDS, CELLS = "grids", "cells"
+NOT_RESULTS = {TABLES, GRIDS, CELLS}  # folders whose JSON is something else
+CURVES = ("epochs.csv", "steps.csv", "metrics.jsonl")
+
+
+class ReportError(UserError):
+    """A folder that is not one of results."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoundGrid:
+    """A grid, its cells that were begun, and their results."""
+
+    root: Path  # the --out of `tvts-bench ablate`
+    record: GridRecord
+    cells: Mapping[str, CellRecord]  # by key
+    results: Mapping[str, Mapping[str, tuple[Stored, ...]]]  # key of the cell -> name of the stage -> its results
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contents:
+    """Everything the page is made from, in the order of file names."""
+
+    folder: Path
+    results: tuple[Stored, ...] = ()  # of commands and tables; those of cells are in the grids
+    tables: tuple[Mapping[str, Any], ...] = ()  # documents, as `tables.document` writes them
+    grids: tuple[FoundGrid, ...] = ()
+    trainings: tuple[Path, ...] = ()  # folders with learning curves that belong to no cell
+    left_out: tuple[str, ...] = field(default=())  # a sentence each
+
+
+def read_contents(folder: Path) -> Contents:
+    """Read `folder`: the --out of commands that measure, fill tables, or run grids.
+
+    Results are looked for in the folder and in its folders; grids in the folder and in its folders, too.
+
+    Raises:
+        ReportError: it is no folder, or holds nothing of ours that this version can read.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise ReportError(f"{folder} {what}: give a folder of results, the --out of a command that measures")
+    left_out: list[str] = []
+    roots = [root for root in (folder, *_folders(folder)) if (root / GRIDS).is_dir()]
+    contents = Contents(
+        folder=folder,
+        results=tuple(_results(folder, left_out)),
+        tables=tuple(_tables(folder, left_out)),
+        grids=tuple(grid for root in roots for grid in _grids(root, left_out)),
+        trainings=tuple(_trainings(folder)),
+        left_out=tuple(left_out),
+    )
+    if not (contents.results or contents.tables or contents.grids or contents.trainings):
+        raise ReportError(_nothing(folder, left_out))
+    return contents
+
+
+def _nothing(folder: Path, left_out: list[str]) -> str:
+    if left_out:
+        more = f" (and {len(left_out) - 1} other files)" if len(left_out) > 1 else ""
+        return f"{folder} holds no results that this version can read: {left_out[0]}{more}"
+    return (
+        f"{folder} holds no results of tvts-bench (no result, table, grid or learning curve): give the --out of a"
+        " command that measures, such as `tvts-bench retrieval --out results`"
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _results(folder: Path, left_out: list[str]) -> Iterator[Stored]:
+    """Results in the folder and in its folders, each run once."""
+    places = [folder, *(path for path in _folders(folder) if path.name not in NOT_RESULTS)]
+    seen: set[str] = set()
+    for path in (path for place in places for path in sorted(place.glob("*.json"))):
+        result = _result(path, left_out)
+        if result is None:
+            continue
+        if path.name != f"{result.stem}.json":
+            left_out.append(f"left out {path}: it was renamed, or set aside for newer numbers of its run")
+        elif result.run.key not in seen:
+            seen.add(result.run.key)
+            yield Stored(result=result, path=path)
+
+
+def _result(path: Path, left_out: list[str]) -> Result | None:
+    """The result in a file; None, and mostly a sentence, where it holds none."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        left_out.append(f"left out {path}: it cannot be read ({error})")
+        return None
+    if not (isinstance(document, dict) and {"schema", "run", "metrics"} <= set(document)):
+        return None  # JSON of something else: a status, a tokenizer, a file of the user's
+    try:
+        return load(path)
+    except (ResultError, AttributeError) as error:
+        left_out.append(f"left out: {error}")
+        return None
+
+
+def _tables(folder: Path, left_out: list[str]) -> Iterator[Mapping[str, Any]]:
+    for path in sorted((folder / TABLES).glob("*.json")):
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            left_out.append(f"left out {path}: it cannot be read ({error})")
+            continue
+        if not isinstance(document, dict) or document.get("schema") != TABLE_SCHEMA or "table" not in document:
+            left_out.append(f"left out {path}: not a table of this version of tvts-bench; make it again")
+            continue
+        yield document
+
+
+def _grids(root: Path, left_out: list[str]) -> Iterator[FoundGrid]:
+    for path in sorted((root / GRIDS).glob("*.json")):
+        try:
+            record = read_grid(root, path.stem)
+            found = {key: read_cell(root, key) for key in sorted(record.keys)} if record else {}
+        except (CellError, AttributeError) as error:
+            left_out.append(f"left out: {error}")
+            continue
+        assert record is not None  # its file is there
+        cells = {key: cell for key, cell in found.items() if cell is not None}
+        results = {key: _results_of_cell(root, cell, left_out) for key, cell in cells.items()}
+        yield FoundGrid(root=root, record=record, cells=cells, results=results)
+
+
+def _results_of_cell(root: Path, cell: CellRecord, left_out: list[str]) -> dict[str, tuple[Stored, ...]]:
+    found = {}
+    for stage in cell.stages:
+        paths = [cell_folder(root, cell.key) / file for file in stage.results]
+        read = [(_result(path, left_out), path) for path in paths]
+        found[stage.name] = tuple(Stored(result=result, path=path) for result, path in read if result)
+    return found
+
+
+def _trainings(folder: Path) -> Iterator[Path]:
+    """Folders with curves: the folder, its folders, and theirs; not those of cells, which their grids name."""
+    inner = [path for path in _folders(folder) if path.name not in NOT_RESULTS]
+    for place in (folder, *inner, *(path for outer in inner for path in _folders(outer))):
+        if any((place / name).is_file() for name in CURVES) and CELLS not in place.relative_to(folder).parts:
+            yield place

@@ -1,0 +1,206 @@
+"""Results of one protocol on the same clips side by side: what a picture may compare."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tvts_bench.metrics.measured import FORWARD, Metric
+from tvts_bench.provenance import digest
+from tvts_bench.report.charts import Chart, Mark, interval_chart
+from tvts_bench.results import Result
+from tvts_bench.tables.base import EMBEDDED
+from tvts_bench.tables.stored import Stored
+
+PROTOCOLS = {
+    "zero_shot_retrieval": "Zero-shot retrieval",
+    "cached_probe": "Probe of cached features",
+    "online_probe": "Linear probe, online",
+    "finetune": "Fine-tuning",
+}
+SAME = ("name", "split", "gallery_split", "train_split", "exclude_same_group", "low_label")
+"""What results of a group have in common of their evaluator, beside clips and version; other settings are shown."""
+CONDITIONS_SHOWN = "R@1"  # of the temporal controls
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Member:
+    """A result under its name in the group."""
+
+    name: str
+    stored: Stored
+
+    @property
+    def result(self) -> Result:
+        """The result."""
+        return self.stored.result
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Results that differ in backbone, and where `notes` say so in settings."""
+
+    name: str  # unique on the page
+    title: str
+    data: str  # data set and splits
+    embedded: bool
+    members: tuple[Member, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def clips(self) -> str:
+        """How many were measured, and of how many."""
+        used = sorted({(item.used, item.listed) for m in self.members for item in m.result.coverage[:1]})
+        return ", ".join(f"{part:,} of {whole:,} clips" for part, whole in used)
+
+
+def grouped(results: Sequence[Stored], titles: Mapping[str, str]) -> tuple[Group, ...]:
+    """Groups in the order of data set and protocol.
+
+    Args:
+        results: to be shown side by side where that is fair.
+        titles: key of a run -> what a table calls its row.
+    """
+    found: dict[str, list[Stored]] = {}
+    for stored in results:
+        found.setdefault(_comparable(stored.result), []).append(stored)
+    groups = sorted(found.values(), key=lambda each: (_data(each[0].result), _protocol(each[0].result)))
+    return tuple(_group(f"g{number}", each, titles) for number, each in enumerate(groups))
+
+
+def charts(group: Group) -> tuple[Chart, ...]:
+    """A picture a metric, and one of the temporal controls where they were measured."""
+    metrics = [metric for member in group.members for metric in member.result.metrics]
+    forward = any(metric.condition == FORWARD for metric in metrics)
+    names = list(dict.fromkeys(metric.name for metric in metrics))
+    drawn = []
+    for number, name in enumerate(names):
+        conditions = (FORWARD,) if forward else tuple(dict.fromkeys(m.condition for m in metrics if m.name == name))
+        drawn.append(_chart(group, f"{group.name}-{number}", name, name, conditions))
+    controls = tuple(dict.fromkeys(metric.condition for metric in metrics if metric.name == CONDITIONS_SHOWN))
+    if forward and len(controls) > 1:
+        title = f"{CONDITIONS_SHOWN} when time is taken away"
+        drawn.append(_chart(group, f"{group.name}-controls", title, CONDITIONS_SHOWN, controls))
+    return tuple(drawn)
+
+
+def _chart(group: Group, name: str, title: str, metric: str, conditions: tuple[str, ...]) -> Chart:
+    marks: list[Mark] = []
+    chance = None
+    for member in sorted(group.members, key=lambda each: -_value(each.result, metric, conditions[0])):
+        for found in _metrics(member.result, metric, conditions):
+            chance = found.chance if chance is None else chance
+            several = len(conditions) > 1
+            marks.append(
+                Mark(
+                    label=found.condition if several else member.name,
+                    heading=member.name if several else "",
+                    value=found.value,
+                    low=found.low,
+                    high=found.high,
+                    each=found.per_seed,
+                    runs=(member.result.run.key,),
+                )
+            )
+    return interval_chart(name, title, marks, chance=chance)
+
+
+def _metrics(result: Result, name: str, conditions: tuple[str, ...]) -> Iterator[Metric]:
+    for condition in conditions:
+        yield from (metric for metric in result.metrics if (metric.name, metric.condition) == (name, condition))
+
+
+def _value(result: Result, name: str, condition: str) -> float:
+    return next((metric.value for metric in _metrics(result, name, (condition,))), -1.0)
+
+
+def _comparable(result: Result) -> str:
+    evaluator = result.run.evaluator
+    made_by = result.provenance.get("versions", {}).get("tvts-bench")
+    return digest([{name: evaluator.get(name) for name in SAME}, result.run.dataset, made_by])
+
+
+def _protocol(result: Result) -> str:
+    name = str(result.run.evaluator.get("name"))
+    return PROTOCOLS.get(name, name.replace("_", " "))
+
+
+def _data(result: Result) -> str:
+    return f"{result.run.dataset['name']} {' in '.join(item.split for item in result.coverage)}"
+
+
+def _group(name: str, found: Sequence[Stored], titles: Mapping[str, str]) -> Group:
+    first = found[0].result
+    differing = _differing([stored.result for stored in found])
+    names = _names(found, titles, differing)
+    members = tuple(Member(name=name, stored=stored) for name, stored in zip(names, found, strict=True))
+    notes = [f"{key}: {_said(key, members)}" for key in differing]
+    retrieval = first.run.evaluator.get("name") == "zero_shot_retrieval"
+    return Group(
+        name=name,
+        title=_protocol(first),
+        data=_data(first) if retrieval else f"{first.run.dataset['name']} {first.coverage[0].split}",
+        embedded=str(first.run.dataset["name"]).startswith(EMBEDDED),
+        members=tuple(sorted(members, key=lambda member: (member.name, member.result.run.key))),
+        notes=(*(["measured with different settings: " + "; ".join(notes)] if notes else []),),
+    )
+
+
+def _names(found: Sequence[Stored], titles: Mapping[str, str], differing: Sequence[str]) -> list[str]:
+    """What tables call them, or their backbone; where two are the same, with what tells them apart."""
+    names = [titles.get(stored.result.run.key) or backbone_name(stored.result) for stored in found]
+    for tell in (_weights, partial(_settings_of, differing=differing), _key):
+        twice = {name for name in names if names.count(name) > 1}
+        if not twice:
+            break
+        said = [tell(stored.result) for stored in found]
+        for name in twice:
+            alike = {word for word, other in zip(said, names, strict=True) if other == name}
+            if len(alike) > 1:
+                names = [f"{old} ({word})" if old == name else old for old, word in zip(names, said, strict=True)]
+    return names
+
+
+def backbone_name(result: Result) -> str:
+    """Family and variant, as on the command line."""
+    backbone = result.run.backbone
+    return ":".join(str(backbone[part]) for part in ("family", "variant") if backbone.get(part))
+
+
+def _key(result: Result) -> str:
+    return result.run.key[:8]
+
+
+def _weights(result: Result) -> str:
+    return str(result.run.backbone.get("weights"))
+
+
+def _settings_of(result: Result, differing: Sequence[str]) -> str:
+    settings = flat(result.run.evaluator)
+    return ", ".join(f"{key} {settings.get(key)}" for key in differing[:3])
+
+
+def _differing(results: Sequence[Result]) -> list[str]:
+    """Settings of the evaluator, dotted, in which they are not alike."""
+    settings = [flat(result.run.evaluator) for result in results]
+    keys = dict.fromkeys(key for each in settings for key in each)
+    return [key for key in keys if len({each.get(key) for each in settings}) > 1]
+
+
+def _said(key: str, members: Sequence[Member]) -> str:
+    values: dict[str, list[str]] = {}
+    for member in members:
+        values.setdefault(flat(member.result.run.evaluator).get(key, "-"), []).append(member.name)
+    return "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings by their dotted names, values as JSON."""
+    found: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)
+    return found

@@ -1,0 +1,145 @@
+"""Everything that a folder of results holds, as one page."""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tvts_bench.report import ablations, curves
+from tvts_bench.report.charts import Chart
+from tvts_bench.report.folder import Contents
+from tvts_bench.report.gallery import GalleryView, gallery
+from tvts_bench.report.groups import Group, charts, grouped
+from tvts_bench.report.origins import Card, cards
+from tvts_bench.report.pictures import FRAMES, Strips
+from tvts_bench.report.tables import TableView, table_view
+from tvts_bench.runtime import Progress, silent
+from tvts_bench.tables.stored import Stored
+from tvts_bench.version import VERSION
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+QUERIES = 24  # in the gallery of a data set
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """The parts of the page."""
+
+    tables: tuple[TableView, ...]
+    groups: tuple[tuple[Group, tuple[Chart, ...]], ...]  # with their charts
+    grids: tuple[ablations.GridView, ...]
+    curves: tuple[curves.CurveView, ...]
+    galleries: tuple[GalleryView, ...]
+    cards: tuple[Card, ...]
+    left_out: tuple[str, ...]
+    strips: Strips
+    roots: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Keys of the runs that have a card."""
+        return frozenset(card.key for card in self.cards)
+
+
+def build(
+    contents: Contents,
+    *,
+    queries: int = QUERIES,
+    roots: Mapping[str, Path] | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """The parts of the page, pictures read.
+
+    Args:
+        contents: of the folder of results.
+        queries: in the gallery of each data set; 0: no gallery.
+        roots: data set -> folder of its videos, where they are elsewhere than where they were measured.
+        progress: shows how videos are read.
+    """
+    left_out = list(contents.left_out)
+    documents = list(_valid(contents, left_out))
+    groups = grouped(contents.results, _titles(documents))
+    strips = Strips()
+    found = [gallery(group, queries, strips, roots or {}, progress) for group in groups]
+    grids = [ablations.of_table(each, f"t{n}") for n, each in enumerate(documents) if each["grid"]]
+    grids += [ablations.of_grid(grid, f"a{number}") for number, grid in enumerate(contents.grids)]
+    return Report(
+        tables=tuple(table_view(document) for document in documents),
+        groups=tuple((group, charts(group)) for group in groups),
+        grids=tuple(grid for grid in grids if grid.charts or grid.outcomes),
+        curves=tuple(_curves(contents)),
+        galleries=tuple(each for each in found if each is not None),
+        cards=cards([*contents.results, *_of_cells(contents)], documents, contents.folder),
+        left_out=tuple(left_out),
+        strips=strips,
+    )
+
+
+def render(report: Report) -> str:
+    """The page. Equal reports make equal bytes; nothing in it is loaded from elsewhere."""
+    script = _part("script.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = _environment().get_template("page.html")
+    return page.render(
+        report=report,
+        style=_part("style.css"),
+        script=script,
+        script_hash=f"sha256-{digest}",
+        version=VERSION,
+        frames=FRAMES,
+    )
+
+
+def _valid(contents: Contents, left_out: list[str]) -> Iterator[Mapping[str, Any]]:
+    """The documents that really are tables."""
+    for document in contents.tables:
+        try:
+            table_view(document)
+            cards((), [document], contents.folder)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            name = document.get("table")
+            left_out.append(f"left out table {name}: its JSON is not of this version ({error!r}); make it again")
+            continue
+        yield document
+
+
+def _titles(documents: list[Mapping[str, Any]]) -> dict[str, str]:
+    """What tables call a run: the row, where all agree."""
+    found: dict[str, set[str]] = {}
+    for document in documents:
+        for cell in document["cells"]:
+            for run in cell["measured"]["runs"] if cell["measured"] else ():
+                found.setdefault(run["key"], set()).add(cell["row"])
+    return {key: next(iter(rows)) for key, rows in found.items() if len(rows) == 1}
+
+
+def _of_cells(contents: Contents) -> Iterator[Stored]:
+    for grid in contents.grids:
+        for stages in grid.results.values():
+            for results in stages.values():
+                yield from results
+
+
+def _curves(contents: Contents) -> Iterator[curves.CurveView]:
+    views = [curves.of_grid(grid, f"c{number}") for number, grid in enumerate(contents.grids)]
+    views += [curves.of_training(path, contents.folder, f"r{n}") for n, path in enumerate(contents.trainings)]
+    return (view for view in views if view is not None)
+
+
+def _part(name: str) -> str:
+    return (files("tvts_bench.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    return Environment(
+        loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )

@@ -1,0 +1,196 @@
+"""A table's JSON document as rows and columns of the page; every measured number knows its runs.
+
+Measured columns stand first, so that a phone shows them without scrolling.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
+from typing import Any
+
+from tvts_bench.tables.base import TITLES
+from tvts_bench.tables.notes import p_in_words
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What stands in one place of the table."""
+
+    text: str = ""
+    extra: str = ""  # below it: interval, spread
+    mark: str = ""  # raised: "*", the letter of a note
+    kind: str = ""  # of its column: label, published, measured, difference
+    best: bool = False
+    runs: tuple[str, ...] = ()  # keys of what it is made of
+    what: str = ""  # the number in words, for what opens from it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """A column, and what its neighbours share with it."""
+
+    text: str
+    group: str = ""
+    kind: str = "label"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A row."""
+
+    name: str
+    group: str
+    begins: bool  # a new group begins with it
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableView:
+    """A table of the page."""
+
+    name: str
+    title: str
+    headings: tuple[Heading, ...]
+    lines: tuple[Line, ...]
+    reasons: tuple[str, ...]  # of what failed or could not run, by letter
+    notes: tuple[str, ...]
+
+    @property
+    def spans(self) -> tuple[tuple[str, str, int], ...]:
+        """Text, kind and width of the headings above headings."""
+        found: list[tuple[str, str, int]] = []
+        for heading in self.headings:
+            if found and found[-1][0] == heading.group and heading.group:
+                found[-1] = (heading.group, heading.kind, found[-1][2] + 1)
+            else:
+                found.append((heading.group, heading.kind, 1))
+        return tuple(found)
+
+
+def table_view(document: Mapping[str, Any]) -> TableView:
+    """The view of a document of `tables.document`.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is not one.
+    """
+    return _Reader(document).view()
+
+
+class _Reader:
+    """One document on its way to the page."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self.cells = {(cell["row"], cell["column"]): cell for cell in document["cells"]}
+        columns: Sequence[Mapping[str, Any]] = document["columns"]
+        self.rows = [row for row in document["rows"] if row["paper"] or self._asked(row, columns)]
+        self.labels = [label for label in document["labels"] if any(row["labels"].get(label) for row in self.rows)]
+        self.columns = columns
+        self.published = [column for column in columns if column["published"]]
+        self.differing = [column for column in columns if self._any(column, "difference")]
+        self.covered = any(cell["measured"] and not cell["measured"]["complete"] for cell in self.cells.values())
+        self.reasons: dict[str, str] = {}
+
+    def view(self) -> TableView:
+        """The whole table."""
+        lines: list[Line] = []
+        for row in self.rows:
+            begins = bool(row["group"]) and (not lines or lines[-1].group != row["group"])
+            places = tuple(self._places(row))
+            lines.append(Line(name=row["name"], group=row["group"], begins=begins, places=places))
+        return TableView(
+            name=self.document["table"],
+            title=self.document["title"],
+            headings=tuple(self._headings()),
+            lines=tuple(lines),
+            reasons=tuple(f"[{letter}] {reason}" for reason, letter in self.reasons.items()),
+            notes=tuple(str(note) for note in self.document["notes"]),
+        )
+
+    def _asked(self, row: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) -> bool:
+        return any(self.cells[row["name"], column["name"]]["status"] for column in columns)
+
+    def _any(self, column: Mapping[str, Any], field: str) -> bool:
+        return any(self.cells[row["name"], column["name"]][field] is not None for row in self.rows)
+
+    def _headings(self) -> Iterator[Heading]:
+        for column in self.columns:
+            cached = "" if column["protocol"]["like_paper"] else " (cached)"
+            group = f"measured, {column['measured_on']}"
+            yield Heading(text=f"{column['heading']}{cached}", group=group, kind="measured")
+        for column in self.differing:
+            group = f"measured less published, {_real(column)}"
+            yield Heading(text=column["heading"], group=group, kind="difference")
+        for column in self.published:
+            yield Heading(text=column["heading"], group=f"published, {_real(column)}", kind="published")
+        if self.covered:
+            yield Heading(text="coverage")
+        for label in self.labels:
+            yield Heading(text=self.document["labels"][label])
+
+    def _places(self, row: Mapping[str, Any]) -> Iterator[Place]:
+        for column in self.columns:
+            yield self._measured(self.cells[row["name"], column["name"]], column)
+        for column in self.differing:
+            found = self.cells[row["name"], column["name"]]["difference"]
+            yield Place(text="" if found is None else f"{found:+.1f}", kind="difference")
+        for column in self.published:
+            cell = self.cells[row["name"], column["name"]]
+            yield Place(text=_published(cell["published"]), kind="published", best=cell["best_published"])
+        if self.covered:
+            yield Place(text=self._coverage(row), kind="label")
+        for label in self.labels:
+            yield Place(text=row["labels"].get(label, ""), kind="label")
+
+    def _measured(self, cell: Mapping[str, Any], column: Mapping[str, Any]) -> Place:
+        letter = f"[{self._letter(cell['reason'])}]" if cell["reason"] else ""
+        found = cell["measured"]
+        if found is None:
+            return Place(text=cell["status"], mark=letter, kind="measured")
+        versus = cell["versus"]
+        spread = "" if found["spread"] is None else f"± {found['spread']:.1f} "
+        interval = "" if found["low"] is None else f"[{found['low']:.1f}, {found['high']:.1f}]"
+        return Place(
+            text=f"{found['value']:.1f}",
+            extra=f"{spread}{interval}".strip(),
+            mark=("*" if versus and versus["significant"] else "") + letter,
+            kind="measured",
+            best=cell["best"],
+            runs=tuple(run["key"] for run in found["runs"]),
+            what=f"{cell['row']}, {column['heading']} on {column['measured_on']}: {_in_words(found, versus)}",
+        )
+
+    def _letter(self, reason: str) -> str:
+        number = len(self.reasons)
+        letter = ascii_lowercase[number % 26] + (str(number // 26) if number >= 26 else "")
+        return self.reasons.setdefault(reason, letter)
+
+    def _coverage(self, row: Mapping[str, Any]) -> str:
+        found = {}
+        for column in self.columns:
+            measured = self.cells[row["name"], column["name"]]["measured"]
+            for part in measured["parts"] if measured else ():
+                found[f"{_real(column)} {part['split']}"] = f"{part['percent']:.4g} %"
+        return ", ".join(f"{split} {percent}" for split, percent in found.items())
+
+
+def _real(column: Mapping[str, Any]) -> str:
+    dataset = str(column["dataset"])
+    return TITLES.get(dataset, dataset)
+
+
+def _published(value: float | str | None) -> str:
+    return "" if value is None else FAILED if isinstance(value, str) else f"{value:.1f}"
+
+
+def _in_words(found: Mapping[str, Any], versus: Mapping[str, Any] | None) -> str:
+    interval = "" if found["low"] is None else f", 95 % interval {found['low']:.2f} to {found['high']:.2f}"
+    seeds = "" if found["spread"] is None else f", mean of {len(found['runs'])} seeds ± {found['spread']:.2f}"
+    words = f"{found['value']:.2f} % of {found['clips']:,} clips{interval}{seeds}"
+    if versus:
+        bounds = "" if versus["low"] is None else f" [{versus['low']:+.2f}, {versus['high']:+.2f}]"
+        against = f"{versus['difference']:+.2f}{bounds}, p {p_in_words(versus['p'])}"
+        words += f"; less {versus['baseline']}: {against} ({versus['test']})"
+    return words
