@@ -1,6 +1,9 @@
 """`tvts-pretrain`: parses, calls, prints. Commands import what they need when they run, so `--help` is instant."""
 
+import logging
+import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -105,12 +108,15 @@ for _name, _command in (("run", run), ("resume", resume), ("export", export), ("
     register(app, _name, _command)
 
 
-def _train(folder: Path, train: "object") -> None:
+def _train(folder: Path, train: Callable[[], Path]) -> None:
     """Run, and end with the code that says how it went."""
     from pretrain.runs import DivergedError
+    from tvts_bench.devices import under_torchrun
     from tvts_bench.training.signals import StoppedError
 
-    assert callable(train)
+    is_first = not under_torchrun() or os.environ["RANK"] == "0"  # of several processes, one speaks
+    if not is_first:
+        logging.getLogger("pretrain").setLevel(logging.ERROR)
     try:
         written = train()
     except DivergedError as error:
@@ -118,20 +124,19 @@ def _train(folder: Path, train: "object") -> None:
         stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(DIVERGED) from error
     except StoppedError as stop:
-        name = signal.Signals(stop.signal).name
-        stderr.print(
-            f"stopped by {name}; go on with: tvts-pretrain resume {folder}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        if is_first:
+            _say(f"stopped by {signal.Signals(stop.signal).name}; go on with: tvts-pretrain resume {folder}")
         raise typer.Exit(128 + stop.signal) from None
-    stderr.print(
-        f"written: {written}\nmeasure it: tvts-bench retrieval --ckpt {written}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    except KeyboardInterrupt:  # before the first step, or the second Ctrl-C
+        if is_first:
+            _say(f"stopped at once; go on from what was saved with: tvts-pretrain resume {folder}")
+        raise typer.Exit(128 + signal.SIGINT) from None
+    if is_first:
+        _say(f"written: {written}\nmeasure it: tvts-bench retrieval --ckpt {written}")
+
+
+def _say(text: str) -> None:
+    stderr.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

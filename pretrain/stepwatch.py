@@ -161,5 +161,5 @@ def _refuse_not_finite(unread: Sequence[_Seen], found: Sequence[Mapping[str, flo
             if not math.isfinite(numbers[name]):
                 raise NonFiniteLossError(
                     f"the {what} is {numbers[name]:g} at step {seen.step}: lower optim.lr, lengthen optim.warmup or "
-                    "set optim.clip_grad; the state saved before is whole"
+                    "set optim.clip_grad; a state saved before is whole"
                 )

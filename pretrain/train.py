@@ -6,9 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-
 from pretrain.checkpoints import BEST, LAST, State, checkpoint_folder, save_state
 from pretrain.config import Place, RunConfig
 from pretrain.data.batches import NarratedBatch
@@ -22,7 +19,7 @@ from pretrain.validation import Validation
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, silent
 from tvts_bench.training.optim import LearningRate, build_optimizer, clip_gradient
-from tvts_bench.training.ranks import Rank, largest
+from tvts_bench.training.ranks import Rank, in_parallel, largest
 from tvts_bench.training.signals import StoppedError, stop_signals
 from tvts_bench.training.states import TrainingStateError
 from tvts_bench.training.step_loading import WorkerError, refuse_lost_worker
@@ -61,10 +58,7 @@ class Trainer:
             self._restore(self.state)
         self.rate = LearningRate(self.optimizer, config.optim, self.steps)
         self.settings = step_settings(config, self.rank)
-        self.wrapped: nn.Module = self.model
-        if self.rank.world_size > 1:
-            gpu = [self.rank.device] if self.rank.device.startswith("cuda") else None
-            self.wrapped = DistributedDataParallel(self.model, device_ids=gpu)
+        self.wrapped = in_parallel(self.model, self.rank)
 
     def run(self) -> State:
         """Train to the end and return the last state, which is on disk.

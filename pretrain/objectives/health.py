@@ -29,7 +29,7 @@ def check_negatives(global_batch: int, align: bool) -> None:
     if align and global_batch < 2:
         raise NoNegativesError(
             f"a global batch of {global_batch} has no negatives for L_base: raise the batch size or add processes "
-            "(gradient accumulation adds none), or set align=false"
+            "(gradient accumulation adds none), or set objective.align=false"
         )
 
 

@@ -416,3 +416,17 @@ def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other")
     with pytest.raises(TrainingStateError, match="not a state that this version"):
         load_state(tmp_path / "other")
+
+
+def test_ctrl_c_before_the_first_step_names_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def impatient(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pretrain.runs.build_sources", impatient)
+    out = tmp_path / "run"
+    result = runner.invoke(app, ["run", preset(tmp_path), f"out={out}", "steps=1"])
+    assert result.exit_code == 130
+    assert f"go on from what was saved with: tvts-pretrain resume {out}" in " ".join(result.output.split())
+    assert read_status(out)["outcome"] == "interrupted"
+    monkeypatch.undo()
+    assert runner.invoke(app, ["resume", str(out)]).exit_code == 0

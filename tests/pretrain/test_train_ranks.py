@@ -31,6 +31,7 @@ def test_two_gloo_processes_give_the_losses_of_one_with_the_whole_batch(tmp_path
         [*launcher, *run], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("written: ") == 1  # of the ranks, one speaks
     one, two = losses(tmp_path / "one/run"), losses(tmp_path / "two/run")
     assert len(two) == 4
     assert two == pytest.approx(one, rel=1e-4)
