@@ -12,6 +12,8 @@ from tvts_bench.atomic import whole_file
 from tvts_bench.models.checkpoint import OWN_METADATA, Checkpoint, CheckpointError
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig, VideoTransformerError
 
+METADATA = "__metadata__"  # of a safetensors header
+
 
 def save_backbone(path: Path, model: VideoTransformer, metadata: Mapping[str, str] | None = None) -> None:
     """Write `model` as a file that `load_backbone` knows: tensors by their official names, and the shape as JSON.
@@ -30,12 +32,25 @@ def save_backbone(path: Path, model: VideoTransformer, metadata: Mapping[str, st
 
     architecture = json.dumps(dataclasses.asdict(model.config), sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    content = save(tensors, metadata={**(metadata or {}), OWN_METADATA: architecture})
+    content = _in_order(save(tensors, metadata={**(metadata or {}), OWN_METADATA: architecture}))
     try:
         with whole_file(path) as file:
             file.write(content)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted by name: the library writes them in another order each time.
+
+    The header is JSON behind its length in 8 bytes, filled up with spaces to a multiple of 8 bytes (safetensors 0.4).
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header[METADATA] = dict(sorted(header[METADATA].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def save_pickled(path: Path, content: Mapping[str, Any]) -> None:
