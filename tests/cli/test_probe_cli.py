@@ -82,7 +82,7 @@ def test_a_class_with_no_training_clip_is_named(run: Run, splits: Path) -> None:
         (("--fraction", "0.5", "--per-class", "4"), "one of --fraction and --per-class"),
         (("--split", "test"), "no split 'test'"),
         (("--train-split", "all"), "no split 'all' to train on"),
-        (("--split", "train"), "tested on 'train' itself"),
+        (("--split", "train"), "cannot be tested on its own split 'train'"),
         (("--habit", "paper"), "--habit has no meaning with --protocol cached"),
         (("--total-batch", "5"), "--total-batch has no meaning with --protocol cached"),
         (("--protocol", "paper", "--head", "knn"), "--head has no meaning with --protocol paper"),

@@ -56,7 +56,7 @@ def test_one_class_tells_nothing_apart() -> None:
 
 def test_a_missing_split_says_what_is_there() -> None:
     assert "has no split 'train' to train on (it has: all)" in refused({"all": TRAIN}, test="all")
-    assert "tested on 'train' itself" in refused({"train": TRAIN}, test="train")
+    assert "cannot be tested on its own split 'train'" in refused({"train": TRAIN}, test="train")
 
 
 def test_shared_clips_are_named_and_counted_and_only_used_if_allowed() -> None:

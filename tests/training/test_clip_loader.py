@@ -158,11 +158,17 @@ def test_a_batch_of_which_nothing_can_be_read_is_empty(one_broken: list[VideoRec
     assert (len(batch), batch.labels.shape, batch.labels.dtype) == (0, (0,), torch.int64)
 
 
-def test_too_many_unreadable_videos_end_the_run(one_broken: list[VideoRecord]) -> None:
+@pytest.mark.parametrize(("broken", "share", "allowed"), [(2, 0.05, 1), (1, 0.0, 0), (3, 0.23, 2)])
+def test_too_many_unreadable_videos_end_the_run(
+    videos: list[VideoRecord], tmp_path: Path, broken: int, share: float, allowed: int
+) -> None:
+    """A share of a small set is still one video, unless it is none."""
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    fewer = [replace(r, path=tmp_path / "broken.mp4") if n < broken else r for n, r in enumerate(videos)]
     with pytest.raises(
-        TooManyUnreadableError, match=r"1 of 9 training videos .* allowed share of 0\.05; the last: .*broken\.mp4"
+        TooManyUnreadableError, match=rf"{broken} of 9 training videos .* the {allowed} allowed: .*broken\.mp4"
     ):
-        taken(ClipLoader(one_broken, CONFIG), 0, 10)
+        taken(ClipLoader(fewer, replace(CONFIG, max_failures=share)), 0, 10)
 
 
 def test_what_was_found_unreadable_before_a_run_was_resumed_counts(one_broken: list[VideoRecord]) -> None:

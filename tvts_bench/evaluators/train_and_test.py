@@ -38,10 +38,11 @@ def train_and_test(dataset: Dataset, train: str, test: str, *, allow_shared: boo
             only one class, or a file is in both and that is not allowed.
     """
     if train not in dataset.splits or (train == test and not allow_shared):
-        lacks = f"has no split {train!r}" if train not in dataset.splits else f"would be tested on {test!r} itself"
+        wrong = "has no" if train not in dataset.splits else "cannot be tested on its own"
         raise EvaluationError(
-            f"{dataset.name} under {dataset.root} {lacks} to train on (it has: {', '.join(dataset.splits)});"
-            " name two different ones with --train-split and --split, or add a list or folder for it"
+            f"{dataset.name} under {dataset.root} {wrong} split {train!r} to train on (it has:"
+            f" {', '.join(dataset.splits)}); name two different ones with --train-split and --split, or add a list or"
+            " folder for it"
         )
     both = TrainAndTest(train=dataset.records(train), test=dataset.records(test), shared=0)
     for split, records in ((train, both.train), (test, both.test)):

@@ -67,7 +67,7 @@ class ClipsConfig:
     batch_size: int  # clips a step, over all processes
     seed: int = 0
     decoder: str = "decord"
-    max_failures: float = 0.05  # share (0..1) of the videos that may be unreadable
+    max_failures: float = 0.05  # share (0..1) of the videos that may be unreadable, but one at least; 0: none
 
     @classmethod
     def of(cls, recipe: Recipe, clip: ClipSpec, decoder: str = "decord") -> Self:
@@ -116,7 +116,7 @@ class ClipLoader:
         self.order = ClipOrder(size=len(records), batch_size=config.batch_size, seed=config.seed)
         self.order.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
         self.failed: dict[str, str] = {}
-        self._allowed = int(config.max_failures * len(records))
+        self._allowed = max(1, int(config.max_failures * len(records))) if config.max_failures else 0
         self._config, self._workers = config, workers
         frames = FrameMemory(decoder=config.decoder, limit=memory // max(workers, 1), seconds=clip_timeout)
         self._steps = _Steps(tuple(records), config, self.order, frames, rank, world_size)
@@ -146,8 +146,9 @@ class ClipLoader:
                 log.warning("left out of training: %s", reason)
             if len(self.failed) > self._allowed:
                 raise TooManyUnreadableError(
-                    f"{len(self.failed)} of {self.order.size} training videos could not be read so far, more than "
-                    f"the allowed share of {self._config.max_failures:g}; the last: {reason}"
+                    f"{len(self.failed)} of {self.order.size} training videos could not be read so far, more than the"
+                    f" {self._allowed} allowed: mend them or take them out of the lists (`tvts-bench check` finds all);"
+                    f" the last: {reason}"
                 )
 
 

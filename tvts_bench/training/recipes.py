@@ -50,7 +50,7 @@ class Recipe:
     average: Average = "probabilities"  # of the views of a clip; the official code averages logits
     best: Choice = "held-out"  # which epoch is tested: best on a held-out part of train, best on test, or the last
     held_out: float = 0.1  # share of the training clips that is held out where that chooses the epoch
-    max_failures: float = 0.05  # share of the training videos that may be unreadable
+    max_failures: float = 0.05  # share of the training videos that may be unreadable, but one at least; 0: none
     seed: int = 0
 
     def __post_init__(self) -> None:
