@@ -3,8 +3,9 @@ PYTHON ?= python3
 FAISS  ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 BIN    := .venv/bin
 READY  := .venv/.ready-$(FAISS)
+BROWSER := $(shell command -v chromium >/dev/null 2>&1 && command -v chromedriver 2>/dev/null)
 
-.PHONY: demo test test-slow test-gpu test-slurm lint format bench clean
+.PHONY: demo test test-slow test-gpu test-slurm test-browser lint format bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -16,7 +17,8 @@ demo: $(READY)
 	$(BIN)/tvts-bench demo --out runs/demo
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadscope -m "not gpu and not slow and not slurm"
+	$(BIN)/pytest -n 2 --dist loadscope -m "not gpu and not slow and not slurm$(if $(BROWSER),, and not browser)"
+	@$(if $(BROWSER),:,echo "NOT TESTED: the report in a browser; apt-get install chromium chromium-driver; make test-browser")
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
@@ -26,6 +28,9 @@ test-gpu: $(READY)
 
 test-slurm: $(READY)
 	$(BIN)/pytest -m slurm
+
+test-browser: $(READY)
+	$(BIN)/pytest -m browser
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

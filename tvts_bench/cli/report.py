@@ -1,5 +1,6 @@
 """`tvts-bench report`: a folder of results as one HTML page."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,9 @@ import typer
 
 from tvts_bench.cli import options
 from tvts_bench.cli.console import stderr
+from tvts_bench.errors import UserError
 
-Results = Annotated[Path, typer.Argument(metavar="[RESULTS]", help="Folder of results: the --out of other commands.")]
+Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder of results: the --out of other commands.")]
 Out = Annotated[Path, typer.Option("--out", help="The page.", rich_help_panel=options.OUTPUT)]
 Gallery = Annotated[
     int,
@@ -43,20 +45,35 @@ def report(
     tvts-bench report results --gallery 60 --data ssv2=SSV2
     """
     from tvts_bench.cli.progress import progress_bar
-    from tvts_bench.report.folder import ReportError, read_contents
+    from tvts_bench.report.folder import read_contents
     from tvts_bench.report.page import build, render
-    from tvts_bench.results import write_atomically
+    from tvts_bench.results import require_writable, write_atomically
 
-    roots = {}
-    for pair in data or ():
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and folder):
-            raise ReportError(f"--data takes SET=DIR, such as ssv2=DIR, got {pair!r}")
-        roots[name.partition(":")[0]] = Path(folder)
-    built = build(read_contents(results), queries=gallery, roots=roots, progress=progress_bar)
+    roots, contents = _roots(data or ()), read_contents(results)
+    if out.is_dir():
+        raise UserError(f"cannot write the page to {out}: it is a folder; give --out a file name, such as report.html")
+    require_writable(out.parent)
+    built = build(contents, queries=gallery, roots=roots, progress=progress_bar)
     page = render(built)
     write_atomically(out, page)
     for sentence in built.left_out:
         stderr.print(sentence, markup=False, highlight=False, soft_wrap=True)
     size = f"{len(page.encode()) / 2**20:.1f} MiB"
     stderr.print(f"written: {out} ({size})", markup=False, highlight=False, soft_wrap=True)
+
+
+def _roots(pairs: Iterable[str]) -> dict[str, Path]:
+    """Folders by data set, from `SET=DIR` texts; the part of `scripted_motion:ssv2` after the colon does not matter."""
+    from tvts_bench.registry import load
+
+    roots = {}
+    for pair in pairs:
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise UserError(f"--data takes SET=DIR, such as ssv2=DIR, got {pair!r}")
+        base = name.partition(":")[0]
+        load("datasets", base)  # refuses an unknown name
+        if not Path(folder).is_dir():
+            raise UserError(f"--data {pair}: {folder} is not a folder")
+        roots[base.replace("-", "_")] = Path(folder)
+    return roots

@@ -12,7 +12,7 @@ from tvts_bench.report.charts import Chart, Line, line_chart, sample
 from tvts_bench.report.folder import FoundGrid
 from tvts_bench.report.origins import relative
 
-POINTS = 120  # of a curve that is drawn; more are averaged together
+POINTS = 60  # of a curve that is drawn; more are averaged together
 Curve = tuple[tuple[float, float], ...]
 OF_PRETRAINING = {
     "base": "alignment loss (L_base)",

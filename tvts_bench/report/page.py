@@ -67,7 +67,9 @@ def build(
     groups = grouped(contents.results, _titles(documents))
     strips = Strips()
     found = [gallery(group, queries, strips, roots or {}, progress) for group in groups]
-    grids = [ablations.of_table(each, f"t{n}") for n, each in enumerate(documents) if each["grid"]]
+    there = {grid.record.grid for grid in contents.grids}
+    from_tables = (each for each in documents if each["grid"] and each["grid"] not in there)
+    grids = [ablations.of_table(document, f"t{number}") for number, document in enumerate(from_tables)]
     grids += [ablations.of_grid(grid, f"a{number}") for number, grid in enumerate(contents.grids)]
     return Report(
         tables=tuple(table_view(document) for document in documents),
