@@ -69,6 +69,14 @@ def test_the_best_head_on_the_held_out_part_answers_for_the_test_set() -> None:
     assert np.allclose(again.scores, fitted.scores[:5], atol=1e-5)
 
 
+def test_a_rate_at_the_end_of_the_grid_is_said_only_where_it_is_better_than_its_neighbour() -> None:
+    task, _ = clouds(noise=2.0, clips=100, dimensions=40)
+    high = replace(SHORT, lrs=(0.1, 100.0, 1000.0))
+    assert fit_linear(high, task).notes == ("the linear head chose lr=0.1, an end of its grid",)
+    easy, _ = clouds(noise=0.01)
+    assert fit_linear(replace(SHORT, lrs=(0.1, 0.2, 0.3)), easy).notes == ()  # all of them are right about everything
+
+
 def test_where_nothing_is_held_out_the_middle_of_the_grid_is_used() -> None:
     task, _ = clouds()
     fitted = fit_linear(SHORT, replace(task, parts=nothing_held(len(task.train))))

@@ -14,7 +14,7 @@ from tvts_bench.models.vit import VideoTransformer
 from tvts_bench.training.augment import PLAIN
 from tvts_bench.training.mixing import UNMIXED
 from tvts_bench.training.optim import OptimError
-from tvts_bench.training.recipe_optim import build_optimizer, effective_lr, learning_rate
+from tvts_bench.training.recipe_optim import build_optimizer, learning_rate
 from tvts_bench.training.recipes import Recipe, RecipeError, without_augmentation
 from tvts_bench.video.spec import ClipSpec
 
@@ -29,6 +29,12 @@ def formula(recipe: Recipe, total_batch: int, step: int, steps_per_epoch: int) -
     return lowest + (highest - lowest) * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
 
 
+def rate_of(recipe: Recipe, total_batch: int, step: int, steps_per_epoch: int) -> float:
+    """The rate that `learning_rate` sets."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.lr(total_batch))
+    return learning_rate(recipe, optimizer, total_batch, steps_per_epoch).set(step)
+
+
 @pytest.mark.parametrize(
     "recipe",
     [Recipe(), Recipe(optimizer="sgd", base_lr=0.1, epochs=100, warmup_epochs=10.0, final_lr=0.01, layer_decay=1.0)],
@@ -39,15 +45,15 @@ def test_the_rate_of_a_step_is_that_of_the_formula(recipe: Recipe, total_batch: 
     per_epoch = 7
     steps = recipe.epochs * per_epoch
     for step in (0, 1, 34, 35, 36, 70, 71, 100, steps // 2, steps - 1):
-        found = effective_lr(recipe, total_batch, step, per_epoch)
+        found = rate_of(recipe, total_batch, step, per_epoch)
         assert found == pytest.approx(formula(recipe, total_batch, step, per_epoch), rel=1e-9), step
 
 
 def test_the_published_rates() -> None:
     finetune = Recipe()
     assert finetune.lr(384) == pytest.approx(1.5e-3)
-    assert effective_lr(finetune, 384, 5 * 440, 440) == pytest.approx(1.5e-3)  # the warm-up has ended
-    assert effective_lr(finetune, 384, 27 * 440 + 220, 440) == pytest.approx(0.75e-3)  # half way from 5 to 50 epochs
+    assert rate_of(finetune, 384, 5 * 440, 440) == pytest.approx(1.5e-3)  # the warm-up has ended
+    assert rate_of(finetune, 384, 27 * 440 + 220, 440) == pytest.approx(0.75e-3)  # half way from 5 to 50 epochs
 
 
 def test_layers_share_the_schedule_each_at_its_own_rate() -> None:

@@ -24,7 +24,7 @@ from tvts_bench.probes.base import (
     unheard,
     without_unseen,
 )
-from tvts_bench.probes.selection import best
+from tvts_bench.probes.selection import at_the_end, best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +104,21 @@ def fit_linear(config: Linear, task: Task, *, seed: int = 0, device: str = "cpu"
     scores = heads.logits(task.test)[0]
     if not np.isfinite(scores).all():
         raise ProbeError(f"the linear head diverges at a learning rate of {grid[chosen][0]:g}: choose a lower one")
-    edge = accuracies is not None and len(config.lrs) > 2 and grid[chosen][0] in (min(config.lrs), max(config.lrs))
     return Fitted(
         scores=without_unseen(scores, task.train.labels),
         choices=choices(tuple(f"lr={lr:g} wd={decay:g}" for lr, decay in grid), accuracies, chosen),
-        notes=(f"the linear head chose lr={grid[chosen][0]:g}, an end of its grid",) if edge else (),
+        notes=_notes(config, accuracies, chosen),
     )
+
+
+def _notes(config: Linear, accuracies: tuple[float, ...] | None, chosen: int) -> tuple[str, ...]:
+    if accuracies is None:
+        return ()
+    decays = len(config.weight_decays)  # heads of one learning rate, which follow each other in the grid
+    by_rate = [max(accuracies[first : first + decays]) for first in range(0, len(accuracies), decays)]
+    if not at_the_end(by_rate, chosen // decays):
+        return ()
+    return (f"the linear head chose lr={config.grid[chosen][0]:g}, an end of its grid",)
 
 
 def num_steps(config: Linear, task: Task) -> int:

@@ -32,12 +32,7 @@ def build_optimizer(recipe: Recipe, backbone: Backbone, head: nn.Module, total_b
 def learning_rate(
     recipe: Recipe, optimizer: torch.optim.Optimizer, total_batch: int, steps_per_epoch: int
 ) -> LearningRate:
-    """What sets the rate of every step (from 0) in `optimizer`; a group has its `lr_scale` times that."""
-    return LearningRate(optimizer, recipe.schedule(total_batch), recipe.epochs * steps_per_epoch)
-
-
-def effective_lr(recipe: Recipe, total_batch: int, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of the head at `step` (from 0).
+    """What sets the rate of every step (from 0) in `optimizer`; a group has its `lr_scale` times that.
 
     With W = warmup_epochs * steps_per_epoch steps of warm-up, S steps in all and the highest rate
     h = base_lr * total_batch / 256:
@@ -45,5 +40,4 @@ def effective_lr(recipe: Recipe, total_batch: int, step: int, steps_per_epoch: i
         h * (step + 1) / (W + 1)                                           in the warm-up
         f + (h - f) * (1 + cos(pi * (step - W) / (S - W))) / 2             after it, f = final_lr * h
     """
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.lr(total_batch))
-    return learning_rate(recipe, optimizer, total_batch, steps_per_epoch).set(step)
+    return LearningRate(optimizer, recipe.schedule(total_batch), recipe.epochs * steps_per_epoch)
