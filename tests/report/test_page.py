@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass, field
@@ -13,10 +14,15 @@ import pytest
 
 from tests.report.made import HOSTILE, grid_folder, rankings, results_folder, retrieved, videos, write_table_of
 from tests.tables.made import retrieval
+from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.report.folder import ReportError, read_contents
 from tvts_bench.report.page import build, render
 from tvts_bench.report.pictures import Strips
 from tvts_bench.result_files import write_files
+from tvts_bench.tables import table3
+from tvts_bench.tables.assemble import Findings, assemble
+from tvts_bench.tables.files import write_table
+from tvts_bench.tables.grids import read_grid
 
 
 @dataclass
@@ -74,7 +80,7 @@ def test_every_number_opens_what_made_it(page: str) -> None:
         keys = link["data-runs"].split()
         assert link["href"] == f"#run-{keys[0]}"
         assert {f"run-{key}" for key in keys} <= ids
-    said = [link["data-what"] for link in links]
+    said = [f"{link['data-what']}: {link['data-said']}" for link in links]
     # Written by hand: of four queries three have their nearest hit; the probe answers three of four.
     assert any("R@1 on ScriptedMotion" in words and "75.00 % of 4 clips" in words for words in said)
     assert "tvts:a, top-1: 75.00 %, 95 % interval 74.0 to 76.0" in said
@@ -199,7 +205,7 @@ def test_results_without_their_neighbours_are_named(tmp_path: Path) -> None:
 
 def test_a_grid_shows_seeds_their_mean_failures_and_what_is_left(tmp_path: Path) -> None:
     shown = read(page_of(grid_folder(tmp_path)))
-    said = [each["data-what"] for each in shown.all("a") if "data-runs" in each]
+    said = [f"{each['data-what']}: {each['data-said']}" for each in shown.all("a") if "data-runs" in each]
     assert any("none, zero-shot R@1, ssv2: 75.00 %, mean of 2 seeds" in words for words in said)  # of 50 and 100
     assert len(shown.all("circle", class_="seed")) >= 2
     assert f"k_way, seed 0: pretrain failed: loss is NaN {HOSTILE}" in shown.text
@@ -264,3 +270,36 @@ def test_backbones_of_one_name_are_told_apart(tmp_path: Path) -> None:
     text = read(page_of(tmp_path / "out", queries=0)).text
     assert 'tvts:a (dtype "bf16")' in text
     assert "measured with different settings: dtype" in text
+
+
+def test_results_of_two_versions_never_share_a_picture(tmp_path: Path) -> None:
+    for version in ("0.0.1", "0.0.2"):
+        write_files(retrieval([[True]], backbone=f"v{version}", version=version), tmp_path)
+    found = read(page_of(tmp_path))
+    assert len(found.all("article", class_="card")) == 2
+    assert len(found.all("svg", role="group")) == 2 * 2  # R@1 and R@5 of each
+
+
+def test_a_table_of_a_grid_is_drawn_with_its_seeds_where_the_grid_is_elsewhere(tmp_path: Path) -> None:
+    out = grid_folder(tmp_path / "grid")
+    cells = read_grid(table3.TABLE, out)
+    assert cells is not None
+    findings = Findings(found=cells.found, embedded=True)
+    write_table(assemble(table3.TABLE, findings, tmp_path / "results"), tmp_path / "results")
+    shown = read(page_of(tmp_path / "results"))
+    assert len(shown.all("circle", class_="seed")) == 2
+    assert shown.text.count("checkpoint sha256") == 2  # what made each is still there to be read
+    assert "not in this folder" not in shown.text
+    shutil.copytree(tmp_path / "results" / "tables", out / "tables")
+    assert "Table 3" not in read(page_of(out)).text.partition("Ablations")[2].partition("Training")[0]
+
+
+def test_names_that_are_no_utf_8_are_written_with_escapes(tmp_path: Path) -> None:
+    dataset = videos(tmp_path / "videos", each=2)
+    odd = tmp_path / "videos" / "blue" / os.fsdecode(b"\xff.mp4")
+    (tmp_path / "videos" / "blue" / "0.mp4").rename(odd)
+    dataset = load_dataset("folder", tmp_path / "videos")
+    write_files(retrieved(dataset, "a", rankings(dataset, 0)), tmp_path / "out")
+    page = page_of(tmp_path / "out")
+    assert "blue/\\udcff.mp4" in read(page).text
+    assert "no picture" not in read(page).text

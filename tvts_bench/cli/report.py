@@ -54,11 +54,10 @@ def report(
         raise UserError(f"cannot write the page to {out}: it is a folder; give --out a file name, such as report.html")
     require_writable(out.parent)
     built = build(contents, queries=gallery, roots=roots, progress=progress_bar)
-    page = render(built)
-    write_atomically(out, page)
+    write_atomically(out, render(built))
     for sentence in built.left_out:
         stderr.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    size = f"{len(page.encode()) / 2**20:.1f} MiB"
+    size = f"{out.stat().st_size / 2**20:.1f} MiB"
     stderr.print(f"written: {out} ({size})", markup=False, highlight=False, soft_wrap=True)
 
 

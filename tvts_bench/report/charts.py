@@ -12,7 +12,8 @@ from tvts_bench.report.svg import element, shortened, text, ticks
 
 WIDTH = 360  # units of the drawing; about as many pixels on a phone
 ROW, HEAD, AXIS, SIDE = 38, 20, 26, 6  # heights of a row, of a heading and of the axis; free width on either side
-LETTERS = 38  # of a row's name
+LETTERS, SHORT = 38, 12  # of a row's name; of one under a heading
+COMPACT, NAMES, NUMBERS = 21, 84, 36  # under a heading: height of a row; width of its short name and of its number
 ZOOM = 0.5  # an axis starts at 0 unless everything on it lies above this share of the largest number
 SERIES = 8  # colours in the style sheet; after that they repeat with other dashes
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
@@ -66,7 +67,9 @@ def interval_chart(name: str, title: str, marks: Sequence[Mark], *, chance: floa
         marks: from top to bottom.
         chance: drawn as a dashed line.
     """
-    scale = _scale([value for mark in marks for value in _values(mark)] + ([] if chance is None else [chance]))
+    values = [value for mark in marks for value in _values(mark)] + ([] if chance is None else [chance])
+    compact = any(mark.heading for mark in marks)
+    scale = _scale(values, *((NAMES, WIDTH - NUMBERS) if compact else (SIDE, WIDTH - SIDE)))
     rows, y, heading = [], 16 if chance is not None else 4, ""
     top = y
     for mark in marks:
@@ -74,8 +77,9 @@ def interval_chart(name: str, title: str, marks: Sequence[Mark], *, chance: floa
             heading = mark.heading
             rows.append(text(shortened(heading, LETTERS + 6), x=0, y=y + 13, class_="heading"))
             y += HEAD
-        rows.append(_row(mark, y, scale, title))
-        y += ROW
+        place = _Place(y=y, height=COMPACT) if compact else _Place(y=y, height=ROW, below=10)
+        rows.append(_row(mark, place, scale, title))
+        y += place.height
     back = [element("line", x1=scale(tick), x2=scale(tick), y1=top, y2=y, class_="grid") for tick in scale.ticks]
     back += [_tick(tick, scale, y + 15) for tick in scale.ticks]
     if chance is not None:
@@ -132,23 +136,32 @@ class _Axis:
         return self.start + (value - self.low) / wide * (self.end - self.start)
 
 
-def _scale(values: Sequence[float]) -> _Axis:
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a row is drawn."""
+
+    y: int
+    height: int
+    below: int = -4  # by how much the track lies below the words; above 0 they have a line of their own
+
+
+def _scale(values: Sequence[float], start: float, end: float) -> _Axis:
     low, high = (min(values), max(values)) if values else (0.0, 100.0)
     marks = ticks(low if low > ZOOM * high else 0.0, min(high, 100.0) or 1.0)
-    return _Axis(low=marks[0], high=marks[-1], start=SIDE, end=WIDTH - SIDE, ticks=tuple(marks))
+    return _Axis(low=marks[0], high=marks[-1], start=start, end=end, ticks=tuple(marks))
 
 
 def _values(mark: Mark) -> Iterable[float]:
     return (value for value in (mark.value, mark.low, mark.high, *mark.each) if value is not None)
 
 
-def _row(mark: Mark, y: float, scale: _Axis, title: str) -> str:
-    indent = 10 if mark.heading else 0
-    label = text(shortened(mark.label, LETTERS), x=indent, y=y + 13, class_="label")
+def _row(mark: Mark, place: _Place, scale: _Axis, title: str) -> str:
+    y, indent = place.y, 10 if mark.heading else 0
+    label = text(shortened(mark.label, SHORT if mark.heading else LETTERS), x=indent, y=y + 13, class_="label")
     if mark.value is None:
         failed = text(shortened(mark.missing, 30), x=WIDTH, y=y + 13, class_="small", text_anchor="end")
         return element("g", element("title", escape(f"{mark.label}: {mark.missing}")), label, failed)
-    middle, x = y + 24, scale(mark.value)
+    middle, x = y + 14 + place.below, scale(mark.value)
     parts = [label, text(f"{mark.value:.1f}", x=WIDTH, y=y + 13, class_="value", text_anchor="end")]
     if mark.low is not None and mark.high is not None:
         low, high = scale(mark.low), scale(mark.high)
@@ -158,7 +171,7 @@ def _row(mark: Mark, y: float, scale: _Axis, title: str) -> str:
     if len(mark.each) > 1:
         parts += [element("circle", cx=scale(value), cy=middle, r=3, class_="seed") for value in mark.each]
     parts.append(element("circle", cx=x, cy=middle, r=5, class_="dot"))
-    touched = element("rect", x=0, y=y, width=WIDTH, height=ROW, class_="touched", rx=4)
+    touched = element("rect", x=0, y=y, width=WIDTH, height=place.height, class_="touched", rx=4)
     what = ", ".join(part for part in (mark.heading, mark.label, title) if part)
     return linked(what, mark, [element("title", escape(f"{what}: {mark.in_words}")), touched, *parts])
 
@@ -172,7 +185,8 @@ def linked(what: str, mark: Mark, parts: Sequence[str]) -> str:
         *parts,
         href=f"#run-{mark.runs[0]}",
         data_runs=" ".join(mark.runs),
-        data_what=f"{what}: {mark.in_words}",
+        data_what=what,
+        data_said=mark.in_words,
         aria_label=f"{what}: {mark.in_words}. What made it",
         aria_haspopup="dialog",
     )
@@ -181,7 +195,7 @@ def linked(what: str, mark: Mark, parts: Sequence[str]) -> str:
 def _tick(tick: float, scale: _Axis, y: float) -> str:
     first, last = tick == scale.ticks[0], tick == scale.ticks[-1]
     anchor = "start" if first else "end" if last else "middle"
-    x = 0 if first else WIDTH if last else scale(tick)
+    x = scale(tick) + (SIDE if last else -SIDE if first else 0)
     return text(f"{tick:g}{' %' if last else ''}", x=x, y=y, class_="small", text_anchor=anchor)
 
 

@@ -3,7 +3,8 @@
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +18,7 @@ from tvts_bench.report.groups import Group, charts, grouped
 from tvts_bench.report.origins import Card, cards
 from tvts_bench.report.pictures import FRAMES, Strips
 from tvts_bench.report.tables import TableView, table_view
+from tvts_bench.results import ResultError, load
 from tvts_bench.runtime import Progress, silent
 from tvts_bench.tables.stored import Stored
 from tvts_bench.version import VERSION
@@ -39,7 +41,6 @@ class Report:
     cards: tuple[Card, ...]
     left_out: tuple[str, ...]
     strips: Strips
-    roots: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def known(self) -> frozenset[str]:
@@ -71,13 +72,15 @@ def build(
     from_tables = (each for each in documents if each["grid"] and each["grid"] not in there)
     grids = [ablations.of_table(document, f"t{number}") for number, document in enumerate(from_tables)]
     grids += [ablations.of_grid(grid, f"a{number}") for number, grid in enumerate(contents.grids)]
+    results = [*contents.results, *_of_cells(contents)]
+    results += _cited(documents, {stored.result.run.key for stored in results}, contents.folder)
     return Report(
         tables=tuple(table_view(document) for document in documents),
         groups=tuple((group, charts(group)) for group in groups),
         grids=tuple(grid for grid in grids if grid.charts or grid.outcomes),
         curves=tuple(_curves(contents)),
         galleries=tuple(each for each in found if each is not None),
-        cards=cards([*contents.results, *_of_cells(contents)], documents, contents.folder),
+        cards=cards(results, documents, contents.folder),
         left_out=tuple(left_out),
         strips=strips,
     )
@@ -126,6 +129,22 @@ def _of_cells(contents: Contents) -> Iterator[Stored]:
         for stages in grid.results.values():
             for results in stages.values():
                 yield from results
+
+
+def _cited(documents: list[Mapping[str, Any]], known: set[str], folder: Path) -> Iterator[Stored]:
+    """Results that tables are made of and that lie elsewhere, as the cells of a grid do, where they are still there."""
+    files = {
+        run["key"]: folder / str(run["file"])
+        for document in documents
+        for cell in document["cells"]
+        for run in (cell["measured"]["runs"] if cell["measured"] else ())
+        if run["key"] not in known
+    }
+    for key, path in files.items():
+        with suppress(ResultError):
+            result = load(path)
+            if result.run.key == key:
+                yield Stored(result=result, path=path)
 
 
 def _curves(contents: Contents) -> Iterator[curves.CurveView]:

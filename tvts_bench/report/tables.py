@@ -24,7 +24,8 @@ class Place:
     kind: str = ""  # of its column: label, published, measured, difference
     best: bool = False
     runs: tuple[str, ...] = ()  # keys of what it is made of
-    what: str = ""  # the number in words, for what opens from it
+    what: str = ""  # which number it is
+    said: str = ""  # the number in words, with its interval and what it is compared with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,8 @@ class _Reader:
             kind="measured",
             best=cell["best"],
             runs=tuple(run["key"] for run in found["runs"]),
-            what=f"{cell['row']}, {column['heading']} on {column['measured_on']}: {_in_words(found, versus)}",
+            what=f"{cell['row']}, {column['heading']} on {column['measured_on']}",
+            said=_in_words(found, versus),
         )
 
     def _letter(self, reason: str) -> str:

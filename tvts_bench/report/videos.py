@@ -58,8 +58,13 @@ def _of(dataset: Dataset, result: Result) -> Videos:
                 problem=f"the lists of {dataset.name} {item.split} under {dataset.root} are not those of the result"
                 f" (fingerprint {item.fingerprint[:12]})"
             )
-        paths |= {record.id: record.path for record in dataset.records(item.split)}
+        paths |= {_readable(record.id): record.path for record in dataset.records(item.split)}
     return Videos(paths=paths, classes=dataset.class_names)
+
+
+def _readable(name: str) -> str:
+    """An id as the files of results write it: what is not UTF-8 on disk with escapes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _recorded(result: Result, base: str) -> Path | None:

@@ -6,6 +6,7 @@ const dialog = document.getElementById("origin");
 function openOrigin(link) {
   const body = document.getElementById("origin-body");
   document.getElementById("origin-title").textContent = link.getAttribute("data-what");
+  document.getElementById("origin-said").textContent = link.getAttribute("data-said");
   body.replaceChildren();
   for (const key of link.getAttribute("data-runs").split(" ")) {
     const card = document.getElementById("run-" + key);
