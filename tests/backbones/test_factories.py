@@ -87,9 +87,10 @@ def test_a_file_and_its_function_are_a_backbone(file: Path) -> None:
 
 def test_a_module_on_the_path_and_a_class_do_as_well(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(file.parent))
-    assert load_backbone("my_net:build").embed_dim == 5
+    file.rename(file.with_name("nets_on_the_path.py"))
+    assert load_backbone("nets_on_the_path:build").embed_dim == 5
     with pytest.raises(BackboneError, match=r"Headless returned \[1, 3, 16\]"):
-        load_backbone("my_net:Headless")
+        load_backbone("nets_on_the_path:Headless")
 
 
 def test_a_checkpoint_is_loaded_whole_or_not_at_all(file: Path, tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ BAD = [
     ("{folder}/gone.py:build", "there is no file"),
     ("no_such_package.nets:build", "there is no module no_such_package here or installed"),
     ("tvts_bench.nothing:build", "there is no module tvts_bench.nothing"),
-    ("{file}:biuld", "has no function biuld; it has build, number, wants"),
+    ("{file}:builds", "has no function builds; it has build, number, wants"),
     ("{file}:number", "number() returned a int, expected a torch.nn.Module"),
     ("{file}:wants", "wants() fails (TypeError: wants() missing 1 required positional argument: 'width')"),
     ("{file}:Headless", "Headless returned [1, 3, 16] (torch.float32) for clips [1, 3, 16, 224, 224], expected [1, D]"),
