@@ -123,6 +123,14 @@ def test_inspect_of_a_file_that_would_be_refused_says_why_and_what_it_holds(tmp_
     assert "layer1 1" in result.stdout
 
 
+def test_inspect_says_what_other_networks_the_file_holds(tmp_path: Path, official: Path) -> None:
+    state = torch.load(official, weights_only=False)["state_dict"]
+    torch.save({"student": state, "teacher": state, "epoch": 1}, tmp_path / "two.pth")
+    result = run("inspect", str(tmp_path / "two.pth"))
+    assert "tensors under 'teacher'" in result.stdout
+    assert "left alone  tensors under student" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [(None, "there is no checkpoint"), (b"<html>", "is a web page"), (b"cos\nsystem\n", "is not a")],

@@ -49,8 +49,13 @@ def test_the_averaged_network_is_taken_before_the_one_it_averages(tmp_path: Path
     other = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
     path = saved(tmp_path / "x.pth", {"encoder": other, "predictor": other, "target_encoder": WEIGHTS})
     checkpoint = read_checkpoint(path)
-    assert checkpoint.container == "target_encoder"
+    assert (checkpoint.container, checkpoint.beside) == ("target_encoder", ("encoder", "predictor"))
     assert torch.equal(checkpoint.tensors["weight"], WEIGHTS["weight"])
+
+
+def test_a_key_without_tensors_is_no_container(tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(saved(tmp_path / "x.pth", {"model": {"width": 768}, "teacher": WEIGHTS}))
+    assert (checkpoint.container, checkpoint.beside) == ("teacher", ())
 
 
 def test_parameters_become_tensors_without_gradient(tmp_path: Path) -> None:

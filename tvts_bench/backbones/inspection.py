@@ -38,6 +38,7 @@ class Inspection:
     sha256: str = ""
     format: str = ""
     container: str | None = None  # key of the file under which the tensors are
+    beside: tuple[str, ...] = ()  # other keys that hold tensors, which are left alone
     tensors: Mapping[str, int] = field(default_factory=dict)  # their number, by the first part of their names
     dtypes: Mapping[str, int] = field(default_factory=dict)  # tensors of each
     values: int = 0  # numbers in all of them
@@ -78,6 +79,7 @@ def inspect_checkpoint(reference: str | os.PathLike[str], name: str | None = Non
         sha256=checkpoint.sha256,
         format=checkpoint.format,
         container=checkpoint.container,
+        beside=checkpoint.beside,
         tensors=dict(Counter(tensor.partition(".")[0] for tensor in layout.shapes)),
         dtypes=_dtypes(checkpoint),
         values=sum(tensor.numel() for tensor in checkpoint.tensors.values()),

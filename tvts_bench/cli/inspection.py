@@ -64,6 +64,8 @@ def _lines(found: "Inspection") -> "Iterable[tuple[str, str]]":
         return
     yield "sha256", found.sha256
     yield "format", found.format + (f", tensors under {found.container!r}" if found.container else "")
+    if found.beside:
+        yield "left alone", f"tensors under {_shortened(found.beside)}"
     yield "tensors", f"{sum(found.tensors.values()):,} with {found.values:,} values; {_counts(found.dtypes)}"
     yield "parts", _counts(found.tensors)
     if found.saved:

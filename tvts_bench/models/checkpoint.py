@@ -61,6 +61,7 @@ class Checkpoint:
     format: str  # "training checkpoint", "state dict", "TorchScript archive", "safetensors", "tvts-bench safetensors"
     tensors: dict[str, Tensor]
     container: str | None = None  # key of the file under which the tensors were; None where they lay bare
+    beside: tuple[str, ...] = ()  # other keys that hold tensors, which are left alone: a student beside its teacher
     metadata: dict[str, Any] = field(default_factory=dict)  # plain values beside the tensors: arch, epoch, ...
     stubbed: tuple[str, ...] = ()  # what the file names that torch does not know: replaced by inert stand-ins
     config: Mapping[str, Any] | None = None  # the folder's config.json, which names the architecture
@@ -88,7 +89,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     loaded, stubbed, scripted = load_pickled(path)
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dictionary of tensors")
-    container = next((key for key in CONTAINER_KEYS if isinstance(loaded.get(key), Mapping)), None)
+    holders = [key for key, value in loaded.items() if isinstance(value, Mapping) and _holds_tensors(value)]
+    container = next((key for key in CONTAINER_KEYS if key in holders), None)
     tensors = _named_tensors(path, loaded if container is None else loaded[container])
     metadata = {str(key): value for key, value in loaded.items() if isinstance(value, str | int | float)}
     format_ = "state dict" if container is None else "training checkpoint"
@@ -102,6 +104,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         format=format_,
         tensors=tensors,
         container=container,
+        beside=tuple(str(key) for key in holders if key != container),
         metadata=metadata,
         stubbed=stubbed,
     )
@@ -224,6 +227,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is a damaged safetensors file ({error})") from error
+
+
+def _holds_tensors(found: Mapping[object, object]) -> bool:
+    return any(isinstance(value, Tensor) for value in found.values())
 
 
 def _named_tensors(path: Path, found: Mapping[object, object]) -> dict[str, Tensor]:
