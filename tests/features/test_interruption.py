@@ -76,7 +76,7 @@ def test_twenty_kills(tmp_path: Path, seed: int) -> None:
 def lives(process: psutil.Process) -> bool:
     """A zombie does not; when it is taken off the list is up to the system's first process, which may be busy."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
