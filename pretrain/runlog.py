@@ -41,6 +41,7 @@ class RunLog:
         self._file = self._path.open("ab", buffering=0)
         self._lines: list[bytes] = []  # not yet in the file
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+        self._board.flush()  # its head, which else its own thread writes whenever it comes to it
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add one record, which has a "step"."""
