@@ -118,7 +118,7 @@ def _tried(name: str, network: nn.Module) -> Backbone:
         raise BackboneError(f"--backbone {name}: clip_spec is a {type(spec).__name__}, expected a tvts_bench.ClipSpec")
     try:
         if not isinstance(network, Backbone):
-            return as_backbone(network, name, spec)
+            return as_backbone(network, _short(name), spec)
         missing = [field for field in FIELDS if not hasattr(network, field)]
         if missing:
             raise BackboneError(f"its {type(network).__name__} is a Backbone without {', '.join(missing)}")
@@ -150,13 +150,18 @@ def _record(
     if source is not None and Path(source).is_file():
         code = {Path(source).name: file_sha256(Path(source))}
     if checkpoint is None:
-        made, files = f"as {name} makes them (seed {seed})", code
+        made, files = f"as {_short(name)} makes them (seed {seed})", code
         sha256 = digest({"tensors": tensors_sha256(backbone), **code})
     else:
         made = checkpoint.origin or checkpoint.path.name
         files = {**(checkpoint.files or {checkpoint.path.name: checkpoint.sha256}), **code}
         sha256 = digest(files)
     backbone.weights = replace(backbone.weights, name=made, sha256=sha256, files=files, report=report)
+
+
+def _short(name: str) -> str:
+    """The name without the file's folders: a run has the same key wherever its code lies."""
+    return Path(name).name
 
 
 def _said(error: Exception) -> str:
