@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a reader works: two classes of videos, and the README's network in a file."""
     monkeypatch.setenv("TVTS_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the current folder is put on it
     for shade in range(3):
         write_plain_video(tmp_path / "videos" / "red" / f"{shade}.mp4", (200 + 10 * shade, 20, 20))
         write_plain_video(tmp_path / "videos" / "blue" / f"{shade}.mp4", (20, 20, 200 + 10 * shade))

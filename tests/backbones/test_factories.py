@@ -1,6 +1,7 @@
 """A function of the user's own as a backbone: in a module, in a file, with a checkpoint, and done wrong."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ class Half(Backbone):
 def number(): return 7
 def wants(width): return Net(width)
 """
+
+
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of files that were named stay on the path, as a user wants them to; not from test to test."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture
