@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.training.mixing import UNMIXED, MixConfig, MixError, mix
+from tvts_bench.training.mixing import ALPHAS, UNMIXED, MixConfig, MixError, mix
 
 from timm.data.mixup import Mixup  # isort: skip
 
@@ -57,8 +57,8 @@ def test_mixup_blends_clips_as_it_blends_labels(seed: int) -> None:
 @given(
     config=st.builds(
         MixConfig,
-        mixup=st.floats(0, 2),
-        cutmix=st.floats(0, 2),
+        mixup=st.just(0.0) | st.floats(*ALPHAS),
+        cutmix=st.just(0.0) | st.floats(*ALPHAS),
         prob=st.floats(0, 1),
         switch_prob=st.floats(0, 1),
         smoothing=st.floats(0, 0.9),
@@ -145,6 +145,8 @@ def test_the_papers_axes_are_timms_on_clips_and_mostly_change_no_pixel() -> None
     ("bad", "said"),
     [
         ({"mixup": -0.1}, "-0.1"),
+        ({"mixup": 5e-324}, "5e-324"),
+        ({"cutmix": float("inf")}, "inf"),
         ({"cutmix": float("nan")}, "nan"),
         ({"prob": 1.1}, "1.1"),
         ({"smoothing": 1.0}, "1.0"),

@@ -19,6 +19,8 @@ from tvts_bench.errors import UserError
 
 from timm.data.mixup import Mixup, mixup_target  # isort: skip
 
+ALPHAS = (1e-3, 1e3)  # far beyond them numpy's beta distribution draws NaN
+
 
 class MixError(UserError):
     """A value of the mixing configuration that makes no sense."""
@@ -37,8 +39,9 @@ class MixConfig:
 
     def __post_init__(self) -> None:
         for name in ("mixup", "cutmix"):
-            if not getattr(self, name) >= 0:
-                raise MixError(f"{name} must not be negative, got {getattr(self, name)}")
+            alpha = getattr(self, name)
+            if alpha != 0 and not ALPHAS[0] <= alpha <= ALPHAS[1]:
+                raise MixError(f"{name} must be 0 or from {ALPHAS[0]:g} to {ALPHAS[1]:g}, got {alpha}")
         for name in ("prob", "switch_prob"):
             if not 0 <= getattr(self, name) <= 1:
                 raise MixError(f"{name} is a probability, from 0 to 1, got {getattr(self, name)}")
