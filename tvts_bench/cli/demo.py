@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvts_bench.cli import options
+from tvts_bench.cli import option_groups, options
 from tvts_bench.cli.console import stderr, stdout
 
 if TYPE_CHECKING:
@@ -19,12 +19,7 @@ BACKBONES = {
 
 
 def demo(
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    workers: options.Workers = None,
-    batch_size: options.BatchSize = 16,
-    clip_timeout: options.ClipTimeout = 120.0,
-    cache: options.Cache = None,
+    machine: option_groups.Machine = option_groups.MACHINE,
     out: options.Out = Path("results"),
     debug: options.Debug = False,
 ) -> None:
@@ -41,10 +36,10 @@ def demo(
     from tvts_bench.results import require_writable
 
     require_writable(out)
-    local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache)
+    local = setup.make_runtime(machine)
     backbones = [load_backbone(name) for name in BACKBONES.values()]
-    data = setup.make_dataset(DATASET, None, None, 1, cache)
-    protocol = ZeroShotRetrieval(dtype=resolve_dtype(dtype, local.device))
+    data = setup.make_dataset(DATASET, None, None, 1, machine.cache)
+    protocol = ZeroShotRetrieval(dtype=resolve_dtype(machine.dtype, local.device))
     with distributed_runtime(local) as runtime:
         results = evaluate_all(backbones, data, protocol, runtime)
     if runtime.rank == 0:

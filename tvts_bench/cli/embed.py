@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tvts_bench.cli import options
+from tvts_bench.cli import option_groups, options
 from tvts_bench.cli.console import stderr
 
 
@@ -19,22 +19,9 @@ def embed(
     ] = Path("features.parquet"),
     strict: options.Strict = False,
     sampling: options.Sampling = None,
-    frames: options.Frames = None,
-    stride: options.Stride = None,
-    views: options.Views = None,
-    short_side: options.ShortSide = None,
-    crop: options.Crop = None,
-    resize: options.Resize = None,
-    interpolation: options.Interpolation = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
+    clip: option_groups.Clip = option_groups.CLIP,
     decoder: options.Decoder = "decord",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    workers: options.Workers = None,
-    batch_size: options.BatchSize = 16,
-    clip_timeout: options.ClipTimeout = 120.0,
-    cache: options.Cache = None,
+    machine: option_groups.Machine = option_groups.MACHINE,
     debug: options.Debug = False,
 ) -> None:
     """Write the features of videos to a file: one row a video, with its path and its embedding.
@@ -49,24 +36,15 @@ def embed(
 
     require_known_suffix(out)
     require_writable(out.parent)
-    runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    runtime = setup.make_runtime(machine, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
-    changes = setup.ClipChanges(
-        sampling=sampling,
-        frames=frames,
-        stride=stride,
-        views=views,
-        short_side=short_side,
-        crop=crop,
-        resize=resize,
-        interpolation=interpolation,
-        mean=mean,
-        std=std,
-    )
+    changes = setup.ClipChanges(sampling=sampling, **vars(clip))
     model.clip_spec = changes.applied_to(model.clip_spec)
-    embedded = embed_files(files, model, decoder=decoder, dtype=resolve_dtype(dtype, runtime.device), runtime=runtime)
-    for clip, reason in embedded.features.failed.items():
-        stderr.print(f"  {failure_line(clip, reason)}", markup=False, highlight=False, soft_wrap=True)
+    embedded = embed_files(
+        files, model, decoder=decoder, dtype=resolve_dtype(machine.dtype, runtime.device), runtime=runtime
+    )
+    for video, reason in embedded.features.failed.items():
+        stderr.print(f"  {failure_line(video, reason)}", markup=False, highlight=False, soft_wrap=True)
     write_features(embedded, out)
     count, failed = len(embedded.features.ids), len(embedded.features.failed)
     stderr.print(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvts_bench.cli import options, recipes
+from tvts_bench.cli import option_groups, options, recipes
 from tvts_bench.cli.probe import AllowSharedClips, TrainSplit
 
 if TYPE_CHECKING:
@@ -60,22 +60,9 @@ def finetune(
     seed: recipes.Seed = 0,
     resume: recipes.Resume = False,
     sampling: recipes.Sampling = None,
-    frames: options.Frames = None,
-    stride: options.Stride = None,
-    views: options.Views = None,
-    short_side: options.ShortSide = None,
-    crop: options.Crop = None,
-    resize: options.Resize = None,
-    interpolation: options.Interpolation = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
+    clip: option_groups.Clip = option_groups.CLIP,
     decoder: options.Decoder = "decord",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    workers: options.Workers = None,
-    batch_size: options.BatchSize = 16,
-    clip_timeout: options.ClipTimeout = 120.0,
-    cache: options.Cache = None,
+    machine: option_groups.Machine = option_groups.MACHINE,
     out: options.Out = Path("results"),
     as_json: options.AsJson = False,
     debug: options.Debug = False,
@@ -102,29 +89,21 @@ def finetune(
         fields={
             **{"epochs": epochs, "warmup_epochs": warmup_epochs, "batch_size": total_batch, "accumulate": accumulate},
             **{"base_lr": lr, "layer_decay": layer_decay, "drop_path": drop_path, "ema": ema, "clip_grad": clip_grad},
-            **{"best": best, "average": average, "seed": seed, "views": views},
+            **{"best": best, "average": average, "seed": seed, "views": clip.views},
         },
         sampling=sampling,
-        stride=stride,
-        dtype=dtype,
+        stride=clip.stride,
+        dtype=machine.dtype,
     )
-    local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    local = setup.make_runtime(machine, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
     folds = FOLDS if split == ALL_FOLDS and _has_folds(dataset) else (fold,)
-    data = [setup.make_dataset(dataset, root, annotations, each, cache) for each in folds]
+    data = [setup.make_dataset(dataset, root, annotations, each, machine.cache) for each in folds]
     protocol = Finetune(
         recipe=changes.recipe("finetune", data[0].name, local.device),
         train_split=train_split,
         split=None if len(data) > 1 else split,
-        clip=setup.ClipChanges(
-            frames=frames,
-            short_side=short_side,
-            crop=crop,
-            resize=resize,
-            interpolation=interpolation,
-            mean=mean,
-            std=std,
-        ).applied_to(model.clip_spec),
+        clip=setup.ClipChanges(**vars(clip)).beside_a_recipe().applied_to(model.clip_spec),
         allow_shared_clips=allow_shared_clips,
         decoder=decoder,
     )

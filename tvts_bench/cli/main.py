@@ -22,6 +22,7 @@ from tvts_bench.cli import (
     table,
 )
 from tvts_bench.cli.errors import guarded
+from tvts_bench.cli.option_groups import spread
 from tvts_bench.version import VERSION
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ def register(app: typer.Typer, name: str, command: Callable[..., None], panel: s
     """Add a command whose help is its docstring, each paragraph set as one."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-    app.command(name, rich_help_panel=panel, help=text)(guarded(command))
+    app.command(name, rich_help_panel=panel, help=text)(guarded(spread(command)))
 
 
 for _name, _command, _panel in COMMANDS:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tvts_bench.cli import options, recipes
+from tvts_bench.cli import option_groups, options, recipes
 
 Protocol = Annotated[
     str,
@@ -100,22 +100,9 @@ def probe(
     average: recipes.Average = None,
     resume: recipes.Resume = False,
     sampling: options.Sampling = None,
-    frames: options.Frames = None,
-    stride: options.Stride = None,
-    views: options.Views = None,
-    short_side: options.ShortSide = None,
-    crop: options.Crop = None,
-    resize: options.Resize = None,
-    interpolation: options.Interpolation = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
+    clip: option_groups.Clip = option_groups.CLIP,
     decoder: options.Decoder = "decord",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    workers: options.Workers = None,
-    batch_size: options.BatchSize = 16,
-    clip_timeout: options.ClipTimeout = 120.0,
-    cache: options.Cache = None,
+    machine: option_groups.Machine = option_groups.MACHINE,
     out: options.Out = Path("results"),
     as_json: options.AsJson = False,
     debug: options.Debug = False,
@@ -148,27 +135,15 @@ def probe(
         recipe={"epochs": epochs, "batch_size": total_batch, "base_lr": lr, "best": best, "average": average},
         preset=recipe,
         habits=tuple(habit or ()),
-        clip=setup.ClipChanges(
-            sampling=sampling,
-            frames=frames,
-            stride=stride,
-            views=views,
-            seed=seed,
-            short_side=short_side,
-            crop=crop,
-            resize=resize,
-            interpolation=interpolation,
-            mean=mean,
-            std=std,
-        ),
+        clip=setup.ClipChanges(sampling=sampling, seed=seed, **vars(clip)),
         decoder=decoder,
-        dtype=dtype,
+        dtype=machine.dtype,
     )
     build = asked.protocol(protocol)
-    local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    local = setup.make_runtime(machine, strict)
     local = replace(local, out=out, resume=resume)
     model = setup.make_backbone(backbone, ckpt, init_seed)
-    data = setup.make_dataset(dataset, root, annotations, fold, cache)
+    data = setup.make_dataset(dataset, root, annotations, fold, machine.cache)
     evaluator = build(model, data, local)
     require_writable(out)
     setup.measure(model, data, evaluator, local, lambda result: report(result, "Probe", out, as_json))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvts_bench.cli import options
+from tvts_bench.cli import option_groups, options
 from tvts_bench.cli.console import stderr, stdout
 
 if TYPE_CHECKING:
@@ -75,24 +75,11 @@ def retrieval(
     sampling: options.Sampling = None,
     seed: Seed = 0,
     seeds: Seeds = 1,
-    frames: options.Frames = None,
-    stride: options.Stride = None,
-    views: options.Views = None,
-    short_side: options.ShortSide = None,
-    crop: options.Crop = None,
-    resize: options.Resize = None,
-    interpolation: options.Interpolation = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
+    clip: option_groups.Clip = option_groups.CLIP,
     exclude_same_group: ExcludeSameGroup = False,
     controls: Controls = False,
     decoder: options.Decoder = "decord",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    workers: options.Workers = None,
-    batch_size: options.BatchSize = 16,
-    clip_timeout: options.ClipTimeout = 120.0,
-    cache: options.Cache = None,
+    machine: option_groups.Machine = option_groups.MACHINE,
     out: options.Out = Path("results"),
     as_json: options.AsJson = False,
     debug: options.Debug = False,
@@ -112,22 +99,10 @@ def retrieval(
     from tvts_bench.evaluators.zero_shot_retrieval import CONTROLS, ZeroShotRetrieval
     from tvts_bench.results import require_writable
 
-    local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    local = setup.make_runtime(machine, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
-    changes = setup.ClipChanges(
-        sampling=sampling,
-        frames=frames,
-        stride=stride,
-        views=views,
-        seed=seed,
-        short_side=short_side,
-        crop=crop,
-        resize=resize,
-        interpolation=interpolation,
-        mean=mean,
-        std=std,
-    )
-    data = setup.make_dataset(dataset, root, annotations, fold, cache)
+    changes = setup.ClipChanges(sampling=sampling, seed=seed, **vars(clip))
+    data = setup.make_dataset(dataset, root, annotations, fold, machine.cache)
     protocol = ZeroShotRetrieval(
         split=split,
         gallery_split=gallery_split,
@@ -137,7 +112,7 @@ def retrieval(
         seeds=tuple(range(seed, seed + seeds)),
         controls=CONTROLS if controls else (),
         decoder=decoder,
-        dtype=resolve_dtype(dtype, local.device),
+        dtype=resolve_dtype(machine.dtype, local.device),
     )
     require_writable(out)
     setup.measure(model, data, protocol, local, lambda result: _report(result, out, as_json))

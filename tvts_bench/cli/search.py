@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tvts_bench.cli import options
+from tvts_bench.cli import option_groups, options
 from tvts_bench.cli.console import stderr, stdout
 
 
@@ -18,22 +18,9 @@ def search(
     init_seed: options.InitSeed = 0,
     strict: options.Strict = False,
     sampling: options.Sampling = None,
-    frames: options.Frames = None,
-    stride: options.Stride = None,
-    views: options.Views = None,
-    short_side: options.ShortSide = None,
-    crop: options.Crop = None,
-    resize: options.Resize = None,
-    interpolation: options.Interpolation = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
+    clip: option_groups.Clip = option_groups.CLIP,
     decoder: options.Decoder = "decord",
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    workers: options.Workers = None,
-    batch_size: options.BatchSize = 16,
-    clip_timeout: options.ClipTimeout = 120.0,
-    cache: options.Cache = None,
+    machine: option_groups.Machine = option_groups.MACHINE,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -50,26 +37,15 @@ def search(
     from tvts_bench.metrics.measured import failure_line
     from tvts_bench.own_videos import most_similar
 
-    runtime = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+    runtime = setup.make_runtime(machine, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
-    changes = setup.ClipChanges(
-        sampling=sampling,
-        frames=frames,
-        stride=stride,
-        views=views,
-        short_side=short_side,
-        crop=crop,
-        resize=resize,
-        interpolation=interpolation,
-        mean=mean,
-        std=std,
-    )
+    changes = setup.ClipChanges(sampling=sampling, **vars(clip))
     model.clip_spec = changes.applied_to(model.clip_spec)
     found = most_similar(
-        query, folder, k, model, decoder=decoder, dtype=resolve_dtype(dtype, runtime.device), runtime=runtime
+        query, folder, k, model, decoder=decoder, dtype=resolve_dtype(machine.dtype, runtime.device), runtime=runtime
     )
-    for clip, reason in found.failed.items():
-        stderr.print(f"  not searched: {failure_line(clip, reason)}", markup=False, highlight=False, soft_wrap=True)
+    for video, reason in found.failed.items():
+        stderr.print(f"  not searched: {failure_line(video, reason)}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps([{"path": hit.path, "similarity": hit.similarity} for hit in found.hits], indent=2))
         return

@@ -10,6 +10,7 @@ from typing import Any, Self
 from tvts_bench import runtime as runtimes
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.cli.option_groups import Machine
 from tvts_bench.cli.progress import progress_bar
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
@@ -32,23 +33,16 @@ SAMPLINGS = {
 }
 
 
-def make_runtime(
-    device: str,
-    workers: int | None,
-    batch_size: int,
-    clip_timeout: float,
-    cache: Path | None,
-    strict: bool = False,
-) -> Runtime:
+def make_runtime(machine: Machine, strict: bool = False) -> Runtime:
     """Where and how fast to run; `None` is what suits this machine. Decoding processes begin to start meanwhile."""
-    if workers != 0:
+    if machine.workers != 0:
         warm_up()
     return Runtime(
-        device=resolve_device(device),
-        workers=runtimes.default_workers() if workers is None else workers,
-        batch_size=batch_size,
-        clip_timeout=clip_timeout,
-        cache=cache or runtimes.default_cache(),
+        device=resolve_device(machine.device),
+        workers=runtimes.default_workers() if machine.workers is None else machine.workers,
+        batch_size=machine.batch_size,
+        clip_timeout=machine.clip_timeout,
+        cache=machine.cache or runtimes.default_cache(),
         progress=progress_bar,
         strict=strict,
     )

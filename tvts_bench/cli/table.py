@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tvts_bench import registry
-from tvts_bench.cli import options
+from tvts_bench.cli import option_groups, options
 from tvts_bench.cli import table_options as own
 from tvts_bench.cli.console import stderr, stdout
 from tvts_bench.errors import UserError
@@ -34,12 +34,7 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
         accumulate: own.Accumulate = None,
         strict: options.Strict = False,
         decoder: options.Decoder = "decord",
-        device: options.Device = "auto",
-        dtype: options.Dtype = "auto",
-        workers: options.Workers = None,
-        batch_size: options.BatchSize = 16,
-        clip_timeout: options.ClipTimeout = 120.0,
-        cache: options.Cache = None,
+        machine: option_groups.Machine = option_groups.MACHINE,
         out: own.Out = Path("results"),
         fresh: own.Fresh = False,
         debug: options.Debug = False,
@@ -57,9 +52,9 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
         from tvts_bench.cli.table_measuring import measure
         from tvts_bench.training.signals import StoppedError
 
-        local = setup.make_runtime(device, workers, batch_size, clip_timeout, cache, strict)
+        local = setup.make_runtime(machine, strict)
         try:
-            findings = measure(asked, local, out, decoder=decoder, dtype=dtype, fresh=fresh)
+            findings = measure(asked, local, out, decoder=decoder, dtype=machine.dtype, fresh=fresh)
         except StoppedError as stop:  # a training, whose state is saved
             stderr.print("stopped; what was computed is kept, the same command takes it up again", highlight=False)
             raise typer.Exit(128 + stop.signal) from None
