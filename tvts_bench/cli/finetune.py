@@ -1,7 +1,7 @@
 """`tvts-bench finetune`: train the backbone with a linear head, and test it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +32,34 @@ FoldOrAll = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """The recipe, and what is changed of it; `None` changes nothing."""
+
+    recipe: recipes.RecipeName = None
+    habit: recipes.Habits = None
+    epochs: recipes.Epochs = None
+    warmup_epochs: recipes.WarmupEpochs = None
+    total_batch: recipes.TotalBatch = None
+    accumulate: recipes.Accumulate = None
+    lr: recipes.LearningRate = None
+    layer_decay: recipes.LayerDecay = None
+    drop_path: recipes.DropPath = None
+    ema: recipes.Ema = None
+    clip_grad: recipes.ClipGrad = None
+    best: recipes.Best = None
+    average: recipes.Average = None
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """Its values by the recipe's names."""
+        names = {"total_batch": "batch_size", "lr": "base_lr"}
+        return {names.get(name, name): value for name, value in vars(self).items() if name not in ("recipe", "habit")}
+
+
+AS_THE_PRESET = FineTuning()
+
+
 def finetune(
     ckpt: options.Checkpoint = None,
     backbone: options.BackboneName = None,
@@ -44,19 +72,7 @@ def finetune(
     train_split: TrainSplit = "train",
     allow_shared_clips: AllowSharedClips = False,
     strict: options.Strict = False,
-    recipe: recipes.RecipeName = None,
-    habit: recipes.Habits = None,
-    epochs: recipes.Epochs = None,
-    warmup_epochs: recipes.WarmupEpochs = None,
-    total_batch: recipes.TotalBatch = None,
-    accumulate: recipes.Accumulate = None,
-    lr: recipes.LearningRate = None,
-    layer_decay: recipes.LayerDecay = None,
-    drop_path: recipes.DropPath = None,
-    ema: recipes.Ema = None,
-    clip_grad: recipes.ClipGrad = None,
-    best: recipes.Best = None,
-    average: recipes.Average = None,
+    asked: FineTuning = AS_THE_PRESET,
     seed: recipes.Seed = 0,
     resume: recipes.Resume = False,
     sampling: recipes.Sampling = None,
@@ -84,13 +100,9 @@ def finetune(
     from tvts_bench.results import require_writable
 
     changes = recipes.RecipeChanges(
-        preset=recipe,
-        habits=tuple(habit or ()),
-        fields={
-            **{"epochs": epochs, "warmup_epochs": warmup_epochs, "batch_size": total_batch, "accumulate": accumulate},
-            **{"base_lr": lr, "layer_decay": layer_decay, "drop_path": drop_path, "ema": ema, "clip_grad": clip_grad},
-            **{"best": best, "average": average, "seed": seed, "views": clip.views},
-        },
+        preset=asked.recipe,
+        habits=tuple(asked.habit or ()),
+        fields={**asked.fields, "seed": seed, "views": clip.views},
         sampling=sampling,
         stride=clip.stride,
         dtype=machine.dtype,
