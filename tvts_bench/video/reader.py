@@ -5,6 +5,7 @@ frames upright as the file's rotation says, and both give the same bytes for 8-b
 """
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def _require_decoder(decoder: str) -> None:
         raise UnknownDecoderError(f"unknown decoder {decoder!r}; there are: {', '.join(DECODERS)}")
 
 
+@cache  # reading a distribution's metadata takes as long as decoding ten small frames
 def _version(decoder: str) -> str:
     name, package = {"decord": ("decord", "decord"), "pyav": ("PyAV", "av")}[decoder]
     return f"{name} {metadata.version(package)}"
