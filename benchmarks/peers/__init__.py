@@ -1,0 +1,1 @@
+"""What the benchmarks compare with, where that is more than a call."""
