@@ -33,28 +33,15 @@ FoldOrAll = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuning:
-    """The recipe, and what is changed of it; `None` changes nothing."""
+class FineTuning(recipes.RecipeOptions):
+    """What only training the backbone has beside them."""
 
-    recipe: recipes.RecipeName = None
-    habit: recipes.Habits = None
-    epochs: recipes.Epochs = None
     warmup_epochs: recipes.WarmupEpochs = None
-    total_batch: recipes.TotalBatch = None
     accumulate: recipes.Accumulate = None
-    lr: recipes.LearningRate = None
     layer_decay: recipes.LayerDecay = None
     drop_path: recipes.DropPath = None
     ema: recipes.Ema = None
     clip_grad: recipes.ClipGrad = None
-    best: recipes.Best = None
-    average: recipes.Average = None
-
-    @property
-    def fields(self) -> dict[str, object]:
-        """Its values by the recipe's names."""
-        names = {"total_batch": "batch_size", "lr": "base_lr"}
-        return {names.get(name, name): value for name, value in vars(self).items() if name not in ("recipe", "habit")}
 
 
 AS_THE_PRESET = FineTuning()

@@ -1,6 +1,6 @@
 """`tvts-bench probe`: how much of a class can be read from frozen features."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -72,6 +72,19 @@ Solver = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class OnFeatures:
+    """The options of the cached protocol."""
+
+    head: HeadNames = None
+    fraction: Fraction = None
+    per_class: PerClass = None
+    solver: Solver = "auto"
+
+
+DEFAULT = OnFeatures()
+
+
 def probe(
     ckpt: options.Checkpoint = None,
     backbone: options.BackboneName = None,
@@ -85,19 +98,10 @@ def probe(
     allow_shared_clips: AllowSharedClips = False,
     strict: options.Strict = False,
     protocol: Protocol = "cached",
-    head: HeadNames = None,
-    fraction: Fraction = None,
-    per_class: PerClass = None,
-    solver: Solver = "auto",
+    cached: OnFeatures = DEFAULT,
     seed: Seed = 0,
     seeds: Seeds = 1,
-    recipe: recipes.RecipeName = None,
-    habit: recipes.Habits = None,
-    epochs: recipes.Epochs = None,
-    total_batch: recipes.TotalBatch = None,
-    lr: recipes.LearningRate = None,
-    best: recipes.Best = None,
-    average: recipes.Average = None,
+    online: recipes.RecipeOptions = recipes.AS_THE_PRESET,
     resume: recipes.Resume = False,
     sampling: options.Sampling = None,
     clip: option_groups.Clip = option_groups.CLIP,
@@ -127,21 +131,20 @@ def probe(
         split=split,
         train_split=train_split,
         allow_shared_clips=allow_shared_clips,
-        heads=tuple(head or ()),
-        fraction=fraction,
-        per_class=per_class,
-        solver=solver,
+        heads=tuple(cached.head or ()),
+        fraction=cached.fraction,
+        per_class=cached.per_class,
+        solver=cached.solver,
         seeds=tuple(range(seed, seed + seeds)),
-        recipe={"epochs": epochs, "batch_size": total_batch, "base_lr": lr, "best": best, "average": average},
-        preset=recipe,
-        habits=tuple(habit or ()),
+        recipe=online.fields,
+        preset=online.recipe,
+        habits=tuple(online.habit or ()),
         clip=setup.ClipChanges(sampling=sampling, seed=seed, **vars(clip)),
         decoder=decoder,
         dtype=machine.dtype,
     )
     build = asked.protocol(protocol)
-    local = setup.make_runtime(machine, strict)
-    local = replace(local, out=out, resume=resume)
+    local = replace(setup.make_runtime(machine, strict), out=out, resume=resume)
     model = setup.make_backbone(backbone, ckpt, init_seed)
     data = setup.make_dataset(dataset, root, annotations, fold, machine.cache)
     evaluator = build(model, data, local)

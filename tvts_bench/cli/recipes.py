@@ -127,6 +127,28 @@ Resume = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecipeOptions:
+    """The options of a recipe that all trainings have, as one parameter of a command; `None` changes nothing."""
+
+    recipe: RecipeName = None
+    habit: Habits = None
+    epochs: Epochs = None
+    total_batch: TotalBatch = None
+    lr: LearningRate = None
+    best: Best = None
+    average: Average = None
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """Its values by the recipe's names."""
+        names = {"total_batch": "batch_size", "lr": "base_lr"}
+        return {names.get(name, name): value for name, value in vars(self).items() if name not in ("recipe", "habit")}
+
+
+AS_THE_PRESET = RecipeOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecipeChanges:
     """What the options change of a recipe; `None` changes nothing."""
 
