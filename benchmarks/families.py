@@ -5,8 +5,8 @@
     python benchmarks/families.py --threads 1                          processor time of one thread: for a busy machine
     python benchmarks/families.py --device cuda --batch 16 --precision bf16
 
-Weights are random and of no matter. Both take turns; each round gives one ratio, and the median of the ratios is shown with the
-quartiles. A family is added as one line of `PEERS` in peers/families.py.
+Weights are random and of no matter. Both take turns; each round gives one ratio, and the median of the ratios is shown
+with the quartiles. A family is added as one line of `PEERS` in peers/families.py.
 """
 
 import argparse

@@ -13,7 +13,6 @@ import torch
 
 from tests.plain_videos import write_frames
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.training.augment import PLAIN, ClipAugment
 from tvts_bench.training.clip_frames import FrameMemory
 from tvts_bench.training.clip_loader import ClipBatch, ClipLoader, ClipsConfig, TooManyUnreadableError
 from tvts_bench.training.clip_order import BatchError
@@ -21,6 +20,7 @@ from tvts_bench.training.recipes import Recipe, without_augmentation
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.reader import VideoDecodeError
 from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.variation import PLAIN, ClipAugment
 
 CLIP = ClipSpec(num_frames=4, short_side=32, crop=32, position="random")
 CONFIG = ClipsConfig(clip=CLIP, augment=ClipAugment(), batch_size=4)

@@ -6,10 +6,10 @@ import pytest
 
 from tvts_bench import registry
 from tvts_bench.datasets import PLUGINS
-from tvts_bench.training.augment import ClipAugment
 from tvts_bench.training.mixing import MixConfig
 from tvts_bench.training.presets import FINETUNE, HABITS, PAPER, PROBE, preset, preset_name, with_habits
 from tvts_bench.training.recipes import Recipe, RecipeError
+from tvts_bench.video.variation import ClipAugment
 
 
 def test_both_tasks_have_the_same_names() -> None:

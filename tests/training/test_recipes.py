@@ -11,12 +11,12 @@ from tests.training.test_layer_decay import TWELVE
 from tvts_bench.backbones.base import WeightSource
 from tvts_bench.backbones.tvts import TVTS
 from tvts_bench.models.vit import VideoTransformer
-from tvts_bench.training.augment import PLAIN
 from tvts_bench.training.mixing import UNMIXED
 from tvts_bench.training.optim import OptimError
 from tvts_bench.training.recipe_optim import build_optimizer, learning_rate
 from tvts_bench.training.recipes import Recipe, RecipeError, without_augmentation
 from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.variation import PLAIN
 
 
 def formula(recipe: Recipe, total_batch: int, step: int, steps_per_epoch: int) -> float:

@@ -20,14 +20,15 @@ from torch.utils.data import Dataset
 
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
-from tvts_bench.training.augment import ClipAugment, augment_clip
 from tvts_bench.training.clip_frames import FrameMemory
 from tvts_bench.training.clip_order import ClipOrder
 from tvts_bench.training.recipes import Recipe
 from tvts_bench.training.step_loading import load_in_order
+from tvts_bench.video.augment import augment_clip
 from tvts_bench.video.reader import VideoDecodeError
 from tvts_bench.video.sampling import clip_indices
 from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.variation import ClipAugment
 
 MEMORY = 2**30  # bytes of short videos that a process tree keeps decoded
 

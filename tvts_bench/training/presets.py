@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from tvts_bench.training.augment import ClipAugment
 from tvts_bench.training.mixing import UNMIXED
 from tvts_bench.training.recipes import Recipe, RecipeError, without_augmentation
+from tvts_bench.video.variation import ClipAugment
 
 Task = Literal["probe", "finetune"]
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from tvts_bench.errors import UserError
-from tvts_bench.training.augment import PLAIN, ClipAugment
 from tvts_bench.training.layer_decay import TimeTable
 from tvts_bench.training.mixing import UNMIXED, MixConfig
 from tvts_bench.training.optim import OptimConfig, Precision
 from tvts_bench.video.spec import ClipSpec, Sampling
+from tvts_bench.video.variation import PLAIN, ClipAugment
 
 REFERENCE_BATCH = 256  # clips; the batch that `base_lr` is meant for
 

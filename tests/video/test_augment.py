@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tvts_bench.training.augment import PLAIN, AugmentError, ClipAugment, augment_clip
+from tvts_bench.video.augment import augment_clip
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import resize_and_crop
+from tvts_bench.video.variation import PLAIN, AugmentError, ClipAugment
 
 from torchvision.transforms.v2 import functional as F  # isort: skip
 
