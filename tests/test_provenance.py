@@ -1,7 +1,7 @@
 """Digests tell apart what differs, and only that; versions name what ran."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvts_bench.provenance import canonical, digest, file_sha256, versions
+from tvts_bench.provenance import WHERE_SET, canonical, digest, file_sha256, versions
 from tvts_bench.version import VERSION
 
 
@@ -41,6 +41,22 @@ def test_canonical_is_plain_json() -> None:
         "3": "x/y",
         "n": None,
     }
+
+
+def test_a_setting_that_was_added_later_counts_where_it_is_set() -> None:
+    @dataclass(frozen=True)
+    class Before:
+        frames: int = 16
+
+    @dataclass(frozen=True)
+    class After:
+        frames: int = 16
+        views: int = field(default=0, metadata=WHERE_SET)
+
+    After.__name__ = "Before"
+    assert digest(After()) == digest(Before())
+    assert digest(After(views=1)) != digest(Before())
+    assert canonical(After(views=1)) == {"type": "Before", "frames": 16, "views": 1}
 
 
 def test_a_digest_is_the_sha256_of_the_canonical_text() -> None:

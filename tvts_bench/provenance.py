@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tvts_bench.version import VERSION
@@ -16,10 +17,19 @@ REPORTED_PACKAGES = ("torch", "torchvision", "timm", "transformers", "numpy", "a
 """Packages that can change a number; those not installed are left out of the report."""
 
 
+WHERE_SET: Mapping[str, bool] = MappingProxyType({"where_set": True})
+"""`field(default=..., metadata=WHERE_SET)`: a setting that was added later. Where it has its default it is left out, so
+that features and results from before it was there keep their names."""
+
+
 def canonical(value: Any) -> Any:
     """`value` as plain JSON types. Dataclasses keep their type name, so two protocols with equal fields differ."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        fields = {
+            field.name: canonical(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not (field.metadata.get("where_set") and getattr(value, field.name) == field.default)
+        }
         return {"type": type(value).__name__, **fields}
     if isinstance(value, Mapping):
         return {str(key): canonical(item) for key, item in value.items()}

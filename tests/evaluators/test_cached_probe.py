@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from tests.plain_videos import write_frames
 from tvts_bench import evaluate, load_backbone
@@ -16,14 +18,19 @@ from tvts_bench.errors import UserError
 from tvts_bench.evaluators.base import EvaluationError
 from tvts_bench.evaluators.cached_probe import DEFAULT, CachedProbe
 from tvts_bench.evaluators.probe_heads import Heads
+from tvts_bench.features.base import Features
+from tvts_bench.features.extraction import extract
 from tvts_bench.metrics.classification import correct_at_k
 from tvts_bench.probes.attentive import Attentive
+from tvts_bench.probes.knn import KNN
 from tvts_bench.probes.linear import Linear
 from tvts_bench.probes.logistic import Logistic
 from tvts_bench.probes.low_label import LowLabel
 from tvts_bench.result_files import write_files
 from tvts_bench.results import Result, as_json
 from tvts_bench.runtime import Runtime
+from tvts_bench.training.presets import preset
+from tvts_bench.video.spec import ClipSpec
 
 NAMES = ("red", "green", "blue", "yellow", "cyan", "grey")
 COLOURS = ((200, 40, 40), (40, 180, 40), (40, 40, 200), (200, 200, 40), (40, 200, 200), (128, 128, 128))
@@ -219,6 +226,58 @@ def test_an_attentive_head_reads_the_tokens_of_the_same_clips(
     monkeypatch.setattr("tvts_bench.evaluators.cached_probe.MAX_TOKEN_BYTES", 2**20)
     with pytest.raises(EvaluationError, match=r"128 tokens of 42 clips .* leave out --head attentive"):
         measure(small, runtime, protocol, backbone="tvts:tiny")
+
+
+def test_augmented_views_are_trained_on_beside_the_plain_ones(
+    splits: dict[str, tuple[VideoRecord, ...]], runtime: Runtime
+) -> None:
+    """The same logits as scikit-learn's on features that are extracted here, view by view."""
+    protocol = replace(QUICK, heads=("logistic",), augmented=2, held_out=0)  # nothing held out: C is the grid's middle
+    result = measure(splits, runtime, protocol)
+    backbone, augment = load_backbone("pixels"), preset("probe", "colours").augment
+    data = dataset(splits["train"], splits["test"])
+
+    def features(split: str, clip: ClipSpec) -> Features:
+        return extract(
+            backbone,
+            data.records(split),
+            data.fingerprint(split),
+            clip=clip,
+            decoder="pyav",
+            dtype="fp32",
+            runtime=runtime,
+        )
+
+    plain = backbone.clip_spec
+    views = [features("train", clip) for clip in (plain, plain.varied(augment, 0), plain.varied(augment, 1))]
+    assert not np.array_equal(views[1].values, views[0].values)
+    assert not np.array_equal(views[1].values, views[2].values)
+    scale = StandardScaler().fit(np.concatenate([view.values for view in views]))
+    head = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000)
+    head.fit(scale.transform(np.concatenate([view.values for view in views])), np.tile(views[0].labels, 3))
+    expected = head.decision_function(scale.transform(features("test", plain).values))
+    found = np.stack(result.tables["logits"]["logits"])
+    np.testing.assert_allclose(found - found.mean(1, keepdims=True), expected, rtol=0.01, atol=0.02)
+    assert "and of 2 augmented views of every training clip (random frames, area crop" in result.protocol[0]
+
+
+def test_held_out_clips_are_not_learned_from_in_any_view(
+    splits: dict[str, tuple[VideoRecord, ...]], runtime: Runtime
+) -> None:
+    """Of random labels nothing can be told on clips that were held out, whatever is remembered of the others."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(6), 10)).tolist()
+    train = tuple(replace(record, label=label) for record, label in zip(splits["train"], labels, strict=True))
+    protocol = replace(QUICK, heads=("knn",), augmented=3, settings=Heads(knn=KNN(ks=(1,))))
+    result = measure({"train": train, "test": splits["test"]}, runtime, protocol)
+    [held_out] = result.tables["choices"]["held_out_accuracy"]
+    assert isinstance(held_out, float)
+    assert held_out < 60  # the nearest would be a view of the clip itself: 100
+
+
+def test_no_augmented_view_changes_no_name_of_a_result(measured: Result) -> None:
+    assert "augmented" not in measured.run.evaluator
+    assert "augment" not in measured.run.evaluator["clip"]
 
 
 def test_unreadable_clips_are_counted_on_both_sides(

@@ -14,7 +14,8 @@ from torch import Tensor
 from tests.video.coded_video import X264_CLOSED, codes, write_video
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.reader import DECODERS, VideoDecodeError
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.spec import ClipSpec, ClipSpecError
+from tvts_bench.video.variation import ClipAugment
 
 SPEC = ClipSpec(num_frames=4, short_side=64, crop=64, spatial_views=1)
 
@@ -97,3 +98,21 @@ def test_a_frame_too_thin_to_crop_is_refused_before_it_fills_the_memory(tmp_path
     thin = write_video(tmp_path / "thin.mp4", "mpeg4", num_frames=2, size=(4096, 2))
     with pytest.raises(VideoDecodeError, match=r"thin\.mp4: its frames are 4096 x 2 pixels"):
         load_clip(thin, "thin", SPEC)
+
+
+def test_an_augmented_view_is_the_training_clip_of_its_seed(video: Path) -> None:
+    augment = ClipAugment(flip=1.0, crop="jitter", operations=0, erase=0.0)
+    spec = SPEC.varied(augment, seed=3)
+    pixels = load_clip(video, "a", spec).pixels
+    assert pixels.shape == (1, 3, 4, 64, 64)
+    assert torch.equal(pixels, load_clip(video, "a", spec).pixels)
+    assert not torch.equal(pixels, load_clip(video, "a", replace(spec, seed=4)).pixels)
+    assert not torch.equal(pixels, load_clip(video, "b", spec).pixels)
+    unvaried = replace(spec, augment=None)
+    mirrored = load_clip(video, "a", SPEC.varied(replace(augment, crop="center"), seed=3)).pixels.flip(-1)
+    assert torch.equal(mirrored, load_clip(video, "a", unvaried).pixels)  # the same random frames
+
+
+def test_an_augmented_view_has_no_spatial_views() -> None:
+    with pytest.raises(ClipSpecError, match="one spatial view, got 3"):
+        replace(SPEC, spatial_views=3, augment=ClipAugment())

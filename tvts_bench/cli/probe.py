@@ -70,6 +70,16 @@ Solver = Annotated[
         rich_help_panel=options.PROTOCOL,
     ),
 ]
+AugmentedViews = Annotated[
+    int,
+    typer.Option(
+        "--augmented-views",
+        min=0,
+        help="Views of every training clip, varied as the online recipe varies them, that are extracted once and"
+        " trained on beside the plain one. Held-out and test clips stay plain.",
+        rich_help_panel=options.PROTOCOL,
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +90,7 @@ class OnFeatures:
     fraction: Fraction = None
     per_class: PerClass = None
     solver: Solver = "auto"
+    augmented_views: AugmentedViews = 0
 
 
 DEFAULT = OnFeatures()
@@ -135,6 +146,7 @@ def probe(
         fraction=cached.fraction,
         per_class=cached.per_class,
         solver=cached.solver,
+        augmented=cached.augmented_views,
         seeds=tuple(range(seed, seed + seeds)),
         recipe=online.fields,
         preset=online.recipe,

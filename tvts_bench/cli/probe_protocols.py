@@ -30,6 +30,7 @@ class Asked:
     fraction: float | None
     per_class: int | None
     solver: str
+    augmented: int  # views of a training clip
     seeds: tuple[int, ...]
     recipe: Mapping[str, Any]  # changes of the recipe's fields; of the cached protocol only `epochs`
     preset: str | None  # the recipe of another data set
@@ -48,6 +49,7 @@ class Asked:
             "--head": self.heads,
             "--fraction": self.fraction,
             "--per-class": self.per_class,
+            "--augmented-views": self.augmented or None,
             "--seeds": self.seeds[1:],
             "--solver": None if self.solver == "auto" else self.solver,
         }
@@ -76,6 +78,7 @@ class Asked:
             heads=self.heads or CACHED.heads,  # type: ignore[arg-type]  # it refuses what is no head
             settings=self._settings(CACHED.settings, runtime.device),
             low_label=self._low_label(),
+            augmented=self.augmented,
             seeds=self.seeds,
             allow_shared_clips=self.allow_shared_clips,
             clip=self.clip.applied_to(backbone.clip_spec),
@@ -109,8 +112,12 @@ class Asked:
         solver = self.solver if self.solver != "auto" else "torch" if device.startswith("cuda") else "sklearn"
         logistic = replace(heads.logistic, solver=solver)  # type: ignore[arg-type]  # it refuses what is no solver
         epochs = self.recipe["epochs"]
-        linear = heads.linear if epochs is None else replace(heads.linear, epochs=epochs)
-        return replace(heads, logistic=logistic, linear=linear)
+        if epochs is None:
+            return replace(heads, logistic=logistic)
+        if self.heads and not set(self.heads) - {"knn", "logistic"}:
+            raise UserError(f"--epochs has no meaning with --head {' --head '.join(self.heads)}; leave it out")
+        linear, attentive = (replace(head, epochs=epochs) for head in (heads.linear, heads.attentive))
+        return replace(heads, logistic=logistic, linear=linear, attentive=attentive)
 
     def _low_label(self) -> LowLabel | None:
         if self.fraction is None and self.per_class is None:

@@ -25,10 +25,14 @@ from tvts_bench.metrics.measured import Metric
 from tvts_bench.probes.base import Fitted, Float32Array, HeldOut, IntArray, LabelledFeatures, Task
 from tvts_bench.probes.low_label import LowLabel
 from tvts_bench.probes.selection import hold_out
+from tvts_bench.provenance import WHERE_SET
 from tvts_bench.runtime import Runtime
+from tvts_bench.training.presets import preset
 from tvts_bench.video.spec import ClipSpec
 
 MAX_TOKEN_BYTES = 2**33  # of the patch tokens of both splits, float32, which an attentive head is trained from
+
+MAX_AUGMENTED = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,8 @@ class CachedProbe:
     settings: Heads = field(default_factory=Heads)  # of each head: grids, epochs
     held_out: float = 0.2  # share of every class of the training split that hyper-parameters are chosen on
     low_label: LowLabel | None = None  # None: all training clips
+    # Views of every training clip beside the plain one, varied as the online probe's recipe varies them.
+    augmented: int = field(default=0, metadata=WHERE_SET)
     seeds: tuple[int, ...] = (0,)  # of all draws: labels kept, held-out part, order of clips; several give a spread
     allow_shared_clips: bool = False  # test on clips that were trained on, and say so
     clip: ClipSpec | None = None  # None: the backbone's own
@@ -56,6 +62,8 @@ class CachedProbe:
             raise EvaluationError(f"--head must name different heads of: {', '.join(get_args(HeadName))}; got {asked}")
         if not 0 <= self.held_out < 1:
             raise EvaluationError(f"the held-out share must be from 0 to below 1, got {self.held_out:g}")
+        if not 0 <= self.augmented <= MAX_AUGMENTED:
+            raise EvaluationError(f"augmented views must be from 0 to {MAX_AUGMENTED}, got {self.augmented}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise EvaluationError(f"seeds must be one or more different numbers, got {list(self.seeds)}")
 
@@ -78,7 +86,7 @@ class CachedProbe:
     def prepare(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> tuple[tuple[str, ClipSpec], ...]:
         """See `FromFeatures`. Patch tokens of an attentive head are not among them."""
         probe = _Probe(self.resolve(backbone, dataset), backbone, dataset, runtime)
-        return tuple((split, probe.clip) for split in (probe.split, probe.train_split))
+        return ((probe.split, probe.clip), *((probe.train_split, clip) for clip in probe.train_clips))
 
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
         """Features of both splits, heads, metrics.
@@ -103,6 +111,9 @@ class _Probe:
         self.protocol, self.backbone, self.dataset, self.runtime = protocol, backbone, dataset, runtime
         self.split, self.train_split, self.clip = protocol.split, protocol.train_split, protocol.clip
         self.num_classes = len(dataset.class_names)
+        augment = preset("probe", dataset.name).augment
+        views = (self.clip.varied(augment, self.clip.seed + view) for view in range(protocol.augmented))
+        self.train_clips = (self.clip, *views)
         self.tokens: dict[str, Float32Array] = {}
         self.lists: TrainAndTest = train_and_test(
             dataset, self.train_split, self.split, allow_shared=protocol.allow_shared_clips
@@ -112,6 +123,7 @@ class _Probe:
         """The features of both splits, from the store where it has them."""
         self.found = {split: self._extract(self.backbone, split) for split in (self.split, self.train_split)}
         self.test, self.train = (self.found[split].under(self.clip) for split in (self.split, self.train_split))
+        self.values = self._stacked(self.found[self.train_split])
         if len(np.unique(self.train.labels)) < 2:
             raise EvaluationError(
                 f"only {len(self.train.ids)} clips of {self.dataset.name} {self.train_split} can be read, all of one"
@@ -120,13 +132,17 @@ class _Probe:
         if "attentive" in self.protocol.heads:
             self._extract_tokens()
 
+    def _stacked(self, found: SplitFeatures) -> Float32Array:
+        """Of the training split: all clips as they are, then all in their first augmented view, and so on."""
+        return np.concatenate([found.under(clip).values for clip in self.train_clips])
+
     def _extract(self, backbone: Backbone, split: str) -> SplitFeatures:
         protocol = self.protocol
         return extract_split(
             backbone,
             self.dataset,
             split,
-            [self.clip],
+            self.train_clips if split == self.train_split else [self.clip],
             decoder=protocol.decoder,
             dtype=protocol.dtype,
             runtime=self.runtime,
@@ -135,21 +151,24 @@ class _Probe:
     def _extract_tokens(self) -> None:
         """The patch tokens of the same clips, [N, tokens, D] a split."""
         backbone = TokenBackbone(self.backbone, self.clip)
-        size = 4 * backbone.embed_dim * (len(self.test.ids) + len(self.train.ids))
+        num_clips = len(self.test.ids) + len(self.values)
+        size = 4 * backbone.embed_dim * num_clips
         if size > MAX_TOKEN_BYTES:
             raise EvaluationError(
-                f"the {backbone.num_tokens} tokens of {len(self.test.ids) + len(self.train.ids):,} clips take"
+                f"the {backbone.num_tokens} tokens of {num_clips:,} clips take"
                 f" {size / 2**30:,.0f} GiB, more than the {MAX_TOKEN_BYTES / 2**30:g} GiB that are kept: leave out"
                 " --head attentive, or probe a smaller data set"
             )
         for split, features in ((self.split, self.test), (self.train_split, self.train)):
-            found = self._extract(backbone, split).under(self.clip)
-            if found.ids != features.ids:
+            found = self._extract(backbone, split)
+            now = found.under(self.clip)
+            if now.ids != features.ids:
                 raise EvaluationError(
                     f"the clips of {split} that can be read are not the same as a moment ago"
-                    f" ({len(features.ids)}, then {len(found.ids)}): run again"
+                    f" ({len(features.ids)}, then {len(now.ids)}): run again"
                 )
-            self.tokens[split] = found.values.reshape(len(found.ids), backbone.num_tokens, -1)
+            values = self._stacked(found) if split == self.train_split else now.values
+            self.tokens[split] = values.reshape(len(values), backbone.num_tokens, -1)
 
     def fit(self) -> dict[HeadName, list[Fitted]]:
         """Every head, once a seed."""
@@ -164,14 +183,19 @@ class _Probe:
         train, low_label = self.train, self.protocol.low_label
         kept = np.arange(len(train.ids)) if low_label is None else low_label.draw(train.labels, seed)
         labels = train.labels[kept]
-        parts = self._parts(labels, [train.groups[row] for row in kept], seed)
+        plain = self._parts(labels, [train.groups[row] for row in kept], seed)
+        # Held-out clips are asked as test clips are, without augmentation; none of their views is learned from.
+        views = range(len(self.train_clips))
+        parts = replace(plain, fit=np.concatenate([plain.fit + view * len(kept) for view in views]))
+        rows = np.concatenate([kept + view * len(train.ids) for view in views])
+        labels = np.tile(labels, len(views))
         sources: dict[Literal["features", "tokens"], tuple[Float32Array, Float32Array]]
-        sources = {"features": (train.values, self.test.values)}
+        sources = {"features": (self.values, self.test.values)}
         if self.tokens:
             sources["tokens"] = (self.tokens[self.train_split], self.tokens[self.split])
         return {
             name: Task(
-                train=LabelledFeatures(values=values[kept], labels=labels),
+                train=LabelledFeatures(values=values[rows], labels=labels),
                 parts=parts,
                 test=test,
                 num_classes=self.num_classes,
@@ -214,8 +238,10 @@ class _Probe:
     def _in_words(self) -> tuple[str, ...]:
         protocol = self.protocol
         kept = f", {protocol.low_label}" if protocol.low_label else ""
+        beside = f"and of {protocol.augmented} augmented views of every training clip ({self.train_clips[-1].augment})"
+        varied = beside if protocol.augmented else "no augmentation"
         lines = [
-            f"cached probe: frozen features extracted once, no augmentation; trained on {self.train_split}{kept},"
+            f"cached probe: frozen features extracted once, {varied}; trained on {self.train_split}{kept},"
             f" tested on {self.split}",
             f"clips of {self.clip}, {protocol.dtype}; seeds {', '.join(map(str, protocol.seeds))}",
         ]

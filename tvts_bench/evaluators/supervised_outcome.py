@@ -124,14 +124,7 @@ def _optimiser(recipe: Recipe, frozen: bool) -> str:
 
 def _variation(recipe: Recipe) -> str:
     """Augmentation and mixing."""
-    augment, mix = recipe.augment, recipe.mix
-    parts = [f"{augment.frames} frames, {augment.crop} crop"]
-    if augment.flip:
-        parts.append(f"mirrored {augment.flip:g}")
-    if augment.operations:
-        parts.append(f"RandAugment m{augment.magnitude:g} n{augment.operations}")
-    if augment.erase:
-        parts.append(f"erasing {augment.erase:g}")
+    parts, mix = [str(recipe.augment)], recipe.mix
     if mix.mixes:
         axes = " of time x height" if mix.cutmix_axes == "paper" else ""
         parts.append(f"mixup {mix.mixup:g}, CutMix {mix.cutmix:g}{axes}")

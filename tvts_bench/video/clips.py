@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from tvts_bench.video.augment import augment_clip
 from tvts_bench.video.reader import VideoDecodeError, decode_frames
-from tvts_bench.video.sampling import clip_indices
+from tvts_bench.video.sampling import clip_indices, clip_rng
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import resize_and_crop
 
@@ -32,8 +36,21 @@ def load_clip(path: Path, record_id: str, spec: ClipSpec, decoder: str = "decord
     height, width = decoded.frames.shape[1:3]
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise VideoDecodeError(path, f"its frames are {width} x {height} pixels, too long and thin to be cropped")
-    crops = resize_and_crop(decoded.frames, spec)  # [spatial, 3, temporal * T, crop, crop]
+    pixels = _views(decoded.frames, spec) if spec.augment is None else _varied(decoded.frames, spec, record_id)
+    return Clip(pixels=pixels, num_frames=decoded.num_frames, decoder=decoded.decoder)
+
+
+def _views(frames: NDArray[np.uint8], spec: ClipSpec) -> Tensor:
+    """Of [temporal * T, H, W, 3], all views."""
+    crops = resize_and_crop(frames, spec)  # [spatial, 3, temporal * T, crop, crop]
     spatial, channels, _, crop, _ = crops.shape
     by_time = crops.view(spatial, channels, spec.temporal_views, spec.num_frames, crop, crop)
-    pixels = by_time.permute(2, 0, 1, 3, 4, 5).reshape(spec.num_views, channels, spec.num_frames, crop, crop)
-    return Clip(pixels=pixels, num_frames=decoded.num_frames, decoder=decoded.decoder)
+    return by_time.permute(2, 0, 1, 3, 4, 5).reshape(spec.num_views, channels, spec.num_frames, crop, crop)
+
+
+def _varied(frames: NDArray[np.uint8], spec: ClipSpec, record_id: str) -> Tensor:
+    """Of [temporal * T, H, W, 3], every temporal view, varied by itself."""
+    assert spec.augment is not None
+    rng = clip_rng(spec, f"augment/{record_id}")
+    parts = np.split(frames, spec.temporal_views)
+    return torch.stack([augment_clip(part, spec.augment, spec, rng) for part in parts])

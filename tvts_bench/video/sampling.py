@@ -56,10 +56,15 @@ def clip_indices(num_frames: int, spec: ClipSpec, record_id: str) -> IntArray:
     `position="random"` each view draws its own place. Random numbers come from the spec's seed and the record's id
     alone, so a clip is the same in any order and any process.
     """
-    seed = hashlib.sha256(f"{spec.seed}/{record_id}".encode(errors="surrogateescape")).digest()
-    rng = Generator(PCG64(np.frombuffer(seed, dtype="<u4")))  # by name: numpy may change what its default is
+    rng = clip_rng(spec, record_id)
     views = [_view_indices(num_frames, spec, view, rng) for view in range(spec.temporal_views)]
     return np.stack([_reorder(indices, spec, rng) for indices in views])
+
+
+def clip_rng(spec: ClipSpec, name: str) -> Generator:
+    """What one clip's draws come from: the spec's seed, and a name that tells them from all others'."""
+    seed = hashlib.sha256(f"{spec.seed}/{name}".encode(errors="surrogateescape")).digest()
+    return Generator(PCG64(np.frombuffer(seed, dtype="<u4")))  # by name: numpy may change what its default is
 
 
 def _view_indices(num_frames: int, spec: ClipSpec, view: int, rng: Generator) -> IntArray:

@@ -1,9 +1,11 @@
 """Every decision that selects a clip's pixels, in one frozen, hashable place. Needs neither torch nor a decoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from tvts_bench.errors import UserError
+from tvts_bench.provenance import WHERE_SET
+from tvts_bench.video.variation import ClipAugment
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -45,6 +47,7 @@ class ClipSpec:
     spatial_views: Literal[1, 3] = 1  # crops along the longer side: centre, or three evenly spread
     mean: tuple[float, float, float] = IMAGENET_MEAN  # of RGB in 0..1, subtracted on the device
     std: tuple[float, float, float] = IMAGENET_STD
+    augment: ClipAugment | None = field(default=None, metadata=WHERE_SET)  # a training view: varied, as `seed` draws
 
     def __post_init__(self) -> None:
         choices = {
@@ -76,6 +79,8 @@ class ClipSpec:
                 f"resize squash leaves no longer side for {self.spatial_views} spatial views to lie along:"
                 " take 1, or resize short_side"
             )
+        if self.augment is not None and self.spatial_views > 1:
+            raise ClipSpecError(f"an augmented clip has one spatial view, got {self.spatial_views}")
         if self.num_bytes > MAX_BYTES:
             raise ClipSpecError(
                 f"{self.num_frames} frames of {self.crop} x {self.crop} in {self.num_views} views take"
@@ -93,6 +98,11 @@ class ClipSpec:
     def num_views(self) -> int:
         """Clips a video: temporal x spatial views."""
         return self.temporal_views * self.spatial_views
+
+    def varied(self, augment: ClipAugment, seed: int) -> "ClipSpec":
+        """One view of the clip as `augment` varies it for training, drawn from `seed`."""
+        position = self.position if augment.frames == "center" else "random"
+        return replace(self, position=position, temporal_views=1, spatial_views=1, augment=augment, seed=seed)
 
     def __str__(self) -> str:
         """In words, for the lines under a table: "16 frames, segments/center, 224 x 224, 1 view"."""

@@ -55,6 +55,17 @@ class ClipAugment:
         if not self.magnitude_std >= 0:
             raise AugmentError(f"magnitude_std must not be negative, got {self.magnitude_std}")
 
+    def __str__(self) -> str:
+        """In words, for the lines under a table: "random frames, jitter crop, mirrored 0.5"."""
+        parts = [f"{self.frames} frames, {self.crop} crop"]
+        if self.flip:
+            parts.append(f"mirrored {self.flip:g}")
+        if self.operations:
+            parts.append(f"RandAugment m{self.magnitude:g} n{self.operations}")
+        if self.erase:
+            parts.append(f"erasing {self.erase:g}")
+        return ", ".join(parts)
+
 
 PLAIN = ClipAugment(frames="center", crop="center", operations=0, erase=0.0)
 """No augmentation: every epoch sees the clip that features are extracted from."""
