@@ -14,7 +14,7 @@ import pytest
 from tests.ablations.fake_cells import PROGRAM, RESULT, expected, fake_cell, result, steps_trained
 from tvts_bench.ablations.cells import CellError, CellRecord, StageRecord, cell_folder, read_cell, write_cell
 from tvts_bench.ablations.claims import claim, holder, is_claimed
-from tvts_bench.ablations.jobs import CellJob, is_finished, record_death, run_cell
+from tvts_bench.ablations.jobs import CellJob, as_typed, is_finished, record_death, run_cell
 from tvts_bench.ablations.stages import Stage
 
 
@@ -34,7 +34,8 @@ def test_a_cell_trains_is_measured_and_says_so(tmp_path: Path) -> None:
     train, measure = record.stages
     assert measure.results == (RESULT,)
     assert (measure.protocol, measure.dataset, train.results) == ("retrieval", "ssv2", ())
-    assert train.command == job.stages[0].command
+    assert train.command == as_typed(job.stages[0].command, job.folder)
+    assert not any(str(tmp_path) in part for stage in record.stages for part in stage.command)
     assert train.seconds > 0
     assert result(job) == expected(3)
     document = json.loads((job.folder / "cell.json").read_text())
@@ -51,6 +52,25 @@ def test_what_is_done_is_not_done_again_but_what_was_deleted_is(tmp_path: Path) 
     assert not is_finished(job)
     assert run_cell(job) == "done"
     assert steps_trained(job) == [1, 2, 3]
+
+
+def test_a_published_cell_needs_no_checkpoint_until_something_is_left_to_measure(tmp_path: Path) -> None:
+    job = fake_cell(tmp_path, "a")
+    run_cell(job)
+    (job.folder / job.stages[0].produces).unlink()
+    assert is_finished(job)
+    assert run_cell(job) == "done"
+    assert steps_trained(job) == [1, 2, 3]
+    (job.folder / RESULT).unlink()
+    assert not is_finished(job)
+    assert run_cell(job) == "done"
+    assert (job.folder / job.stages[0].produces).is_file()
+    assert result(job) == expected(3)
+
+
+def test_commands_are_recorded_as_one_would_type_them_in_the_folder(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "pretrain", "run", "scripted_motion_tiny", f"out={tmp_path / 'run'}")
+    assert as_typed(command, tmp_path) == ("tvts-pretrain", "run", "scripted_motion_tiny", "out=run")
 
 
 def test_a_further_evaluation_trains_nothing_again(tmp_path: Path) -> None:

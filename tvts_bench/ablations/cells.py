@@ -38,7 +38,7 @@ class StageRecord:
     name: str  # "pretrain", or protocol, data set and a digest of the options: "retrieval-ssv2-1f0c6e2b"
     protocol: str  # "pretrain", "retrieval", "probe", "finetune"
     dataset: str | None = None  # as the grid names it: "ssv2"; None for the pretraining
-    command: tuple[str, ...] = ()  # the last one that was started
+    command: tuple[str, ...] = ()  # the last one that was started, as one would type it in the cell's folder
     status: Status = "waiting"  # "waiting" with a reason: it was stopped, and goes on
     failure: Failure | None = None
     reason: str | None = None  # why it failed or was stopped, in one line

@@ -6,8 +6,9 @@ interrupted goes on from its own state; what failed is recorded, and stays so un
 
 import re
 import shutil
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -74,7 +75,7 @@ def run_cell(job: CellJob, stop: Callable[[], bool] = never) -> Outcome:
         for stage in job.stages:
             before = record.stage(stage.name)
             assert before is not None
-            if not _is_done(job, stage, before) and not job.stays_failed(before):
+            if not _is_done(job, stage, record) and not job.stays_failed(before):
                 if stop():
                     return "stopped"
                 record = _run_stage(job, stage, record, limits, lock)
@@ -100,7 +101,7 @@ def outcome_now(job: CellJob) -> Outcome:
     failed = False
     for stage in job.stages:
         found = record.stage(stage.name)
-        if found is None or not (_is_done(job, stage, found) or job.stays_failed(found)):
+        if found is None or not (_is_done(job, stage, record) or job.stays_failed(found)):
             return "stopped"
         failed = failed or found.status == "failed"
         if found.status == "failed" and stage.needed:
@@ -146,8 +147,17 @@ def _begun(job: CellJob) -> CellRecord:
     return replace(record, stages=(*known, *new))
 
 
-def _is_done(job: CellJob, stage: Stage, record: StageRecord) -> bool:
-    return record.status == "done" and bool(_produced(job.folder, stage))
+def _is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
+    """Whether it has run and what it left is there.
+
+    A checkpoint may be gone, as from a folder that was published: it is missed where something is left to be measured.
+    """
+    found = record.stage(stage.name)
+    if found is None or found.status != "done":
+        return False
+    others = [other for other in job.stages if other.name != stage.name]
+    spent = stage.needed and bool(others) and all(_is_done(job, other, record) for other in others)
+    return spent or bool(_produced(job.folder, stage))
 
 
 def _run_stage(job: CellJob, stage: Stage, record: CellRecord, limits: Limits, lock: int) -> CellRecord:
@@ -155,7 +165,8 @@ def _run_stage(job: CellJob, stage: Stage, record: CellRecord, limits: Limits, l
     before = record.stage(stage.name)
     assert before is not None
     command = _prepared(job.folder, stage)
-    running = replace(before, status="running", command=command, started=time.time(), failure=None, reason=None)
+    typed = as_typed(command, job.folder)
+    running = replace(before, status="running", command=typed, started=time.time(), failure=None, reason=None)
     write_cell(job.out, _with(record, running))
     log = job.folder / "logs" / f"{stage.name}.log"
     try:
@@ -167,6 +178,14 @@ def _run_stage(job: CellJob, stage: Stage, record: CellRecord, limits: Limits, l
         record = _with(record, _judged(job, stage, running, ended))
     write_cell(job.out, record)
     return record
+
+
+def as_typed(command: Sequence[str], folder: Path) -> tuple[str, ...]:
+    """A command as one would type it in the cell's folder: a record that names no place of this machine."""
+    names = {"pretrain": "tvts-pretrain", "tvts_bench": "tvts-bench"}
+    if tuple(command[:2]) == (sys.executable, "-m") and command[2] in names:
+        command = (names[command[2]], *command[3:])
+    return tuple(part.replace(f"{folder.absolute()}/", "") for part in command)
 
 
 def _prepared(folder: Path, stage: Stage) -> tuple[str, ...]:
