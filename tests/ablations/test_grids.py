@@ -124,6 +124,7 @@ def test_other_evaluations_are_other_stages_of_the_same_cell(tmp_path: Path) -> 
     assert stages[1].name not in names[0]
     assert stages[2].name in names[0]
     assert "/data/ssv2" in stages[1].command
+    assert "--dtype" not in stages[1].command  # as the device can
 
 
 @pytest.mark.usefixtures("by_hand")
@@ -139,8 +140,9 @@ def test_the_commands_of_a_cell(tmp_path: Path) -> None:
     assert train.resumed[2:] == ("pretrain", "resume", str(folder / "run"), "device=cpu", "workers=2", "threads=6")
     start = ("tvts_bench", "retrieval", "--ckpt", str(folder / "run/backbone.safetensors"))
     data = ("--dataset", "scripted_motion:ucf101", "--split", "test", "--gallery-split", "train")
+    precision = ("--dtype", "fp32")  # whatever machine a cell of the embedded world runs on
     where = ("--device", "cpu", "--workers", "2", "--out", str(folder / "results" / retrieval.name))
-    assert retrieval.command[2:] == (*start, *data, *where)
+    assert retrieval.command[2:] == (*start, *data, *precision, *where)
     assert "--seed" in probe.command
     assert finetune.command[finetune.command.index("--seed") :][1:3] == ("1", "--resume")
 

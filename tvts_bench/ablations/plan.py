@@ -60,13 +60,15 @@ class Asked:
     def measures(self) -> tuple[Measure, ...]:
         """Every evaluation of a cell, data set by data set."""
         return tuple(
-            Measure(protocol=protocol, dataset=name, root=self.data.get(name), options=self._options(protocol))
+            Measure(protocol=protocol, dataset=name, root=self.data.get(name), options=self._options(protocol, name))
             for name in self.grid.datasets
             for protocol in self.protocols or self.scale.protocols
         )
 
-    def _options(self, protocol: str) -> tuple[str, ...]:
-        return tuple(self.scale.options.get(protocol, ()))
+    def _options(self, protocol: str, dataset: str) -> tuple[str, ...]:
+        # Cells of the embedded world may come from machines with bf16 and without, and belong to one table.
+        precision = () if dataset in self.data else ("--dtype", "fp32")
+        return (*precision, *self.scale.options.get(protocol, ()))
 
     def settings(self, row: Row, seed: int) -> dict[str, str]:
         """All settings of a row that differ from the preset, without those of where it runs."""
