@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -94,6 +94,46 @@ def export(
     stdout.print(str(export_run(folder, chosen, out, best)), highlight=False, soft_wrap=True)
 
 
+def config(
+    preset: Annotated[str, typer.Argument(help="A preset (see `presets`) or the path of a YAML file like one.")],
+    assignments: Assignments = None,
+    each: Annotated[
+        typer.FileText | None,
+        typer.Option("--each", help="JSON, a list of lists of KEY=VALUE: one configuration for each. `-` reads it."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, a list with one object a configuration.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show the whole configuration that settings make of a preset, and train nothing.
+
+    tvts-pretrain config scripted_motion_tiny objective.sort=none
+    """
+    import json
+
+    import yaml
+
+    from pretrain.config import compose
+    from pretrain.schema import plain
+
+    found = [plain(compose(preset, [*(assignments or []), *more])[0]) for more in _lists(each)]
+    typer.echo(json.dumps(found) if as_json else yaml.safe_dump_all(found, sort_keys=False).strip())
+
+
+def _lists(each: TextIO | None) -> list[list[str]]:
+    """What `--each` says; one list of nothing without it."""
+    import json
+
+    if each is None:
+        return [[]]
+    try:
+        found = json.load(each)
+    except ValueError as error:
+        raise UserError(f"--each {each.name} is not JSON: {error}") from None
+    if not isinstance(found, list) or not all(isinstance(one, list) for one in found):
+        raise UserError(f"--each {each.name} must be a list of lists of KEY=VALUE")
+    return [[str(item) for item in one] for one in found]
+
+
 def presets(debug: Debug = False) -> None:
     """List the presets."""
     from pretrain.presets import description, preset_names
@@ -104,7 +144,7 @@ def presets(debug: Debug = False) -> None:
         stdout.print(f"{name:<{width}}  {description(name)}", markup=False, highlight=False, soft_wrap=True)
 
 
-for _name, _command in (("run", run), ("resume", resume), ("export", export), ("presets", presets)):
+for _name, _command in (("run", run), ("resume", resume), ("export", export), ("config", config), ("presets", presets)):
     register(app, _name, _command)
 
 

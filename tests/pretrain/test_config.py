@@ -1,12 +1,15 @@
 """Configurations: presets, overrides, refusals, and that what is saved is what is read."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from pretrain.cli import app
 from pretrain.config import compose, differences, from_yaml, to_yaml
 from pretrain.presets import description, preset_names
 from pretrain.schema import ConfigError, override, plain
@@ -199,3 +202,19 @@ def test_a_malformed_preset_file_is_one_sentence_with_its_line(tmp_path: Path, c
         compose(str(path), [])
     assert sentence in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_the_command_shows_the_configuration_that_a_run_would_have() -> None:
+    settings = ["objective.sort=none", "seed=3"]
+    shown = CliRunner().invoke(app, ["config", "scripted_motion_tiny", *settings])
+    assert yaml.safe_load(shown.stdout) == plain(compose("scripted_motion_tiny", settings)[0])
+    each = json.dumps([["lr=1e-4"], ["lr=2e-4"]])
+    shown = CliRunner().invoke(app, ["config", "scripted_motion_tiny", "seed=3", "--each", "-", "--json"], input=each)
+    assert [(one["seed"], one["optim"]["lr"]) for one in json.loads(shown.stdout)] == [(3, 1e-4), (3, 2e-4)]
+
+
+@pytest.mark.parametrize(("each", "sentence"), [("5", "must be a list of lists"), ("[", "is not JSON")])
+def test_a_list_of_configurations_that_is_none_is_refused(each: str, sentence: str) -> None:
+    result = CliRunner().invoke(app, ["config", "scripted_motion_tiny", "--each", "-"], input=each)
+    assert result.exit_code == 2
+    assert sentence in result.stderr

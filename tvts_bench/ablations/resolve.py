@@ -8,18 +8,7 @@ from typing import Any
 
 from tvts_bench.errors import UserError
 
-_PROGRAM = """
-import json, sys
-from pretrain.config import compose
-from pretrain.schema import plain
-from tvts_bench.errors import UserError
-asked = json.load(sys.stdin)
-try:
-    found = [plain(compose(asked["preset"], each)[0]) for each in asked["assignments"]]
-except UserError as error:
-    found = str(error)
-json.dump(found, sys.stdout)
-"""
+ERROR = "error: "  # what every error in one sentence begins with
 
 
 class PretrainingError(UserError):
@@ -32,13 +21,13 @@ def resolve(preset: str, assignments: Sequence[Sequence[str]]) -> list[dict[str,
     Raises:
         PretrainingError: no such preset or key, or a value that does not fit; or tvts-pretrain does not start.
     """
-    asked = json.dumps({"preset": preset, "assignments": [list(each) for each in assignments]})
-    ended = subprocess.run([sys.executable, "-c", _PROGRAM], input=asked, capture_output=True, text=True, check=False)
-    try:
-        found = json.loads(ended.stdout)
-    except ValueError:
-        last = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
-        raise PretrainingError(f"tvts-pretrain does not start: {last[0]}") from None
-    if isinstance(found, str):
-        raise PretrainingError(found)
-    return list(found)
+    each = json.dumps([list(one) for one in assignments])
+    command = [sys.executable, "-m", "pretrain", "config", preset, "--each", "-", "--json"]
+    ended = subprocess.run(command, input=each, capture_output=True, text=True, check=False)
+    if ended.returncode == 0:
+        return list(json.loads(ended.stdout))
+    said = ended.stderr.strip()
+    if said.startswith(ERROR):
+        raise PretrainingError(said.removeprefix(ERROR))
+    last = said.splitlines()[-1:] or [f"exit code {ended.returncode}"]
+    raise PretrainingError(f"tvts-pretrain does not start: {last[0]}")
