@@ -132,6 +132,8 @@ def test_without_augmentation_nothing_else_changes() -> None:
         ({"clip_grad": 0.0}, "clip_grad"),
         ({"seed": -1}, "seed"),
         ({"base_lr": float("nan")}, "nan"),
+        ({"base_lr": float("inf")}, "lr must be finite, got inf"),
+        ({"clip_grad": float("inf")}, "clip_grad must be finite, got inf"),
     ],
 )
 def test_nonsense_is_refused_with_its_value(bad: dict[str, object], said: str) -> None:

@@ -1,5 +1,6 @@
 """The optimiser and its learning rate over a run, as configuration. Schedules are timm's, and functions of the step."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -42,6 +43,9 @@ class OptimConfig:
         for name in ("weight_decay", "final"):
             if not getattr(self, name) >= 0:
                 raise OptimError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("lr", "eps", "decay", "weight_decay", "final", "clip_grad"):
+            if getattr(self, name) == math.inf:
+                raise OptimError(f"{name} must be finite, got inf")
         if not 0 <= self.warmup < 1:
             raise OptimError(f"warmup is a share of the run, from 0 to below 1, got {self.warmup}")
         if list(self.milestones) != sorted(self.milestones) or any(not 0 < m < 1 for m in self.milestones):
