@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tests.plain_videos import write_frames
-from tvts_bench.backbones.base import WeightSource
+from tvts_bench.backbones.base import Backbone, WeightSource
 from tvts_bench.backbones.tvts import TVTS
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
@@ -75,11 +75,12 @@ def train(
     rank: Rank | None = None,
     frozen: bool = False,
     measure: Measure | None = None,
+    backbone: Backbone | None = None,
     **place: Any,
 ) -> tuple[Classifier, Trained]:
     """`train_classifier` with what the tests never vary."""
     where = TrainingPlace(**{"folder": folder, "digest": "this", **place})
-    model = Classifier(tiny_backbone(), 3, frozen=frozen, drop_path=recipe.drop_path)
+    model = Classifier(backbone or tiny_backbone(), 3, frozen=frozen, drop_path=recipe.drop_path)
     trained = train_classifier(model, loader_of(records, recipe, rank), settings_of(recipe, rank), where, measure)
     return model, trained
 

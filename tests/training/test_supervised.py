@@ -27,6 +27,7 @@ from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import backward
 from tvts_bench.training.clip_loader import ClipBatch, ClipLoader, TooManyUnreadableError
 from tvts_bench.training.clip_order import BatchError
+from tvts_bench.training.curves import STEP_COLUMNS, Curves
 from tvts_bench.training.loss_watch import LossError
 from tvts_bench.training.mixing import UNMIXED
 from tvts_bench.training.ranks import Rank
@@ -122,6 +123,33 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path, records: Seque
     torch.save({"epoch": 3}, tmp_path / "last.pt")
     with pytest.raises(TrainingStateError, match="not a state that this version"):
         train(records, tmp_path, resume=True)
+
+
+def test_rows_that_a_crash_damaged_are_left_out_of_the_curves(tmp_path: Path) -> None:
+    whole, head = b"1,0.0,0.1,1.5,1.0,9.0\n", ",".join(STEP_COLUMNS).encode() + b"\n"
+    (tmp_path / "steps.csv").write_bytes(head + whole + b"\xff\xfe\x00,0.1\n2,0.2,0.1")
+    Curves(tmp_path, 5).close()
+    assert (tmp_path / "steps.csv").read_bytes() == head + whole
+
+
+def test_best_weights_that_are_gone_are_missed_before_the_rest_is_trained(
+    tmp_path: Path, records: Sequence[VideoRecord]
+) -> None:
+    measured: list[int] = []
+
+    def measure(model: nn.Module) -> Mapping[str, float]:
+        measured.append(len(measured))
+        return {"top_1": 50.0, "loss": 1.0}
+
+    with pytest.raises(StoppedError):
+        train(records, tmp_path, progress=stopping_after(5), measure=measure)
+    (tmp_path / "best.pt").write_bytes(b"half of it")
+    with pytest.raises(TrainingStateError, match=r"best\.pt is not a readable state"):
+        train(records, tmp_path, resume=True, measure=measure)
+    (tmp_path / "best.pt").unlink()
+    with pytest.raises(TrainingStateError, match=r"there is no state .*best\.pt"):
+        train(records, tmp_path, resume=True, measure=measure)
+    assert measured == [0]  # no epoch more
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
@@ -245,7 +273,10 @@ def test_a_batch_that_cannot_be_divided_is_refused(records: Sequence[VideoRecord
 
 
 def test_two_gloo_processes_take_the_steps_of_one(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
-    """With everything drawn, two processes do what one does with two micro-batches; without, what it does at once."""
+    """With everything drawn, two processes do what one does with two micro-batches; without, what it does at once.
+
+    And both measure the same model, also where a batch norm remembers the clips it saw.
+    """
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     done = subprocess.run(
         [*launcher, "-m", "tests.training.train_on_ranks", str(tmp_path)],
@@ -261,4 +292,14 @@ def test_two_gloo_processes_take_the_steps_of_one(tmp_path: Path, records: Seque
         two = torch.load(tmp_path / f"{name}.pt", weights_only=True)
         for weight, value in one.state_dict().items():
             torch.testing.assert_close(two[weight], value, rtol=1e-3, atol=1e-5, msg=f"{name} {weight}")
+        # AdamW's steps are the same for a gradient of any scale: its norm is what tells a mean from a sum.
+        alone, together = (rows(tmp_path / f"{count}-{name}/steps.csv") for count in ("one", "two"))
+        for column in ("lr", "loss", "gradient_norm"):
+            expected = [float(row[column]) for row in alone]
+            assert [float(row[column]) for row in together] == pytest.approx(expected, rel=1e-4), (name, column)
     assert len(rows(tmp_path / "two-drawn/steps.csv")) == 3  # written once
+    first, second = (torch.load(tmp_path / f"normed-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert {name: mean.tolist() for name, mean in first.items()} == {
+        name: mean.tolist() for name, mean in second.items()
+    }
+    assert torch.equal(first["measured"], first["last"])

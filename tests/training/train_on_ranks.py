@@ -1,18 +1,36 @@
-"""Run by torchrun: `OUT` trains one epoch on this rank; the first rank keeps the weights."""
+"""Run by torchrun: `OUT` trains one epoch on this rank; the first rank keeps the weights, each what it measured."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from tests.training.supervised_world import RECIPE, train, write_records
+from tests.training.supervised_world import RECIPE, tiny_backbone, train, write_records
+from tvts_bench.backbones.base import Backbone
 from tvts_bench.training.mixing import UNMIXED
 from tvts_bench.training.ranks import joined
 
 
+class Normed(Backbone):
+    """A backbone whose batch norm sees, on every rank, other clips."""
+
+    family, variant, embed_dim = "normed", "toy", 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clip_spec, self.weights = tiny_backbone().clip_spec, tiny_backbone().weights
+        self.norm = nn.BatchNorm3d(3)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """[B, 3]."""
+        return self.norm(clips).mean(dim=(2, 3, 4))
+
+
 def main(out: Path) -> None:
-    """Two trainings: one that draws everything there is, one that draws nothing but clips."""
+    """Two trainings: one that draws everything there is, one that draws nothing but clips; and one of a batch norm."""
     drawn = replace(RECIPE, epochs=1, warmup_epochs=0.0)
     steady = replace(drawn, mix=UNMIXED, drop_path=0.0)
     with joined("cpu") as rank:
@@ -21,6 +39,17 @@ def main(out: Path) -> None:
             model, _ = train(records, out / f"two-{name}", recipe, rank=rank)
             if rank.is_first:
                 torch.save(model.state_dict(), out / f"{name}.pt")
+        means: dict[str, Tensor] = {}
+
+        def measure(model: nn.Module) -> Mapping[str, float]:
+            means["measured"] = model.get_buffer("backbone.norm.running_mean").clone()
+            return {"top_1": 50.0, "loss": 1.0}
+
+        plain = replace(steady, layer_decay=1.0, ema=None)
+        for name, looks in (("chosen", measure), ("last", None)):
+            model, _ = train(records, out / f"normed-{name}", plain, rank=rank, backbone=Normed(), measure=looks)
+            means[name] = model.get_buffer("backbone.norm.running_mean")
+        torch.save(means, out / f"normed-{rank.rank}.pt")
 
 
 if __name__ == "__main__":

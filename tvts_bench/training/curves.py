@@ -82,9 +82,9 @@ def _table(rows: Sequence[Sequence[object]]) -> str:
 
 
 def _rows_up_to(path: Path, step: int) -> list[list[str]]:
-    """The whole rows of steps up to `step`; a last row that was cut off is none."""
+    """The whole rows of steps up to `step`; one that was cut off or damaged is none."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         rows = [row for row in csv.reader(file) if len(row) == len(STEP_COLUMNS) and row[0].isdecimal()]
     return [row for row in rows if int(row[0]) <= step]

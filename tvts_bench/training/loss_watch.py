@@ -63,7 +63,7 @@ class LossWatch:
                 raise LossError(
                     f"the loss is {loss:g} and the norm of its gradient {norm:g} at step {seen.step} (epoch"
                     f" {epoch:.1f}, learning rate {seen.rate:g}): lower the learning rate, lengthen the warm-up or clip"
-                    f" the gradient; the curves are in {self._curves.folder}, and the state saved before is whole"
+                    f" the gradient; the curves are in {self._curves.folder}, and a state saved before is whole"
                 )
         self._curves.flush()
         return math.fsum(loss for loss, _ in rows)

@@ -81,6 +81,22 @@ def of_all_ranks(value: T, world_size: int) -> list[T]:
     return values
 
 
+def share_buffers(model: nn.Module, rank: Rank) -> None:
+    """Give every rank the first one's buffers. All ranks must call this.
+
+    Running statistics of batch norms come from a rank's own clips; DistributedDataParallel makes them equal before a
+    training step only, so that after one, every rank would measure another model.
+    """
+    if rank.world_size == 1:
+        return
+    message = [{name: buffer.cpu() for name, buffer in model.named_buffers()} if rank.is_first else None]
+    distributed.broadcast_object_list(message, src=0)
+    (of_first,) = message
+    assert of_first is not None
+    for name, buffer in model.named_buffers():
+        buffer.copy_(of_first[name])
+
+
 def in_parallel(model: nn.Module, rank: Rank) -> nn.Module:
     """`model`, on the rank's device, with its gradients averaged over all ranks. All ranks must call this."""
     if rank.world_size == 1:

@@ -95,7 +95,7 @@ def read_safely(path: Path, way_out: str) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise TrainingStateError(f"there is no state {path}") from None
+        raise TrainingStateError(f"there is no state {path}; {way_out}") from None
     except Exception as error:  # noqa: BLE001 - torch raises many kinds for files that are not its own
         # Not what torch says: it advises to switch off what keeps a file from running code.
         problem = f"is not a readable state of a training: damaged or another kind of file ({type(error).__name__})"

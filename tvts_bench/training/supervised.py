@@ -21,7 +21,7 @@ from tvts_bench.training.curves import Curves
 from tvts_bench.training.loss_watch import LossWatch
 from tvts_bench.training.optim import clip_gradient
 from tvts_bench.training.place import TrainingPlace
-from tvts_bench.training.ranks import in_parallel, largest, of_all_ranks
+from tvts_bench.training.ranks import in_parallel, largest, of_all_ranks, share_buffers
 from tvts_bench.training.recipe_optim import build_optimizer, learning_rate
 from tvts_bench.training.signals import StoppedError, stop_signals
 from tvts_bench.training.states import TrainingState
@@ -161,6 +161,7 @@ class _Training:
         self.loss_sum = 0.0
         if self.measure is not None:
             with self.weights.in_place():
+                share_buffers(self.model.trained, self.rank)
                 record |= {f"measured_{name}": value for name, value in self.measure(self.model).items()}
                 if self.rank.is_first and all(_merit(record) > _merit(earlier) for earlier in self.history):
                     self.place.keep_best(epoch, self.model.trained.state_dict())
@@ -194,6 +195,8 @@ class _Training:
         self.weights.restore(state.average)
         self.step, self.loss_sum, self.history = state.step, state.loss_sum, list(state.history)
         self.loader.failed.update(state.failed)
+        if self.measure is not None and self.history:
+            self.place.best()  # refused now, not after the epochs that are left
         if self.rank.is_first and state.world_size != self.rank.world_size:
             log.warning(
                 "the training had %d processes and has %d now: batches stay the same, mixing and rounding differ",
@@ -208,6 +211,7 @@ class _Training:
             distributed.barrier()  # the first rank has written them
         if self.measure is None:
             self.weights.settle()
+            share_buffers(self.model.trained, self.rank)
         else:
             best = self.place.best()
             epoch = best.epoch
