@@ -15,6 +15,7 @@ from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
 from tvts_bench.evaluators.base import EvaluationError
 from tvts_bench.evaluators.finetune import Finetune
 from tvts_bench.evaluators.online_probe import OnlineProbe
+from tvts_bench.probes.selection import hold_out
 from tvts_bench.results import Result, as_json, from_json
 from tvts_bench.runtime import Runtime
 from tvts_bench.training.classifier import Classifier
@@ -174,6 +175,24 @@ def test_training_clips_that_cannot_be_read_are_counted(colours: Dataset, runtim
         evaluate(
             tiny_backbone(), data, replace(TUNE, recipe=recipe), replace(runtime, strict=True, out=tmp_path / "strict")
         )
+
+
+def test_held_out_clips_that_cannot_be_read_are_counted_also_by_who_only_tests_again(
+    colours: Dataset, runtime: Runtime, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.mp4").write_text("no video")
+    train = colours.records("train")
+    labels = np.array([record.label for record in train])
+    held = hold_out(labels, [None] * len(train), RECIPE.held_out, RECIPE.seed).held
+    broken = replace(train[held[0]], path=tmp_path / "broken.mp4")
+    records = [broken if record.id == broken.id else record for record in train]
+    data = dataset({"train": records, "val": colours.records("val")})
+    first = evaluate(tiny_backbone(), data, TUNE, runtime)
+    again = evaluate(tiny_backbone(), data, TUNE, replace(runtime, resume=True))
+    for result in (first, again):
+        assert (result.coverage[1].listed, result.coverage[1].used) == (15, 14)
+        assert set(result.coverage[1].failed) == {broken.id}
+        assert any("the best on 2 held-out clips of train" in line for line in result.protocol)
 
 
 def test_test_clips_that_cannot_be_read_are_counted_or_refused(

@@ -173,6 +173,8 @@ def test_too_many_unreadable_videos_end_the_run(
 
 def test_what_was_found_unreadable_before_a_run_was_resumed_counts(one_broken: list[VideoRecord]) -> None:
     loader = ClipLoader(one_broken, replace(CONFIG, max_failures=0.12))
+    loader.failed["elsewhere"] = "it is not among the loader's"
+    taken(loader, 0, 10)
     loader.failed["v0"] = "it could not be read before"
     with pytest.raises(TooManyUnreadableError, match="2 of 9"):
         taken(loader, 0, 10)

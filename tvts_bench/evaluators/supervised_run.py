@@ -75,7 +75,7 @@ class SupervisedRun:
                 splits=self.splits,
                 condition=condition,
                 frozen=self.frozen,
-                held_out=len(parts.choose) if self.recipe.best == "held-out" else 0,
+                held_out=sum(record.id not in trained.failed for record in parts.choose),
                 trained=trained,
                 scores=scores,
                 notes=parts.notes,
@@ -125,7 +125,8 @@ class SupervisedRun:
             resume=runtime.resume,
             progress=runtime.progress,
         )
-        measure = self._measure(parts.choose, classes, runtime) if parts.choose else None
+        failed = loader.failed if recipe.best == "held-out" else {}  # those of the test clips are counted when tested
+        measure = self._measure(parts.choose, classes, failed, runtime) if parts.choose else None
         return train_classifier(model, loader, settings, place, measure), model
 
     def training_key(self, backbone: Backbone, dataset: Dataset) -> str:
@@ -151,14 +152,17 @@ class SupervisedRun:
         name = "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
         return (runtime.out or runtime.cache / "training") / name
 
-    def _measure(self, records: Sequence[VideoRecord], classes: int, runtime: Runtime) -> Measure:
-        """Top-1 and loss on one view of each of `records`, as they are tested."""
+    def _measure(
+        self, records: Sequence[VideoRecord], classes: int, failed: dict[str, str], runtime: Runtime
+    ) -> Measure:
+        """Top-1 and loss on one view of each of `records`, as they are tested; those unreadable go into `failed`."""
         clip = replace(self.clip, temporal_views=1, spatial_views=1)
         scorer = Scorer(records, clip, self.decoder, replace(runtime, progress=silent))
-        return partial(self._measured, scorer, classes)
+        return partial(self._measured, scorer, classes, failed)
 
-    def _measured(self, scorer: Scorer, classes: int, model: nn.Module) -> Mapping[str, float]:
+    def _measured(self, scorer: Scorer, classes: int, failed: dict[str, str], model: nn.Module) -> Mapping[str, float]:
         scores = scorer.score(model, self.recipe.precision, classes)
+        failed.update(scores.failed)
         _require(scores, len(scorer.records), "clips that choose the epoch", scorer.runtime)
         logits = average_views(scores.logits, "logits")
         loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(scores.labels))

@@ -87,7 +87,8 @@ class ClipLoader:
     """The batches of one process, by step.
 
     `failed` holds the reason for each video that could not be read so far, by id. Whoever resumes a run puts those of
-    the run before back into it.
+    the run before back into it, and whoever reads other training clips (to choose the epoch by), what failed of them;
+    the loader's own alone count against `max_failures`.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class ClipLoader:
         self.order.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
         self.failed: dict[str, str] = {}
         self._allowed = max(1, int(config.max_failures * len(records))) if config.max_failures else 0
+        self._ids = frozenset(record.id for record in records)
         self._config, self._workers = config, workers
         frames = FrameMemory(decoder=config.decoder, limit=memory // max(workers, 1), seconds=clip_timeout)
         self._steps = _Steps(tuple(records), config, self.order, frames, rank, world_size)
@@ -145,9 +147,10 @@ class ClipLoader:
             if name not in self.failed:
                 self.failed[name] = reason
                 log.warning("left out of training: %s", reason)
-            if len(self.failed) > self._allowed:
+            unread = len(self._ids & self.failed.keys())
+            if unread > self._allowed:
                 raise TooManyUnreadableError(
-                    f"{len(self.failed)} of {self.order.size} training videos could not be read so far, more than the"
+                    f"{unread} of {self.order.size} training videos could not be read so far, more than the"
                     f" {self._allowed} allowed: mend them or take them out of the lists (`tvts-bench check` finds all);"
                     f" the last: {reason}"
                 )
