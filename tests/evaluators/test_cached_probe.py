@@ -192,6 +192,8 @@ def test_one_clip_a_class_leaves_nothing_to_choose_by_and_says_so(
 ) -> None:
     result = measure(splits, runtime, replace(QUICK, low_label=LowLabel(per_class=1)))
     assert sum("(nothing held out)" in line for line in result.protocol) == 3
+    assert any("hyper-parameters not chosen, since nothing of train was held out" in line for line in result.protocol)
+    assert not any("chosen on 20 %" in line for line in result.protocol)
     assert all(value is None for value in result.tables["choices"]["held_out_accuracy"])
 
 

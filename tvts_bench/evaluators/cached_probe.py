@@ -230,12 +230,12 @@ class _Probe:
             coverage=tuple(self.found[split].coverage for split in (self.split, self.train_split)),
             decoders=sum((features.decoders for features in found), Counter()),
             computed_by=sum((features.computed_by for features in found), Counter()),
-            protocol=(*self._in_words(), *chosen_in_words(self.protocol.settings, fitted)),
+            protocol=(*self._in_words(fitted), *chosen_in_words(self.protocol.settings, fitted)),
             tables=tables | {"choices": choices_table(fitted, seeds)},
             notes=self._notes(fitted),
         )
 
-    def _in_words(self) -> tuple[str, ...]:
+    def _in_words(self, fitted: dict[HeadName, list[Fitted]]) -> tuple[str, ...]:
         protocol = self.protocol
         kept = f", {protocol.low_label}" if protocol.low_label else ""
         beside = f"and of {protocol.augmented} augmented views of every training clip ({self.train_clips[-1].augment})"
@@ -245,7 +245,12 @@ class _Probe:
             f" tested on {self.split}",
             f"clips of {self.clip}, {protocol.dtype}; seeds {', '.join(map(str, protocol.seeds))}",
         ]
-        if protocol.held_out:
+        if all(one.chosen.accuracy is None for found in fitted.values() for one in found):
+            lines.append(
+                f"hyper-parameters not chosen, since nothing of {self.train_split} was held out: every head's usual"
+                f" ones; {self.split} was touched once"
+            )
+        else:
             lines.append(
                 f"hyper-parameters chosen on {100 * protocol.held_out:g} % of every class of {self.train_split}, held"
                 f" out by whole groups; then fitted to all of it; {self.split} was touched once"
@@ -258,8 +263,8 @@ class _Probe:
         if len(lost):
             names = ", ".join(self.dataset.class_names[label] for label in lost.tolist())
             notes.append(f"no training clip of {names} could be read: their test clips count as errors")
-        twins = _twins(self.train, self.test)
-        if twins and not self.lists.shared:
+        twins = _twins(self.train, self.test) - self.lists.shared
+        if twins > 0:
             notes.append(f"{twins} test clips have exactly the features of a training clip: copies under other names?")
         return tuple(dict.fromkeys(notes))
 
