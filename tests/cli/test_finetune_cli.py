@@ -91,6 +91,7 @@ def test_the_same_command_again_says_how_to_go_on(videos: Path) -> None:
         (("--sampling", "random"), "'random'"),
         (("--stride", "2"), "--sampling dense"),
         (("--lr", "-1"), "-1"),
+        (("--lr", "inf"), "finite, got inf"),
         (("--layer-decay", "2"), "layer_decay"),
         (("--drop-path", "1"), "drop_path"),
         (("--warmup-epochs", "9"), "warmup_epochs"),
@@ -131,6 +132,12 @@ def test_the_mean_of_three_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     written = {json.loads(path.read_text())["run"]["dataset"]["name"] for path in (tmp_path / "out").glob("*.json")}
     assert written == {"ucf101", "ucf101-fold1", "ucf101-fold2", "ucf101-fold3"}
     assert "mean over 3 official splits" in result.stdout
+    more = (*QUICK, "--epochs", "1", "--split", "all")
+    again = CliRunner().invoke(app, ["finetune", *data, *more, "--resume", "--json"])
+    assert json.loads(again.stdout)["run"]["dataset"]["name"] == "ucf101"  # one document: that of the mean
+    both = CliRunner().invoke(app, ["finetune", *data, *more, "--fold", "2"])
+    assert both.exit_code == 2
+    assert "leave one of the two out" in both.stderr
 
 
 def test_sigterm_leaves_a_state_that_resume_goes_on_with(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,26 @@ def test_options_reach_the_record(run: Run, splits: Path, tmp_path: Path) -> Non
     assert evaluator["settings"]["logistic"]["solver"] == "torch"
 
 
+def test_a_terminal_of_80_columns_cuts_no_number_of_several_seeds(run: Run, splits: Path) -> None:
+    result = run(
+        *PROBE, "--root", str(splits), "--head", "logistic", "--head", "linear", "--per-class", "4", "--seeds", "2"
+    )
+    assert result.exit_code == 0, result.output
+    assert "100.0 - 100.0" in result.stdout
+    assert "sd of seeds" in result.stdout
+    assert "…" not in result.stdout
+
+
+def test_epochs_are_those_of_every_head_that_has_some(run: Run, splits: Path) -> None:
+    small = ("--backbone", "tvts:tiny", "--frames", "4", "--head", "attentive", "--json")
+    result = run(*PROBE, "--root", str(splits), *small)
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["run"]["evaluator"]["settings"]["attentive"]["epochs"] == 5
+    assert any("5 epochs of batch" in line for line in document["protocol"])
+    assert "--epochs has no meaning with --head knn" in run.refused(*PROBE, "--root", str(splits), "--head", "knn")
+
+
 def test_shared_clips_need_a_word(run: Run, splits: Path) -> None:
     shutil.copy(splits / "train" / "red" / "0.mp4", splits / "val" / "red" / "0.mp4")
     assert "1 of 6 clips of folder val are also in train: red/0.mp4" in run.refused(*PROBE, "--root", str(splits))

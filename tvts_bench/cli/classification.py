@@ -17,7 +17,8 @@ def classification_table(result: Result) -> Table:
     spread = any(metric.per_seed for metric in result.metrics)
     table = Table()
     for heading in ("", "", "%", "95 % interval", *(["sd of seeds"] if spread else []), "chance"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+        # In a narrow terminal names go on in a second line; a number that is cut would be another number.
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
     last: Metric | None = None
     for metric in result.metrics:
         new = last is None or last.condition != metric.condition
@@ -28,15 +29,18 @@ def classification_table(result: Result) -> Table:
     return table
 
 
-def report(result: Result, title: str, out: Path, as_json: bool) -> None:
-    """Write the files of `result` into `out`, and print its table, or with `as_json` its JSON."""
+def report(result: Result, title: str, out: Path, as_json: bool, *, is_part: bool = False) -> None:
+    """Write the files of `result` into `out`, and print its table, or with `as_json` its JSON.
+
+    The JSON of one that `is_part` of another lies in its file alone: standard output holds one document.
+    """
     from tvts_bench.result_files import facts, write_files
     from tvts_bench.results import as_json as as_document
 
     written = write_files(result, out)
-    if as_json:
+    if as_json and not is_part:
         typer.echo(json.dumps(as_document(result), indent=2))  # ASCII: whatever the terminal's encoding
-    else:
+    elif not as_json:
         stdout.print(f"{title} on {result.run.dataset['name']}", style="italic", highlight=False)
         stdout.print(classification_table(result))
         for line in facts(result):

@@ -83,6 +83,7 @@ def finetune(
     """
     from tvts_bench.cli import setup
     from tvts_bench.cli.classification import report
+    from tvts_bench.errors import UserError
     from tvts_bench.evaluators.finetune import Finetune
     from tvts_bench.results import require_writable
 
@@ -97,6 +98,8 @@ def finetune(
     local = setup.make_runtime(machine, strict)
     model = setup.make_backbone(backbone, ckpt, init_seed)
     folds = FOLDS if split == ALL_FOLDS and _has_folds(dataset) else (fold,)
+    if len(folds) > 1 and fold != 1:
+        raise UserError(f"--split all is all official splits, --fold {fold} one of them: leave one of the two out")
     data = [setup.make_dataset(dataset, root, annotations, each, machine.cache) for each in folds]
     protocol = Finetune(
         recipe=changes.recipe("finetune", data[0].name, local.device),
@@ -108,7 +111,11 @@ def finetune(
     )
     require_writable(out)
     local = replace(local, out=out, resume=resume)
-    _measure(model, data, protocol, local, lambda result: report(result, "Fine-tuning", out, as_json))
+
+    def show(result: "Result", is_part: bool) -> None:
+        report(result, "Fine-tuning", out, as_json, is_part=is_part)
+
+    _measure(model, data, protocol, local, show)
 
 
 def _measure(
@@ -116,9 +123,12 @@ def _measure(
     folds: "Sequence[Dataset]",
     evaluator: "Evaluator",
     runtime: "Runtime",
-    show: "Callable[[Result], None]",
+    show: "Callable[[Result, bool], None]",
 ) -> None:
-    """Measure on each fold, as one rank of many under torchrun, and show every result, of several also their mean."""
+    """Measure on each fold, as one rank of many under torchrun, and show every result, of several also their mean.
+
+    `show` is told whether a result is part of that mean.
+    """
     from tvts_bench.devices import distributed_runtime
     from tvts_bench.evaluation import evaluate
     from tvts_bench.folds import mean_of_folds
@@ -128,9 +138,9 @@ def _measure(
         for dataset in folds:
             results.append(evaluate(backbone, dataset, evaluator, own))
             if own.rank == 0:
-                show(results[-1])
+                show(results[-1], len(folds) > 1)
     if own.rank == 0 and len(results) > 1:
-        show(mean_of_folds(results))
+        show(mean_of_folds(results), False)
 
 
 def _has_folds(dataset: str | None) -> bool:
