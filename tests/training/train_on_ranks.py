@@ -26,7 +26,7 @@ class Normed(Backbone):
 
     def forward(self, clips: Tensor) -> Tensor:
         """[B, 3]."""
-        return self.norm(clips).mean(dim=(2, 3, 4))
+        return self.norm(clips).mean(dim=(2, 3, 4))  # type: ignore[no-any-return]
 
 
 def main(out: Path) -> None:

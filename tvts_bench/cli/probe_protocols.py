@@ -116,8 +116,12 @@ class Asked:
             return replace(heads, logistic=logistic)
         if self.heads and not set(self.heads) - {"knn", "logistic"}:
             raise UserError(f"--epochs has no meaning with --head {' --head '.join(self.heads)}; leave it out")
-        linear, attentive = (replace(head, epochs=epochs) for head in (heads.linear, heads.attentive))
-        return replace(heads, logistic=logistic, linear=linear, attentive=attentive)
+        return replace(
+            heads,
+            logistic=logistic,
+            linear=replace(heads.linear, epochs=epochs),
+            attentive=replace(heads.attentive, epochs=epochs),
+        )
 
     def _low_label(self) -> LowLabel | None:
         if self.fraction is None and self.per_class is None:
