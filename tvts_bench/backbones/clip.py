@@ -18,6 +18,7 @@ from tvts_bench.backbones.image_vit import ImageSize, adaptations
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint
 from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
+from tvts_bench.models.renaming import renamed, replaced
 from tvts_bench.video.spec import ClipSpec
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
@@ -136,15 +137,12 @@ def build(size: CLIPSize) -> FrameAverage:
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors named as OpenAI names them, as `build`'s network has them."""
-    ours = {}
-    for name, tensor in tensors.items():
-        for old, new in RENAMED:
-            name = name.replace(old, new)
-        if name == "head.weight":
-            tensor = tensor.mT if tensor.ndim == 2 else tensor  # [D, projection] in the file
-        elif name in ("vit.cls_token", "vit.pos_embed"):
-            tensor = tensor.reshape(1, -1, tensor.shape[-1] if tensor.ndim else 1)
-        ours[f"image.{name}"] = tensor
+    ours = renamed(tensors, lambda name: f"image.{replaced(name, RENAMED)}")
+    if (head := ours.get("image.head.weight")) is not None and head.ndim == 2:
+        ours["image.head.weight"] = head.mT  # [D, projection] in the file
+    for name in ("image.vit.cls_token", "image.vit.pos_embed"):
+        if (table := ours.get(name)) is not None:
+            ours[name] = table.reshape(1, -1, table.shape[-1] if table.ndim else 1)
     return ours
 
 

@@ -19,6 +19,7 @@ from tvts_bench.backbones.image_vit import ImageSize, adaptations
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint
 from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
+from tvts_bench.models.renaming import renamed, replaced
 from tvts_bench.video.spec import ClipSpec
 
 from timm.layers import Mlp, SwiGLUPacked  # type: ignore[attr-defined]  # isort: skip
@@ -169,11 +170,7 @@ def build(size: DINOv2Size) -> FrameAverage:
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Official tensors as timm's network has them: the place of [CLS] in the table of positions is added to [CLS]."""
-    ours = {}
-    for name, tensor in tensors.items():
-        for old, new in RENAMED:
-            name = name.replace(old, new)
-        ours[f"image.vit.{name}"] = tensor
+    ours = renamed(tensors, lambda name: f"image.vit.{replaced(name, RENAMED)}")
     table, cls_token = ours["image.vit.pos_embed"], ours.get("image.vit.cls_token")
     ours["image.vit.pos_embed"] = table[:, 1:]
     if cls_token is not None and cls_token.shape == table[:, :1].shape:  # else strict loading says what is wrong

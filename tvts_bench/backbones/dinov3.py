@@ -14,6 +14,7 @@ from tvts_bench.backbones.image_vit import ImageSize, adaptations
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint
 from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
+from tvts_bench.models.renaming import renamed, replaced
 from tvts_bench.video.spec import ClipSpec
 
 from timm.models.eva import Eva  # isort: skip
@@ -125,14 +126,12 @@ def build(size: DINOv3Size) -> FrameAverage:
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Official tensors as timm's network has them; keys have no bias in either (a mask takes it away in the file's)."""
     ours = {}
-    for name, tensor in tensors.items():
-        for old, new in RENAMED:
-            name = name.replace(old, new)
+    for name, tensor in renamed(tensors, lambda name: f"image.vit.{replaced(name, RENAMED)}").items():
         if name.endswith(".attn.qkv.bias") and tensor.ndim == 1 and len(tensor) % 3 == 0:
-            attn = f"image.vit.{name.removesuffix('qkv.bias')}"
+            attn = name.removesuffix("qkv.bias")
             ours[f"{attn}q_bias"], _, ours[f"{attn}v_bias"] = tensor.chunk(3)
         else:
-            ours[f"image.vit.{name}"] = tensor
+            ours[name] = tensor
     return ours
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tvts_bench.backbones.file_family import SizeTeller
 from tvts_bench.models.divided_vit import DividedTransformerConfig
+from tvts_bench.models.renaming import renamed, replaced
 from tvts_bench.video.spec import ClipSpec
 
 ENCODER = "video_model."  # prefix of the video encoder in a training checkpoint
@@ -68,15 +69,11 @@ def clip_size(base: DividedTransformerConfig, teller: SizeTeller) -> DividedTran
 
 def from_clip_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`tensors` by the network's names; tables get the leading dimension that the network's have."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        for old, new in CLIP_NAMES:
-            name = name.replace(old, new)
-        tables = {"cls_token": 1, "pos_embed": 2, "temporal_embed": 2}  # dimensions in the file
-        if tensor.ndim == tables.get(name):
-            tensor = tensor.reshape(1, -1, tensor.shape[-1])
-        renamed[name] = tensor
-    return renamed
+    ours = renamed(tensors, lambda name: replaced(name, CLIP_NAMES))
+    for name, dimensions in {"cls_token": 1, "pos_embed": 2, "temporal_embed": 2}.items():  # in the file
+        if name in ours and ours[name].ndim == dimensions:
+            ours[name] = ours[name].reshape(1, -1, ours[name].shape[-1])
+    return ours
 
 
 def frozen_clip_spec(size: DividedTransformerConfig) -> ClipSpec:

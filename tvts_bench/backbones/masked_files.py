@@ -9,7 +9,7 @@ fresh one behind the mean, so by default the embedding is the mean of tokens, no
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tvts_bench.backbones.joint_vit import PATCHES, Encoder, JointFamily, Sizes,
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import WRAPPERS, Checkpoint, CheckpointMismatchError, listed, without_prefixes
 from tvts_bench.models.joint_vit import JointViTConfig
+from tvts_bench.models.renaming import renamed, replaced
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def load_masked(family: JointFamily, checkpoint: Checkpoint, variant: str | None
             f"{path} is fine-tuned: its norm (fc_norm) is of the mean, it has none of tokens; leave out {TOKEN_NORM}"
         )
     if fine_tuned:
-        tensors = renamed(tensors, lambda name: name.replace("fc_norm.", "norm."), path)
+        tensors = renamed(tensors, lambda name: name.replace("fc_norm.", "norm."))
     elif not token_norm:
         unused += [name for name in tensors if name.startswith("norm.")]
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("norm.")}
@@ -125,21 +126,6 @@ def with_one_bias(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def renamed(tensors: Mapping[str, Tensor], rename: Callable[[str], str], source: Path) -> dict[str, Tensor]:
-    """`tensors` by other names.
-
-    Raises:
-        CheckpointMismatchError: two get the same name, so that one would be lost.
-    """
-    result: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        new = rename(name)
-        if new in result:
-            raise CheckpointMismatchError(f"{source} has two tensors for {new}; one of them is called {name}")
-        result[new] = tensor
-    return result
-
-
 def _of_transformers(names: Iterable[str]) -> bool:
     return any(name.removeprefix("videomae.").startswith("embeddings.patch_embeddings.") for name in names)
 
@@ -148,10 +134,7 @@ def _inner_name(name: str, theirs: bool) -> str:
     """A name of the file as the encoder has it officially: "encoder.norm.bias" is "norm.bias"."""
     if not theirs:
         return name.removeprefix("encoder.")
-    name = name.removeprefix("videomae.")
-    for part, official in TRANSFORMERS_NAMES:
-        name = name.replace(part, official)
-    return name
+    return replaced(name.removeprefix("videomae."), TRANSFORMERS_NAMES)
 
 
 def _encoder(tensors: Mapping[str, Tensor], theirs: bool, source: Path) -> dict[str, Tensor]:
@@ -163,7 +146,7 @@ def _encoder(tensors: Mapping[str, Tensor], theirs: bool, source: Path) -> dict[
         raise CheckpointMismatchError(
             f"{source} does not fit the network: unknown {len(strangers)} beside {prefix}* ({listed(strangers)})"
         )
-    official = renamed(tensors, lambda name: _inner_name(name, theirs), source)
+    official = renamed(tensors, lambda name: _inner_name(name, theirs))
     return _with_one_projection(official) if theirs else official
 
 

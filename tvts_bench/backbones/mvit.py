@@ -14,6 +14,7 @@ from tvts_bench.backbones.file_family import FileFamily, SizeTeller
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError
 from tvts_bench.models.mvit import PATCH, TUBELET, MViTFeatures, MViTSize
+from tvts_bench.models.renaming import renamed, substituted
 from tvts_bench.video.spec import ClipSpec
 
 SIZES = {
@@ -91,16 +92,13 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
 
 def torchvisions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of SlowFast's names by torchvision's; those that have them already stay as they are."""
-    ours = {}
-    for name, tensor in tensors.items():
-        if name in TABLES:
-            while tensor.ndim > 1 and len(tensor) == 1:  # tables have a batch dimension of 1 there, [CLS] another
-                tensor = tensor[0]
-            name = TABLES[name]
-        for old, new in RENAMED:
-            name = re.sub(old, new, name)
-        ours[name] = tensor
-    return ours
+    unbatched = {name: _unbatched(tensor) if name in TABLES else tensor for name, tensor in tensors.items()}
+    return renamed(unbatched, lambda name: TABLES.get(name) or substituted(name, RENAMED))
+
+
+def _unbatched(table: Tensor) -> Tensor:
+    """SlowFast's tables have a batch dimension of 1, [CLS] another one."""
+    return _unbatched(table[0]) if table.ndim > 1 and len(table) == 1 else table
 
 
 def _size(teller: SizeTeller) -> MViTSize:

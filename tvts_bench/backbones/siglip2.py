@@ -19,6 +19,7 @@ from tvts_bench.backbones.image_vit import ImageSize, adaptations
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import Checkpoint
 from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
+from tvts_bench.models.renaming import renamed, replaced
 from tvts_bench.video.spec import ClipSpec
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
@@ -128,10 +129,7 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     In the pooling it is the other way round: there the file has one matrix, and timm the query apart.
     """
     ours: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        name = name.removeprefix(VISION)
-        for old, new in RENAMED:
-            name = name.replace(old, new)
+    for name, tensor in renamed(tensors, lambda name: replaced(name.removeprefix(VISION), RENAMED)).items():
         if name == "pos_embed":
             ours[name] = tensor[None]
         elif found := re.fullmatch(r"head\.attention\.in_proj_(weight|bias)", name):

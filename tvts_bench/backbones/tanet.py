@@ -3,7 +3,6 @@
 The module is ours, from the paper; it was not compared with the authors' code, which has no licence.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from tvts_bench.backbones.file_family import FileFamily, SizeTeller
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.temporal_resnet_size import RESNET50, TINY, TemporalResNetSize, clip_spec, told_blocks
 from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.renaming import renamed, substituted
 from tvts_bench.models.temporal_resnet import AdaptiveResNet
 from tvts_bench.video.spec import ClipSpec
 
@@ -40,6 +40,7 @@ NETWORKS = ("base_model.", "backbone.")  # the authors', MMAction2's
 GLOBAL = "layer1.0.tam.G.0.weight"
 HEAD = ("new_fc.", "base_model.fc.", "cls_head.")
 RENAMED = (
+    (r"^(?:base_model|backbone)\.", ""),
     (r"^(layer\d\.\d+)\.(?:net|block)\.", r"\1."),  # the bottleneck that a module is wrapped around
     (r"(^|\.)conv(\d)\.conv\.", r"\1conv\2."),  # MMAction2 keeps a convolution and its norm together
     (r"(^|\.)conv(\d)\.bn\.", r"\1bn\2."),
@@ -73,14 +74,7 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
 
 def torchvisions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors by torchvision's names, the modules as `tam` of their blocks."""
-    ours = {}
-    for name, tensor in tensors.items():
-        for prefix in NETWORKS:
-            name = name.removeprefix(prefix)
-        for old, new in RENAMED:
-            name = re.sub(old, new, name)
-        ours[name] = tensor
-    return ours
+    return renamed(tensors, lambda name: substituted(name, RENAMED))
 
 
 def _build(size: TemporalResNetSize) -> nn.Module:

@@ -11,6 +11,7 @@ from tvts_bench.backbones.file_family import FileFamily, SizeTeller
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.temporal_resnet_size import RESNET50, TINY, TemporalResNetSize, clip_spec, told_blocks
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError
+from tvts_bench.models.renaming import renamed
 from tvts_bench.models.temporal_resnet import ShiftResNet
 
 SIZES = {"resnet50_8f": RESNET50, "resnet50_16f": replace(RESNET50, num_frames=16), "tiny": TINY}
@@ -67,8 +68,7 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors by torchvision's names."""
-    names = {name: name.removeprefix(NETWORK).replace(SHIFTED, ".conv1.weight") for name in tensors}
-    return {f"resnet.{names[name]}": tensor for name, tensor in tensors.items()}
+    return renamed(tensors, lambda name: f"resnet.{name.removeprefix(NETWORK).replace(SHIFTED, '.conv1.weight')}")
 
 
 def _build(size: TemporalResNetSize) -> nn.Module:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from tvts_bench.models.renaming import renamed, replaced
 from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.models.video_network import NetworkSize, VideoNetwork, VideoNetworkError, check_clips, check_pixels
 
@@ -115,9 +116,9 @@ class TimeSformer(VideoNetwork):
 
 def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`tensors`, named as in official files, by the names of `TimeSformer`."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        for old, new in RENAMED:
-            name = name.replace(old, new)
-        renamed[LIBRARY + (f"layer{name}" if name.startswith("norm.") else name)] = tensor
-    return renamed
+    return renamed(tensors, _library_name)
+
+
+def _library_name(name: str) -> str:
+    name = replaced(name, RENAMED)
+    return LIBRARY + (f"layer{name}" if name.startswith("norm.") else name)

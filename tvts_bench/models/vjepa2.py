@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from tvts_bench.models.renaming import renamed, replaced
 from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.models.video_network import NetworkSize, VideoNetwork, VideoNetworkError, check_clips, check_pixels
 
@@ -97,14 +98,16 @@ class VJEPA2(VideoNetwork):
 
 def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`tensors`, named as in official files, by the names of `VJEPA2`; joint projections are cut in three."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        for old, new in RENAMED:
-            name = name.replace(old, new)
-        name = LIBRARY + (f"layer{name}" if name.startswith("norm.") else name)
+    ours = {}
+    for name, tensor in renamed(tensors, _library_name).items():
         if ".attention.qkv." in name and tensor.ndim and tensor.shape[0] % 3 == 0:
             for part, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                renamed[name.replace(".qkv.", f".{part}.")] = third
+                ours[name.replace(".qkv.", f".{part}.")] = third
         else:
-            renamed[name] = tensor
-    return renamed
+            ours[name] = tensor
+    return ours
+
+
+def _library_name(name: str) -> str:
+    name = replaced(name, RENAMED)
+    return LIBRARY + (f"layer{name}" if name.startswith("norm.") else name)
