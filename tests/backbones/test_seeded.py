@@ -1,6 +1,8 @@
 """Networks from a seed, and networks that become backbones by their fields."""
 
 import copy
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from tvts_bench.backbones.adapted import AdaptedBackbone
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.backbones.seeded import random_source, seeded, unfilled
+from tvts_bench.models.checkpoint import CheckpointMismatchError
 from tvts_bench.video.spec import ClipSpec
 
 SPEC = ClipSpec(num_frames=2, short_side=4, crop=4)
@@ -109,10 +112,17 @@ class Table(Net):
 
 
 def test_a_network_to_be_filled_has_what_no_file_fills() -> None:
+    tensors = Net().state_dict()
     before = torch.get_rng_state()
-    network, plain = unfilled(Table), unfilled(Net)
+    network, plain = unfilled(Table, tensors, Path("x.pth")), unfilled(Net, tensors, Path("x.pth"))
     assert torch.equal(torch.get_rng_state(), before)
     assert network.steps.tolist() == [0, 1, 2]  # type: ignore[operator]
     assert plain.out.weight.device.type == "cpu"
     assert not network.training
     assert not plain.training
+
+
+def test_what_does_not_fit_is_refused_before_memory_is_taken() -> None:
+    for width in (10**12, 10**18):  # 12 terabytes; more bytes than can be counted
+        with pytest.raises(CheckpointMismatchError, match=r"x\.pth (does not fit|tells of a network that no memory)"):
+            unfilled(partial(nn.Linear, 3, width), {"weight": torch.zeros(5, 3), "bias": torch.zeros(5)}, Path("x.pth"))

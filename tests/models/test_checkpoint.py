@@ -1,6 +1,7 @@
 """Reading files of weights, and loading them completely or not at all."""
 
 import hashlib
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -160,7 +161,10 @@ def emptied_record(path: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda path: None, "there is no checkpoint"),
-    "folder": (lambda path: path.mkdir(), "is a folder with neither model.safetensors nor pytorch_model.bin"),
+    "folder": (
+        lambda path: path.mkdir(),
+        "is a folder with neither model.safetensors nor",
+    ),
     "folder of another config": (lambda path: folder(path, "[1]"), "config.json holds a list"),
     "folder of half a config": (lambda path: folder(path, "{"), "config.json cannot be read"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
@@ -251,3 +255,46 @@ def test_prefixes_go_only_when_all_have_them() -> None:
     assert list(without_prefixes({"module._orig_mod.module.a": one, "module._orig_mod.module.b": one})) == ["a", "b"]
     assert list(without_prefixes({"module.a": one, "b": one})) == ["module.a", "b"]
     assert without_prefixes({}) == {}
+
+
+def test_a_tensor_larger_than_the_file_is_refused(tmp_path: Path) -> None:
+    """Strides of zero make of one number a tensor of terabytes, which the first copy would have to hold."""
+    path = saved(tmp_path / "x.pth", WEIGHTS | {"bias": torch.zeros(1).expand(10**12)})
+    with pytest.raises(CheckpointError, match=r"tensors that are larger than the whole file: bias"):
+        read_checkpoint(path)
+
+
+def sharded(folder: Path, **places: str) -> Path:
+    """`folder` with each tensor of `WEIGHTS` in a file of its own, and an index; `places` changes what that says."""
+    said = {"weight": "a.safetensors", "bias": "b.safetensors"}
+    for name, file in said.items():
+        save_file({name: WEIGHTS[name]}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": said | places}))
+    return folder
+
+
+def test_weights_in_several_files_are_one_checkpoint(tmp_path: Path) -> None:
+    checkpoint = read_checkpoint(sharded(tmp_path))
+    assert {name: t.tolist() for name, t in checkpoint.tensors.items()} == {n: t.tolist() for n, t in WEIGHTS.items()}
+    assert checkpoint.format == "safetensors, 2 files"
+    assert set(checkpoint.files) == {"a.safetensors", "b.safetensors", "model.safetensors.index.json"}
+    before = checkpoint.sha256
+    save_file({"bias": WEIGHTS["bias"] + 1}, tmp_path / "b.safetensors")
+    assert read_checkpoint(tmp_path).sha256 != before
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        ({"bias": "c.safetensors"}, "there is no checkpoint"),
+        ({"bias": "a.safetensors"}, r"names other tensors than are in a\.safetensors"),
+        ({"more": "b.safetensors"}, r"names other tensors than are in b\.safetensors"),
+        ({"bias": "../b.safetensors"}, "does not say which tensor is in which file"),
+        ({"bias": "b.bin"}, "does not say which tensor is in which file"),
+    ],
+)
+def test_an_index_that_does_not_fit_its_files_is_refused(tmp_path: Path, places: dict[str, str], said: str) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        read_checkpoint(sharded(tmp_path, **places))
+    with pytest.raises(CheckpointError, match="is the index of several files: name the folder"):
+        read_checkpoint(tmp_path / "model.safetensors.index.json")

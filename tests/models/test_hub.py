@@ -18,12 +18,15 @@ from tvts_bench.models.checkpoint import CheckpointError
 from tvts_bench.models.hub import HubError, Place, local_checkpoint
 
 COMMIT = "a" * 40
+INDEX, SHARD = "model.safetensors.index.json", "model-00001-of-00001.safetensors"
 WEIGHTS = save({"w": torch.ones(2)})
 CONFIG = b'{"architecture": "vit_tiny"}'
 FILES = {
     "good/net": {"model.safetensors": WEIGHTS, "config.json": CONFIG, "sub/other.pth": b"x"},
     "good/bin": {"pytorch_model.bin": b"y"},
     "good/odd": {"weights.npz": b"z"},
+    "good/parts": {INDEX: json.dumps({"weight_map": {"w": SHARD}}).encode(), SHARD: WEIGHTS, "config.json": CONFIG},
+    "half/parts": {INDEX: json.dumps({"weight_map": {"w": SHARD}}).encode()},
     "timm/some_vit.in1k": {"model.safetensors": WEIGHTS, "config.json": CONFIG},
 }
 
@@ -115,7 +118,8 @@ REFUSED = {
     "hf://no/body": "there is no hf://no/body on the Hub, or it is private",
     "hf://good/net@v9": "hf://good/net has no revision v9",
     "hf://good/net/gone.pth": "has no file gone.pth; it has model.safetensors, config.json, sub/other.pth: name",
-    "hf://good/odd": "has no model.safetensors or pytorch_model.bin; it has weights.npz: name its weights",
+    "hf://half/parts": f"hf://half/parts@{COMMIT} has no {SHARD}, which its {INDEX} names",
+    "hf://good/odd": f"has no model.safetensors or {INDEX} or pytorch_model.bin; it has weights.npz: name its weights",
 }
 
 
@@ -123,10 +127,12 @@ def test_files_come_from_the_hub_and_then_from_its_cache(hub: str, tmp_path: Pat
     found = {
         "hf://good/net": f"hf://good/net@{COMMIT}/model.safetensors",
         "hf://good/net@v1/sub/other.pth": f"hf://good/net@{COMMIT}/sub/other.pth",
+        "hf://good/parts": f"hf://good/parts@{COMMIT}/{INDEX}",
         "hf://good/bin": f"hf://good/bin@{COMMIT}/pytorch_model.bin",
         "timm/some_vit.in1k": f"hf://timm/some_vit.in1k@{COMMIT}/model.safetensors",
     }
     online = asked([*found, *REFUSED], tmp_path, HF_ENDPOINT=hub)
+    assert {path.name for path in Path(online[2][0]).iterdir()} == {INDEX, SHARD, "config.json"}
     places, refusals = online[: len(found)], online[len(found) :]
     assert [place[1] for place in places] == list(found.values())
     folder, file = Path(places[0][0]), Path(places[1][0])

@@ -20,7 +20,7 @@ VJEPA = replace(TOY, positions="stored", resampling="trilinear", pooling="mean_o
 
 def random_network(config: JointViTConfig) -> JointViT:
     """Every tensor random, so that none can be forgotten unnoticed."""
-    model = JointViT.empty(config).eval()
+    model = JointViT(config).eval()
     generator = torch.Generator().manual_seed(3)
     for tensor in model.state_dict().values():
         torch.nn.init.normal_(tensor, mean=0.01, std=0.05, generator=generator)
@@ -185,13 +185,13 @@ def test_the_giant_has_the_hidden_width_that_its_ratio_means() -> None:
 
 
 def test_positions_are_no_parameters() -> None:
-    assert "pos_embed" not in dict(JointViT.empty(VJEPA).named_parameters())
-    assert "pos_embed" in JointViT.empty(VJEPA).state_dict()
-    assert not any("pos" in name for name in JointViT.empty(TOY).state_dict())
+    assert "pos_embed" not in dict(JointViT(VJEPA).named_parameters())
+    assert "pos_embed" in JointViT(VJEPA).state_dict()
+    assert not any("pos" in name for name in JointViT(TOY).state_dict())
 
 
 def test_layers_count_from_the_stem_to_the_norm() -> None:
-    model = JointViT.empty(TOY)
+    model = JointViT(TOY)
     layers = {name: model.layer_of(name) for name in model.state_dict()}
     assert (layers["patch_embed.proj.bias"], layers["blocks.0.norm1.weight"]) == (0, 1)
     assert (layers["blocks.1.mlp.fc2.bias"], layers["norm.weight"]) == (2, 3)

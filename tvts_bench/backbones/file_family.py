@@ -116,8 +116,9 @@ class FileFamily(Generic[Size]):
             raise CheckpointMismatchError(
                 f"{checkpoint.path} holds {self.name}:{found}, not the {self.name}:{variant} asked for"
             )
-        network = unfilled(partial(self.build, size))
-        report = load_strictly(network, self.convert(wanted), checkpoint.path, format=checkpoint.format, unused=unused)
+        ours = self.convert(wanted)
+        network = unfilled(partial(self.build, size), ours, checkpoint.path)
+        report = load_strictly(network, ours, checkpoint.path, format=checkpoint.format, unused=unused)
         weights = WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
         return self._backbone(network, size, found, weights)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tvts_bench.backbones.adapted import AdaptedBackbone
 from tvts_bench.backbones.base import BackboneError, WeightSource
 from tvts_bench.backbones.recognition import description
-from tvts_bench.backbones.seeded import random_source, seeded
+from tvts_bench.backbones.seeded import random_source, seeded, unfilled
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, load_strictly
 from tvts_bench.models.joint_vit import JointViT, JointViTConfig, JointViTError
 from tvts_bench.video.spec import ClipSpec
@@ -52,7 +52,7 @@ class JointFamily:
         Raises:
             CheckpointMismatchError: they do not fit.
         """
-        network = JointViT.empty(config)
+        network = unfilled(partial(JointViT, config), encoder.tensors, checkpoint.path)
         report = load_strictly(network, encoder.tensors, checkpoint.path, format=encoder.format, unused=encoder.unused)
         source = WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
         return self._backbone(network, variant, source, encoder.notes)

@@ -7,6 +7,7 @@ A size without a file is randomly initialised: a control.
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
 from tvts_bench.backbones.cards import FamilyCard
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.recognition import description
+from tvts_bench.backbones.seeded import unfilled
 from tvts_bench.models.checkpoint import (
     Checkpoint,
     CheckpointMismatchError,
@@ -141,7 +143,7 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> TVTS:
     found, config = _size(checkpoint, tensors)
     if variant not in (None, found):
         raise CheckpointMismatchError(f"{checkpoint.path} holds tvts:{found}, not the tvts:{variant} asked for")
-    encoder = VideoTransformer.empty(config)
+    encoder = unfilled(partial(VideoTransformer, config), tensors, checkpoint.path)
     format_ = "official TVTS training checkpoint" if official else checkpoint.format
     report: LoadReport = load_strictly(encoder, tensors, checkpoint.path, format=format_, unused=unused)
     weights = WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tvts_bench.models.sharded import INDEX, indexed
 from tvts_bench.models.unpickling import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
 from tvts_bench.models.unpickling import CheckpointError as CheckpointError
 from tvts_bench.provenance import digest, file_sha256
@@ -21,7 +22,7 @@ CONTAINER_KEYS = (
     *("teacher", "target_encoder", "ema_encoder", "encoder"),  # averaged networks before those they average
 )
 """Where training code keeps the weights among the other things it saves; the first that is there is taken."""
-FOLDER_WEIGHTS, FOLDER_CONFIG = ("model.safetensors", "pytorch_model.bin"), "config.json"
+FOLDER_WEIGHTS, FOLDER_CONFIG = ("model.safetensors", INDEX, "pytorch_model.bin"), "config.json"
 """What a folder of the Hub's libraries holds; the first of the weights that is there is read."""
 OWN_METADATA = "tvts_bench.architecture"
 """The safetensors metadata entry (JSON) that marks a file as ours."""
@@ -92,6 +93,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     holders = [key for key, value in loaded.items() if isinstance(value, Mapping) and _holds_tensors(value)]
     container = next((key for key in CONTAINER_KEYS if key in holders), None)
     tensors = _named_tensors(path, loaded if container is None else loaded[container])
+    _refuse_more_than_is_there(path, tensors)
     metadata = {str(key): value for key, value in loaded.items() if isinstance(value, str | int | float)}
     format_ = "state dict" if container is None else "training checkpoint"
     if scripted:
@@ -130,6 +132,21 @@ def load_strictly(
     Raises:
         CheckpointMismatchError: names are missing or unknown, a shape differs, or a value is not a finite number.
     """
+    refuse_misfit(module, tensors, source)
+    expected = module.state_dict()
+    odd = [name for name, wanted in expected.items() if not _is_plain_and_finite(tensors[name], wanted)]
+    if odd:
+        raise CheckpointMismatchError(f"{source} has weights that are not finite numbers: {listed(odd)}")
+    module.load_state_dict(dict(tensors), strict=True)
+    return LoadReport(format=format, used=len(expected), unexpected=tuple(unused))
+
+
+def refuse_misfit(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
+    """Nothing where `tensors` are called and shaped as those of `module`, which may be on the meta device.
+
+    Raises:
+        CheckpointMismatchError: names are missing or unknown, or a shape differs.
+    """
     expected = module.state_dict()
     missing = [name for name in expected if name not in tensors]
     unknown = [name for name in tensors if name not in expected]
@@ -147,11 +164,6 @@ def load_strictly(
         problems.append(f"of another shape {len(wrong)} ({listed(wrong)})")
     if problems:
         raise CheckpointMismatchError(f"{source} does not fit the network: {'; '.join(problems)}")
-    odd = [name for name, wanted in expected.items() if not _is_plain_and_finite(tensors[name], wanted)]
-    if odd:
-        raise CheckpointMismatchError(f"{source} has weights that are not finite numbers: {listed(odd)}")
-    module.load_state_dict(dict(tensors), strict=True)
-    return LoadReport(format=format, used=len(expected), unexpected=tuple(unused))
 
 
 def listed(names: Sequence[str]) -> str:
@@ -189,6 +201,8 @@ def _kind_of(path: Path) -> str:
         what = "is empty"
     elif head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
         what = "is a web page: the download failed, or asked for a confirmation"
+    elif path.name == INDEX:
+        what = "is the index of several files: name the folder that holds them"
     elif head.startswith(b"version https://git-lfs"):
         what = "is a Git LFS pointer: fetch the file itself with git lfs pull"
     else:
@@ -203,8 +217,9 @@ def _read_folder(folder: Path) -> Checkpoint:
         raise CheckpointError(
             f"{folder} is a folder with neither {' nor '.join(FOLDER_WEIGHTS)}: name the file of weights in it"
         )
-    checkpoint = read_checkpoint(weights)
-    origin, files = f"{folder.resolve().name}/{weights.name}", {weights.name: checkpoint.sha256}
+    checkpoint = _read_shards(weights) if weights.name == INDEX else read_checkpoint(weights)
+    origin = f"{folder.resolve().name}/{weights.name}"
+    files = dict(checkpoint.files) or {weights.name: checkpoint.sha256}
     described = folder / FOLDER_CONFIG
     if not described.exists():
         return replace(checkpoint, origin=origin)
@@ -216,6 +231,19 @@ def _read_folder(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{described} holds a {type(config).__name__}, expected an object: fetch the folder anew")
     files[FOLDER_CONFIG] = file_sha256(described)
     return replace(checkpoint, config=config, origin=origin, files=files, sha256=digest(files))
+
+
+def _read_shards(index: Path) -> Checkpoint:
+    """The tensors of all files that an index names; `files` has each of them, and the index."""
+    places = indexed(index)
+    shards = {name: read_checkpoint(index.with_name(name)) for name in places}
+    odd = [name for name, shard in shards.items() if shard.tensors.keys() != places[name]]
+    if odd:
+        raise CheckpointError(f"{index} names other tensors than are in {listed(odd)}: fetch the folder anew")
+    files = {index.name: file_sha256(index)} | {name: shard.sha256 for name, shard in shards.items()}
+    tensors = {name: tensor for shard in shards.values() for name, tensor in shard.tensors.items()}
+    format_ = f"safetensors, {len(shards)} files"
+    return Checkpoint(path=index, sha256=digest(files), format=format_, tensors=tensors, files=files)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -243,6 +271,14 @@ def _named_tensors(path: Path, found: Mapping[object, object]) -> dict[str, Tens
         names = listed([str(key) for key in found]) or "nothing"
         raise CheckpointError(f"{path} holds no tensors where weights are expected; it has: {names}")
     return {str(key): value for key, value in tensors.items()}
+
+
+def _refuse_more_than_is_there(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Nothing where the file is as large as each of its tensors; strides can make any size of a single number."""
+    size = path.stat().st_size
+    larger = [name for name, tensor in tensors.items() if tensor.numel() * tensor.element_size() > size]
+    if larger:
+        raise CheckpointError(f"{path} has tensors that are larger than the whole file: {listed(larger)}")
 
 
 def _is_plain_and_finite(tensor: Tensor, wanted: Tensor) -> bool:

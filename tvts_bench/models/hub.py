@@ -18,6 +18,7 @@ from tvts_bench.models.checkpoint import (
     listed,
     read_checkpoint,
 )
+from tvts_bench.models.sharded import INDEX, indexed
 from tvts_bench.models.transformers_library import INPUT_FILES
 
 SCHEME = "hf://"
@@ -84,6 +85,8 @@ def _fetched(repo: str, revision: str | None, file: str | None) -> Place:
         origin = f"{SCHEME}{repo}@{folder.name}/{name}"  # the cache names the folder after the commit
         if file is not None:
             return Place(path, origin)
+        if name == INDEX:
+            _bring_shards(repo, path)
         _bring_what_is_there(repo, folder.name, [each for each in DESCRIPTIONS if not (folder / each).exists()])
         return Place(folder, origin)
     if unreachable is not None:
@@ -92,6 +95,18 @@ def _fetched(repo: str, revision: str | None, file: str | None) -> Place:
     raise HubError(
         f"{_named(repo, revision)} has no {wanted}; {_files_of(repo, revision)}: name its weights, {SCHEME}{repo}/FILE"
     )
+
+
+def _bring_shards(repo: str, index: Path) -> None:
+    """Bring the files that the index names beside it.
+
+    Raises:
+        HubError: one of them cannot be had.
+    """
+    commit = index.parent.name
+    for name in indexed(index):
+        if _downloaded(repo, commit, name) is None:
+            raise HubError(f"{_named(repo, commit)} has no {name}, which its {INDEX} names: ask its authors for it")
 
 
 def _bring_what_is_there(repo: str, commit: str, names: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ is `norm`. Written from the papers and the names in the files; blocks are timm's
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from timm.models.vision_transformer import Block
@@ -99,7 +99,7 @@ class JointViTConfig:
 
 
 class JointViT(nn.Module):
-    """The network. `JointViT(config)` draws from torch's random state; `empty` is for weights that are loaded next."""
+    """The network, initialised from torch's random state."""
 
     def __init__(self, config: JointViTConfig) -> None:
         super().__init__()
@@ -108,7 +108,8 @@ class JointViT(nn.Module):
         self.patch_embed = TubeletEmbed(dim, config.tubelet, config.patch_size)
         if config.positions == "stored":
             # A buffer: the official tables are fixed, so fine-tuning must leave them alone.
-            self.register_buffer("pos_embed", sinusoid(_count(config.grid), dim).clone())
+            table = torch.empty(1, _count(config.grid), dim)
+            self.register_buffer("pos_embed", table if table.is_meta else sinusoid(_count(config.grid), dim).clone())
         norm_layer = partial(nn.LayerNorm, eps=1e-6)
         self.blocks = nn.ModuleList(
             Block(
@@ -126,13 +127,6 @@ class JointViT(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
-
-    @classmethod
-    def empty(cls, config: JointViTConfig) -> Self:
-        """The network with uninitialised weights on the CPU; draws no random number."""
-        with torch.device("meta"):
-            model = cls(config)
-        return model.to_empty(device="cpu")
 
     def forward(self, clips: Tensor) -> Tensor:
         """Embeddings [B, D] of normalised clips [B, 3, T, H, W].

@@ -1,0 +1,47 @@
+"""Files whose tensors tell of a network that no memory holds: refused by name, before any memory is taken."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.backbones.joint_files import encoder, random_tensors
+from tests.backbones.official_divided import frozen, made, timesformer, tvts2
+from tvts_bench.backbones.loading import load_backbone, load_read
+from tvts_bench.backbones.tvts import SIZES
+from tvts_bench.models.checkpoint import OWN_METADATA, CheckpointMismatchError, read_checkpoint
+from tvts_bench.models.vit import VideoTransformer
+
+WIDTH = 64 * 10**8
+FILES = {
+    "frozen": (made(frozen()), "norm.weight"),
+    "mcq": (made(frozen(time=False, final="norm1")), "norm1.weight"),
+    "svt": (made(timesformer()), "norm.weight"),
+    "tvts2": (made(tvts2()), "ln_post.weight"),
+    "umt": (encoder(1, separate_biases=True, norm="fc_norm"), "patch_embed.proj.bias"),
+    "vjepa": (
+        encoder(2, separate_biases=False, norm="norm") | random_tensors({"pos_embed": (1, 128, 128)}),
+        "patch_embed.proj.bias",
+    ),
+}
+
+
+@pytest.mark.parametrize("family", FILES)
+def test_an_invented_width_is_said_not_to_fit(tmp_path: Path, family: str) -> None:
+    tensors, name = FILES[family]
+    torch.save(tensors, tmp_path / "x.pth")
+    checkpoint = read_checkpoint(tmp_path / "x.pth")
+    odd = replace(checkpoint, tensors={**checkpoint.tensors, name: torch.zeros(1).expand(WIDTH)})
+    with pytest.raises(CheckpointMismatchError, match=r"x\.pth (does not fit the network|tells of a network)"):
+        load_read(family, odd)
+
+
+def test_our_own_file_cannot_tell_of_more_than_it_holds_either(tmp_path: Path) -> None:
+    network = VideoTransformer.seeded(SIZES["tiny"], 0)
+    described = {**asdict(network.config), "mlp_ratio": 10**12}
+    save_file(dict(network.state_dict()), tmp_path / "x.safetensors", {OWN_METADATA: json.dumps(described)})
+    with pytest.raises(CheckpointMismatchError, match=r"x\.safetensors (does not fit the network|tells of a network)"):
+        load_backbone(checkpoint=tmp_path / "x.safetensors")
