@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from tests.backbones.official_divided import frozen, made, tvts2
 from tests.plain_videos import write_plain_video
 from tvts_bench import table_runs
 from tvts_bench.datasets.base import Dataset
@@ -172,6 +174,23 @@ def test_a_checkpoint_that_does_not_load_is_the_reason_of_its_row_alone(
         assert reason.startswith("TVTS: ")
         assert "broken.pth" in reason
         assert found[PIXELS.name, column.name].stored
+
+
+def test_a_row_of_the_paper_is_filled_by_the_system_that_it_quotes(
+    colours: Dataset, runtime: Runtime, tmp_path: Path
+) -> None:
+    """A bare encoder may be Frozen's or MILES's, which the row says; what is told to be another's is refused."""
+    torch.save(made(frozen()), tmp_path / "bare.pth")
+    torch.save(made(tvts2()), tmp_path / "v2.pth")
+    rows = [Row(name=name) for name in ("Frozen", "MILES", "TVTS", "CVRL")]
+    files = {"Frozen": "bare.pth", "MILES": "bare.pth", "TVTS": "v2.pth", "CVRL": "v2.pth"}
+    checkpoints = {row: tmp_path / file for row, file in files.items()}
+    found = fill(asked(colours, rows=rows, checkpoints=checkpoints), tmp_path / "out", runtime, lambda line: None)
+    families = {
+        name: found[name, "r1"].stored[0][1].result.run.backbone["family"] for name in ("Frozen", "MILES", "CVRL")
+    }
+    assert families == {"Frozen": "frozen", "MILES": "miles", "CVRL": "tvts2"}  # no file of CVRL can be told
+    assert (found["TVTS", "r1"].reason or "").endswith("v2.pth is of tvts2, not of tvts")
 
 
 def test_what_goes_wrong_in_one_evaluation_is_a_failed_cell_and_the_others_are_measured(

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from tvts_bench import registry
 from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.backbones.families import families
+from tvts_bench.backbones.loading import load_as, load_backbone
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.devices import from_rank_zero, resolve_dtype
 from tvts_bench.errors import UserError
@@ -93,7 +94,7 @@ def _jobs(asked: Asked, found: dict[tuple[str, str], Found], device: str) -> lis
     backbones: dict[str, Backbone] = {}
     for row in asked.rows:
         try:
-            backbones[row.name] = load_backbone(row.backbone, asked.checkpoints.get(row.name))
+            backbones[row.name] = _backbone(asked.table, row, asked.checkpoints.get(row.name))
         except UserError as error:
             for column in _columns(asked):
                 found[row.name, column.name] = Found(status="not run", reason=f"{row.name}: {error}")
@@ -107,6 +108,16 @@ def _jobs(asked: Asked, found: dict[tuple[str, str], Found], device: str) -> lis
             for row, backbone in backbones.items()
         ]
     return jobs
+
+
+def _backbone(table: Table, row: Row, checkpoint: Path | None) -> Backbone:
+    """The row's own backbone; of the paper's rows the system that they quote, where its weights can be loaded."""
+    if row.backbone is None and checkpoint is not None:
+        quoted = (table.name, row.name)
+        systems = [name for name, plugin in families().usable.items() if quoted in plugin.CARD.published]
+        if len(systems) == 1:
+            return load_as(systems[0], checkpoint)
+    return load_backbone(row.backbone, checkpoint)
 
 
 def _columns(asked: Asked) -> list[Column]:

@@ -91,6 +91,20 @@ def test_real_data_fills_the_rows_that_have_weights_and_nothing_else(world: list
     assert "Measured on folder" in result.stdout
 
 
+def test_a_backbone_that_the_paper_does_not_have_gets_a_row_of_its_own(world: list[Any], tmp_path: Path) -> None:
+    from tvts_bench.backbones.tvts import shipped
+
+    weights = shipped("scripted_motion_tiny")
+    named = ("--ckpt", f"tvts:tiny={weights}", "--ckpt", f"dinov2={weights}")
+    result = call("table4", *named, "--data", f"ssv2={tmp_path}", *MACHINE)
+    assert result.exit_code == 1, result.output
+    found = cells(tmp_path / "out")
+    assert {row for (row, _), each in found.items() if each["measured"]} == {"tvts:tiny"}
+    assert found["tvts:tiny", "ssv2_v2v_r1"]["published"] is None
+    assert found["dinov2", "ssv2_v2v_r1"]["status"] == "not run"
+    assert "not in the paper" in result.stdout
+
+
 def test_without_cells_a_grids_table_shows_what_was_published_and_how_to_fill_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,9 +7,10 @@ import os
 from tvts_bench import registry
 from tvts_bench.backbones.base import Backbone, BackboneError
 from tvts_bench.backbones.factories import from_factory, names_factory
-from tvts_bench.backbones.families import family
-from tvts_bench.backbones.recognition import recognised
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.backbones.families import families, family
+from tvts_bench.backbones.layout import Layout
+from tvts_bench.backbones.recognition import candidates, recognised
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError
 from tvts_bench.models.hub import read_anywhere
 
 
@@ -42,6 +43,21 @@ def load_backbone(
     if weights is None:
         return family(known[0]).load(None, known[1], seed).eval()
     return load_read(known[0], weights, known[1])
+
+
+def load_as(name: str, checkpoint: str | os.PathLike[str]) -> Backbone:
+    """The backbone of the family `name` with the weights of `checkpoint`, which may be told to be another's.
+
+    A family that is named takes every file that fits its network, and other families' may: here they are refused.
+
+    Raises:
+        CheckpointError: the file cannot be had or read safely, is of another family, or does not fit completely.
+    """
+    weights = read_anywhere(checkpoint)
+    found = candidates(Layout.of(weights), families().usable)
+    if found and name not in found:
+        raise CheckpointMismatchError(f"{weights.path} is of {' or '.join(found)}, not of {name}")
+    return load_read(name, weights)
 
 
 def load_read(name: str, checkpoint: Checkpoint, variant: str | None = None) -> Backbone:

@@ -12,7 +12,8 @@ Checkpoints = Annotated[
     typer.Option(
         "--ckpt",
         metavar="ROW=FILE",
-        help="Weights for a row of the table: TVTS=TVTS_yt_pt.pth. Repeat it. All tensors must fit.",
+        help="Weights for a row of the table: TVTS=TVTS_yt_pt.pth. Repeat it. All tensors must fit. A backbone that"
+        " the paper's table does not have gets a row of its own: dinov2=FILE.",
         rich_help_panel=options.WEIGHTS,
     ),
 ]

@@ -9,6 +9,7 @@ from tvts_bench import registry
 from tvts_bench.errors import UserError
 from tvts_bench.tables.base import Column, Protocol, Row, Table
 
+OTHERS = "not in the paper"  # group of the rows that --ckpt adds
 PROBES = {"cached": "cached_probe", "paper": "online_probe"}
 
 
@@ -39,6 +40,7 @@ class TableRequest:
             TableOptionError: no `=`, an unknown name (the nearest is shown), a name twice, or nothing to measure.
         """
         table: Table = registry.load("tables", name).TABLE
+        table = replace(table, rows=(*table.rows, *_other_rows(table, checkpoints)))
         sets, rows = table.datasets, [row.name for row in table.rows]
         found = cls(
             table=table,
@@ -105,6 +107,18 @@ class TableRequest:
         """The rows to be measured."""
         named = tuple(row for row in self.table.rows if row.name in self.checkpoints)
         return named if self.data else (*named, *self.table.embedded_rows)
+
+
+def _other_rows(table: Table, checkpoints: Sequence[str]) -> tuple[Row, ...]:
+    """A row for each backbone (family or family:variant) that --ckpt names and the table has no row of."""
+    there = {row.name.casefold() for row in table.rows}
+    named = dict.fromkeys(text.partition("=")[0].strip() for text in checkpoints)
+    known = registry.names("backbones")
+    return tuple(
+        Row(name=name, group=OTHERS, backbone=name)
+        for name in named
+        if name.casefold() not in there and name.partition(":")[0].replace("-", "_") in known
+    )
 
 
 def _evaluators(column: Column) -> set[str]:
