@@ -260,7 +260,7 @@ def test_augmented_views_are_trained_on_beside_the_plain_ones(
     expected = head.decision_function(scale.transform(features("test", plain).values))
     found = np.stack(result.tables["logits"]["logits"])
     np.testing.assert_allclose(found - found.mean(1, keepdims=True), expected, rtol=0.01, atol=0.02)
-    assert "and of 2 augmented views of every training clip (random frames, area crop" in result.protocol[0]
+    assert "of training clips also in 2 augmented views each (random frames, area crop" in result.protocol[0]
 
 
 def test_held_out_clips_are_not_learned_from_in_any_view(

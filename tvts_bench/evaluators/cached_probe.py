@@ -238,7 +238,7 @@ class _Probe:
     def _in_words(self, fitted: dict[HeadName, list[Fitted]]) -> tuple[str, ...]:
         protocol = self.protocol
         kept = f", {protocol.low_label}" if protocol.low_label else ""
-        beside = f"and of {protocol.augmented} augmented views of every training clip ({self.train_clips[-1].augment})"
+        beside = f"of training clips also in {protocol.augmented} augmented views each ({self.train_clips[-1].augment})"
         varied = beside if protocol.augmented else "no augmentation"
         lines = [
             f"cached probe: frozen features extracted once, {varied}; trained on {self.train_split}{kept},"
