@@ -1,4 +1,4 @@
-"""The networks that `families.py` compares with: what a user of the library would write, its class on the same clips."""
+"""The networks that `families.py` compares with: what a user of the library would write, on the same clips."""
 
 import copy
 from collections.abc import Callable
