@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tvts_bench import registry
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.backbones.families import families, family
+from tvts_bench.backbones.inspection import inspect_checkpoint
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.registry import PluginError
 
@@ -87,6 +89,7 @@ def test_a_name_of_two_packages_is_nobodys(site: Path) -> None:
 BROKEN = {
     "no module": ("", "nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
     "no syntax": ("def (", "{package}", "SyntaxError"),
+    "an end": ("raise SystemExit(0)", "{package}", "SystemExit: 0"),
     "an error": ("raise RuntimeError('no licence')", "{package}", "RuntimeError: no licence"),
     "half a family": ("VARIANTS = ('a',)", "{package}", "has no CARD, recognises, load"),
 }
@@ -120,3 +123,23 @@ def test_a_family_whose_library_is_missing_says_which(site: Path, monkeypatch: p
     found = families()
     assert list(found.usable) == ["pixels"]
     assert "rare_library" in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("load", "said"),
+    [
+        ("raise KeyError('out')", r"odd of another package fails \(KeyError\('out'\)\)"),
+        ("return torch.nn.Linear(3, 4)", "odd made a Linear, expected a tvts_bench Backbone"),
+    ],
+)
+def test_a_family_that_fails_or_makes_something_else_is_said_by_name(site: Path, load: str, said: str) -> None:
+    package = f"odd_{load.split()[0]}"
+    install(site, package, GOOD.replace("    network = seeded(Net, seed)", f"    {load}"), odd=package)
+    with pytest.raises(BackboneError, match=said):
+        load_backbone("odd")
+
+
+def test_a_family_without_a_report_is_inspected_without_a_traceback(site: Path) -> None:
+    install(site, "silent_package", GOOD, silent="silent_package")
+    torch.save({"other_package.out": torch.zeros(2)}, site / "x.pth")
+    assert "does not say which tensors it took" in (inspect_checkpoint(site / "x.pth").refused or "")

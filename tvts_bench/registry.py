@@ -66,7 +66,7 @@ def load(package: str, name: str) -> ModuleType:
         raise PluginError(f"{package.rstrip('s')} {name!r} is provided by {_packages(points)}: uninstall all but one")
     try:
         return points[0].load()  # type: ignore[no-any-return]
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends when it is imported must not end this program
         raise PluginError(
             f"{package.rstrip('s')} {name!r} of {_packages(points)} cannot be imported from {points[0].value}"
             f" ({type(error).__name__}: {error}): update or uninstall that package"

@@ -33,7 +33,7 @@ def names_factory(name: str) -> bool:
     place, colon, function = name.rpartition(":")
     if not colon or not function.isidentifier() or place.replace("-", "_") in registry.names("backbones"):
         return False
-    is_module = place.isidentifier() and importlib.util.find_spec(place) is not None
+    is_module = place.isidentifier() and place != "__main__" and importlib.util.find_spec(place) is not None
     return "." in place or "/" in place or is_module
 
 
@@ -77,7 +77,7 @@ def _imported(name: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[module.__name__] = module  # dataclasses look there for the module of a class
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends when it is imported must not end this program
         if isinstance(error, ModuleNotFoundError) and error.name and f"{place}.".startswith(f"{error.name}."):
             raise BackboneError(
                 f"--backbone {name}: there is no module {error.name} here or installed; a file is named by its path,"
@@ -107,7 +107,7 @@ def _built(name: str, module: ModuleType, seed: int) -> nn.Module:
         return seeded(network, seed)
     except UserError as error:
         raise BackboneError(f"--backbone {name}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BackboneError(f"--backbone {name}: {function}() fails ({_said(error)})") from error
 
 
@@ -164,7 +164,7 @@ def _short(name: str) -> str:
     return Path(name).name
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """An exception in one line."""
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.base import Backbone, BackboneError
 from tvts_bench.backbones.families import families
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.loading import family_and_variant, load_read
@@ -97,7 +97,8 @@ def _dtypes(checkpoint: Checkpoint) -> dict[str, int]:
 
 def _use(backbone: Backbone) -> Use:
     report = backbone.weights.report
-    assert report is not None
+    if report is None:
+        raise BackboneError(f"backbone {backbone.family} does not say which tensors it took (its weights.report)")
     return Use(
         backbone=f"{backbone.family}:{backbone.variant}",
         tensors=report.used,

@@ -10,6 +10,7 @@ from tvts_bench.backbones.factories import from_factory, names_factory
 from tvts_bench.backbones.families import families, family
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.recognition import candidates, recognised
+from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError
 from tvts_bench.models.hub import read_anywhere
 
@@ -33,6 +34,8 @@ def load_backbone(
     """
     if name is None and checkpoint is None:
         raise BackboneError(f"name a backbone ({', '.join(registry.names('backbones'))}) or a checkpoint")
+    if name is not None and name.removesuffix(":").endswith(".py"):
+        raise BackboneError(f"--backbone {name}: name the class or function in it, too: {name.removesuffix(':')}:Net")
     known = family_and_variant(name) if name is not None and not names_factory(name) else None
     weights = None if checkpoint is None else read_anywhere(checkpoint)
     if name is not None and known is None:
@@ -41,7 +44,7 @@ def load_backbone(
         assert weights is not None
         known = recognised(weights), None
     if weights is None:
-        return family(known[0]).load(None, known[1], seed).eval()
+        return _loaded(known[0], None, known[1], seed)
     return load_read(known[0], weights, known[1])
 
 
@@ -66,10 +69,23 @@ def load_read(name: str, checkpoint: Checkpoint, variant: str | None = None) -> 
     Raises:
         CheckpointError: they do not fit completely.
     """
-    backbone = family(name).load(checkpoint, variant, 0).eval()
+    backbone = _loaded(name, checkpoint, variant, 0)
     origin = checkpoint.origin or backbone.weights.name
     backbone.weights = dataclasses.replace(backbone.weights, name=origin, files=checkpoint.files)
     return backbone
+
+
+def _loaded(name: str, checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
+    """What the family makes, in evaluation mode; other packages' may fail in ways of their own."""
+    try:
+        backbone: object = family(name).load(checkpoint, variant, seed)
+    except (Exception, SystemExit) as error:
+        if registry.is_own("backbones", name) or isinstance(error, UserError):
+            raise
+        raise BackboneError(f"backbone {name} of another package fails ({error!r}): ask its authors") from error
+    if not isinstance(backbone, Backbone):
+        raise BackboneError(f"backbone {name} made a {type(backbone).__name__}, expected a tvts_bench Backbone")
+    return backbone.eval()
 
 
 def family_and_variant(name: str) -> tuple[str, str | None]:

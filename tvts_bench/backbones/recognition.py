@@ -62,7 +62,7 @@ def candidates(layout: Layout, usable: Mapping[str, BackbonePlugin]) -> list[str
         try:
             if plugin.recognises(layout):
                 found.append(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if registry.is_own("backbones", name):
                 raise
             logger.warning("backbone %s of another package fails at this file (%r)", name, error)
