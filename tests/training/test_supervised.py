@@ -303,3 +303,5 @@ def test_two_gloo_processes_take_the_steps_of_one(tmp_path: Path, records: Seque
         name: mean.tolist() for name, mean in second.items()
     }
     assert torch.equal(first["measured"], first["last"])
+    for rank in (0, 1):
+        assert "2 processes cannot train this backbone" in (tmp_path / f"idle-{rank}.txt").read_text()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tests.training.supervised_world import RECIPE, tiny_backbone, train, write_records
 from tvts_bench.backbones.base import Backbone
+from tvts_bench.training.classifier_step import TrainingError
 from tvts_bench.training.mixing import UNMIXED
 from tvts_bench.training.ranks import joined
 
@@ -50,6 +51,12 @@ def main(out: Path) -> None:
             model, _ = train(records, out / f"normed-{name}", plain, rank=rank, backbone=Normed(), measure=looks)
             means[name] = model.get_buffer("backbone.norm.running_mean")
         torch.save(means, out / f"normed-{rank.rank}.pt")
+        idle = Normed()
+        idle.unused = nn.Linear(3, 3)
+        try:
+            train(records, out / "idle", plain, rank=rank, backbone=idle)
+        except TrainingError as error:
+            (out / f"idle-{rank.rank}.txt").write_text(str(error))
 
 
 if __name__ == "__main__":

@@ -106,10 +106,10 @@ def _number(*key: int) -> int:
 
 @contextmanager
 def fitting(settings: StepSettings) -> Iterator[None]:
-    """A GPU's want of memory as one sentence.
+    """What this machine or its processes cannot train, as one sentence.
 
     Raises:
-        TrainingError: it does not hold a micro-batch.
+        TrainingError: a GPU does not hold a micro-batch, or several processes wait for gradients that never come.
     """
     try:
         yield
@@ -119,4 +119,11 @@ def fitting(settings: StepSettings) -> Iterator[None]:
         raise TrainingError(
             f"{settings.rank.device} has not enough memory to train on {clips} clips at once: raise --accumulate"
             f" (now {recipe.accumulate}), which leaves the batch of {recipe.batch_size} as it is"
+        ) from error
+    except RuntimeError as error:
+        if "Expected to have finished reduction" not in str(error):  # DistributedDataParallel's, of its second step
+            raise
+        raise TrainingError(
+            f"{settings.rank.world_size} processes cannot train this backbone: some of its parameters have no part in"
+            " its output, so no gradient; take them out of the network, or train it with one process"
         ) from error
