@@ -80,6 +80,10 @@ def test_without_a_description_imagenets_is_assumed_and_said(tmp_path: Path, cap
     [
         ({"size": {"height": 224, "width": 160}}, "only square frames are cut here"),
         ([], "holds a list, expected an object"),
+        ({"image_mean": [0.5]}, "makes no sense"),
+        ({"image_mean": "half"}, "makes no sense"),
+        ({"size": "large"}, "makes no sense"),
+        ({"size": {"shortest_edge": 32}, "crop_pct": "x"}, "makes no sense"),
     ],
 )
 def test_what_cannot_be_done_is_refused(tmp_path: Path, content: object, said: str) -> None:

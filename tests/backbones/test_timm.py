@@ -67,6 +67,27 @@ def test_a_folder_says_which_network_it_is_and_its_input(tmp_path: Path) -> None
     assert (spec.mean, spec.short_side, spec.interpolation) == (tuple(mean), 160, "bilinear")
 
 
+def test_a_folder_has_no_say_in_classes_or_other_files(tmp_path: Path) -> None:
+    others = {"num_classes": 10, "pretrained": True, "checkpoint_path": str(tmp_path / "elsewhere.pth")}
+    assert load_backbone(None, folder(tmp_path, "test_vit", model_args=others)).embed_dim == 64
+
+
+@pytest.mark.parametrize(
+    ("described", "said"),
+    [
+        ({"model_args": [1]}, "has a list as model_args, expected an object"),
+        ({"pretrained_cfg": [1]}, "has a list as pretrained_cfg, expected an object"),
+        ({"model_args": {"patch_size": 0}}, "timm cannot make test_vit"),
+        ({"pretrained_cfg": {"input_size": "x"}}, "timm cannot make test_vit"),
+    ],
+)
+def test_a_folder_whose_description_makes_no_sense_is_refused(
+    tmp_path: Path, described: dict[str, object], said: str
+) -> None:
+    with pytest.raises(BackboneError, match=said):
+        load_backbone(None, folder(tmp_path, "test_vit", **described))
+
+
 def test_other_resolutions_are_tried_and_said() -> None:
     vit = load_backbone("timm:test_vit")
     assert vit.adaptations(vit.clip_spec) == ()

@@ -216,6 +216,8 @@ def test_folders_that_cannot_be_used_are_refused_with_the_way_out(tmp_path: Path
         load_backbone("transformers", described(path, model_type="vitt"))
     with pytest.raises(BackboneError, match=r"config\.json does not describe a vit"):
         load_backbone("transformers", described(path, model_type="vit", hidden_size="wide"))
+    with pytest.raises(BackboneError, match=r"transformers cannot (fill|make) a"):
+        load_backbone("transformers", described(path, hidden_size=64 * 10**5))
     with pytest.raises(BackboneError, match=r"needs a folder with config\.json.*x\.pth has no config\.json beside it"):
         load_backbone("transformers", saved(tmp_path / "x.pth", {"w": torch.zeros(1)}))
     with pytest.raises(BackboneError, match=r"needs a folder with config\.json"):

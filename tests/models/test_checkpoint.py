@@ -167,6 +167,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "folder of another config": (lambda path: folder(path, "[1]"), "config.json holds a list"),
     "folder of half a config": (lambda path: folder(path, "{"), "config.json cannot be read"),
+    "folder of a bottomless config": (lambda path: folder(path, "[" * 100_000), "config.json cannot be read"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "text": (lambda path: path.write_text("my weights"), "is not a checkpoint"),
     "web page": (lambda path: path.write_text("\n<!DOCTYPE html><html>"), "is a web page"),

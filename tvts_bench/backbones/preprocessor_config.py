@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tvts_bench.backbones.base import BackboneError
+from tvts_bench.errors import UserError
 from tvts_bench.models.transformers_library import INPUT_FILES
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSpec, Interpolation
 
@@ -32,8 +33,13 @@ def described_clip_spec(folder: Path, *, image_size: int, num_frames: int) -> Cl
     if described is None:
         logger.warning("%s has no %s: ImageNet's mean and deviation are assumed", folder, INPUT_FILES[1])
         return ClipSpec(num_frames=num_frames, short_side=image_size, crop=image_size)
-    crop, short_side, squash = _sizes(described, folder, image_size)
-    mean, std = _normalisation(described)
+    try:
+        crop, short_side, squash = _sizes(described, folder, image_size)
+        mean, std = _normalisation(described)
+    except UserError:
+        raise
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        raise BackboneError(f"{folder} describes an input that makes no sense ({error}): fetch it anew") from error
     interpolation: Interpolation = "bilinear" if described.get("resample", BILINEAR) == BILINEAR else "bicubic"
     return ClipSpec(
         num_frames=num_frames,
@@ -50,7 +56,7 @@ def _description(folder: Path) -> Mapping[str, Any] | None:
     for path in (folder / name for name in INPUT_FILES if (folder / name).is_file()):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BackboneError(f"{path} cannot be read ({error}): fetch the folder anew") from error
         if isinstance(content, dict):
             return next((content[part] for part in NESTED if isinstance(content.get(part), dict)), content)

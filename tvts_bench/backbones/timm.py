@@ -34,6 +34,12 @@ VARIANTS = (
     "swin_base_patch4_window7_224",
     "tiny",
 )
+NOT_THE_NETWORKS = (
+    "num_classes",
+    "pretrained",
+    "checkpoint_path",
+    "cache_dir",
+)  # of model_args: classes, other weights
 TOY, TOY_PATCH, TOY_INPUT = "test_vit", 8, {"input_size": (3, 32, 32), "crop_pct": 1.0}  # what `tiny` is
 CARD = FamilyCard(
     title="timm",
@@ -65,7 +71,12 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
     if name is None:
         assert checkpoint is not None
         raise BackboneError(f"{checkpoint.path} does not say which network it is: name it, --backbone timm:NAME")
-    arguments = {**(described.get("model_args") or {})}
+    for part in ("model_args", "pretrained_cfg"):
+        if not isinstance(described.get(part) or {}, Mapping):
+            kind = type(described[part]).__name__
+            raise BackboneError(f"config.json has a {kind} as {part}, expected an object: fetch the folder anew")
+    given: Mapping[str, Any] = described.get("model_args") or {}
+    arguments = {key: value for key, value in given.items() if key not in NOT_THE_NETWORKS}
     if described.get("pretrained_cfg") and described.get("architecture") == name.partition(".")[0]:
         arguments["pretrained_cfg"] = _with_input(name, described["pretrained_cfg"])
     net = seeded(partial(_created, name, arguments), seed)
@@ -93,7 +104,7 @@ def _created(name: str, arguments: dict[str, Any]) -> nn.Module:
             return create(dynamic_img_size=True)
         except TypeError:  # networks that know no such argument
             return create()
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:  # whatever a network says to sizes that cannot be
         tags = ", ".join(timm.list_pretrained(f"{name.partition('.')[0]}.*"))
         raise BackboneError(f"timm cannot make {name} ({error}); with weights it has: {tags or 'none'}") from error
 

@@ -148,15 +148,18 @@ def _filled(checkpoint: Checkpoint, config: Any) -> tuple[nn.Module, LoadReport]
 def _loaded(kind: Any, config: Any, tensors: Mapping[str, Tensor], **options: Any) -> tuple[nn.Module, dict[str, Any]]:
     """The model in single precision, and what of the tensors did not fit."""
     with _quiet(), torch.random.fork_rng(devices=()):
-        model, info = kind.from_pretrained(
-            None,
-            config=config,
-            state_dict=dict(tensors),
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are reported, and refused by us
-            dtype=torch.float32,
-            **options,
-        )
+        try:
+            model, info = kind.from_pretrained(
+                None,
+                config=config,
+                state_dict=dict(tensors),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are reported, and refused by us
+                dtype=torch.float32,
+                **options,
+            )
+        except (RuntimeError, MemoryError) as error:  # of a size that no memory holds
+            raise BackboneError(f"transformers cannot fill a {kind.__name__} ({_said(error)})") from error
     return model.eval(), info
 
 

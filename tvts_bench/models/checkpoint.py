@@ -225,7 +225,7 @@ def _read_folder(folder: Path) -> Checkpoint:
         return replace(checkpoint, origin=origin)
     try:
         config = json.loads(described.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{described} cannot be read ({error}): fetch the folder anew") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{described} holds a {type(config).__name__}, expected an object: fetch the folder anew")

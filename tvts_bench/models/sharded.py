@@ -17,7 +17,7 @@ def indexed(index: Path) -> dict[str, frozenset[str]]:
     """
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{index} cannot be read ({error}): fetch the folder anew") from error
     places = content.get("weight_map") if isinstance(content, Mapping) else None
     if not isinstance(places, Mapping) or not places or not all(map(_is_shard, places.values())):
