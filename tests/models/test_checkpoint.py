@@ -299,3 +299,9 @@ def test_an_index_that_does_not_fit_its_files_is_refused(tmp_path: Path, places:
         read_checkpoint(sharded(tmp_path, **places))
     with pytest.raises(CheckpointError, match="is the index of several files: name the folder"):
         read_checkpoint(tmp_path / "model.safetensors.index.json")
+
+
+def test_eight_bits_without_their_scales_are_no_weights() -> None:
+    tensors = {**WEIGHTS, "bias": WEIGHTS["bias"].to(torch.float8_e4m3fn)}
+    with pytest.raises(CheckpointMismatchError, match="not finite numbers: bias"):
+        load_strictly(nn.Linear(3, 2), tensors, "x.pth")

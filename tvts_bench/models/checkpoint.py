@@ -284,5 +284,6 @@ def _refuse_more_than_is_there(path: Path, tensors: Mapping[str, Tensor]) -> Non
 def _is_plain_and_finite(tensor: Tensor, wanted: Tensor) -> bool:
     """Whether `tensor` is dense, free of NaN and infinity, and floating-point, unless `wanted` is a counter itself."""
     floating = tensor.is_floating_point() or not wanted.is_floating_point()
-    plain = tensor.layout == torch.strided and floating and not tensor.is_meta
+    quantised = tensor.is_floating_point() and tensor.element_size() == 1  # float8: its scales are elsewhere
+    plain = tensor.layout == torch.strided and floating and not tensor.is_meta and not quantised
     return plain and bool(torch.isfinite(tensor).all())
