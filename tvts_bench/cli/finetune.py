@@ -9,6 +9,7 @@ import typer
 
 from tvts_bench.cli import option_groups, options, recipes
 from tvts_bench.cli.probe import AllowSharedClips, TrainSplit
+from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
     from tvts_bench.backbones.base import Backbone
@@ -48,9 +49,7 @@ AS_THE_PRESET = FineTuning()
 
 
 def finetune(
-    ckpt: options.Checkpoint = None,
-    backbone: options.BackboneName = None,
-    init_seed: options.InitSeed = 0,
+    weights: option_groups.Weights = option_groups.WEIGHTS,
     dataset: options.DatasetName = None,
     root: options.Root = None,
     annotations: options.Annotations = None,
@@ -83,7 +82,6 @@ def finetune(
     """
     from tvts_bench.cli import setup
     from tvts_bench.cli.classification import report
-    from tvts_bench.errors import UserError
     from tvts_bench.evaluators.finetune import Finetune
     from tvts_bench.results import require_writable
 
@@ -96,10 +94,8 @@ def finetune(
         dtype=machine.dtype,
     )
     local = setup.make_runtime(machine, strict)
-    model = setup.make_backbone(backbone, ckpt, init_seed)
-    folds = FOLDS if split == ALL_FOLDS and _has_folds(dataset) else (fold,)
-    if len(folds) > 1 and fold != 1:
-        raise UserError(f"--split all is all official splits, --fold {fold} one of them: leave one of the two out")
+    model = setup.make_backbone(weights.backbone, weights.ckpt, weights.init_seed)
+    folds = _folds(dataset, split, fold)
     data = [setup.make_dataset(dataset, root, annotations, each, machine.cache) for each in folds]
     protocol = Finetune(
         recipe=changes.recipe("finetune", data[0].name, local.device),
@@ -141,6 +137,15 @@ def _measure(
                 show(results[-1], len(folds) > 1)
     if own.rank == 0 and len(results) > 1:
         show(mean_of_folds(results), False)
+
+
+def _folds(dataset: str | None, split: str | None, fold: int) -> tuple[int, ...]:
+    """Numbers of the official splits to measure."""
+    if split != ALL_FOLDS or not _has_folds(dataset):
+        return (fold,)
+    if fold != 1:
+        raise UserError(f"--split all is all official splits, --fold {fold} one of them: leave one of the two out")
+    return FOLDS
 
 
 def _has_folds(dataset: str | None) -> bool:

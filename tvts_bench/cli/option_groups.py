@@ -11,6 +11,15 @@ from tvts_bench.cli import options
 
 
 @dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Which backbone, with which weights."""
+
+    ckpt: options.Checkpoint = None
+    backbone: options.BackboneName = None
+    init_seed: options.InitSeed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Clip:
     """What of a backbone's own clip is changed; `None` changes nothing."""
 
@@ -37,7 +46,7 @@ class Machine:
     cache: options.Cache = None
 
 
-CLIP, MACHINE = Clip(), Machine()
+WEIGHTS, CLIP, MACHINE = Weights(), Clip(), Machine()
 """What the commands have by default."""
 
 

@@ -97,9 +97,7 @@ DEFAULT = OnFeatures()
 
 
 def probe(
-    ckpt: options.Checkpoint = None,
-    backbone: options.BackboneName = None,
-    init_seed: options.InitSeed = 0,
+    weights: option_groups.Weights = option_groups.WEIGHTS,
     dataset: options.DatasetName = None,
     root: options.Root = None,
     annotations: options.Annotations = None,
@@ -157,7 +155,7 @@ def probe(
     )
     build = asked.protocol(protocol)
     local = replace(setup.make_runtime(machine, strict), out=out, resume=resume)
-    model = setup.make_backbone(backbone, ckpt, init_seed)
+    model = setup.make_backbone(weights.backbone, weights.ckpt, weights.init_seed)
     data = setup.make_dataset(dataset, root, annotations, fold, machine.cache)
     evaluator = build(model, data, local)
     require_writable(out)
