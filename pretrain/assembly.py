@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pretrain.config import RunConfig
 from pretrain.data.drawn import StoryIndex, words_heard
+from pretrain.data.kept import KeptBatches, kept_folder
 from pretrain.data.loading import LoaderConfig, NarratedLoader
 from pretrain.data.narrated import words_of
 from pretrain.data.sources import Source, build_source
@@ -83,15 +84,21 @@ def transcripts(source: Source, count: int = VOCABULARY_FROM) -> Iterator[str]:
 
 
 def build_loader(
-    config: RunConfig, sources: list[Source], tokenizer: TextTokenizer, rank: Rank, workers: int
+    config: RunConfig,
+    sources: list[Source],
+    tokenizer: TextTokenizer,
+    rank: Rank,
+    workers: int,
+    samples: Path | None = None,
 ) -> NarratedLoader:
-    """This rank's batches.
+    """This rank's batches, kept in the folder `samples` if there is to be one.
 
     Raises:
         MixtureError: sources and batch sizes that do not go together.
+        ConfigError: what is to be kept is not drawn.
     """
     data = config.data
-    return NarratedLoader(
+    loader = NarratedLoader(
         sources,
         LoaderConfig(batch_size=data.batch_size, seed=config.seed, max_failures=data.max_failures, strict=data.strict),
         tokenizer,
@@ -99,6 +106,11 @@ def build_loader(
         rank=rank.rank,
         world_size=rank.world_size,
     )
+    if samples is not None:
+        place = rank.rank, rank.world_size
+        folder = kept_folder(samples, sources, loader.mixture, place, tokenizer.rules)
+        loader.items = KeptBatches(loader.items, folder)
+    return loader
 
 
 def total_steps(config: RunConfig, loader: NarratedLoader) -> int:

@@ -35,7 +35,7 @@ ALIASES = {
     "objective.k": "objective.segments",
 }
 """Short and customary names for keys."""
-PLACE = ("out", "device", "workers", "threads", "log_every", "cache")
+PLACE = ("out", "device", "workers", "threads", "log_every", "cache", "samples")
 """Keys of `Place`, at the top level on the command line."""
 FREE_ON_RESUME = (
     *("data.batch_size", "data.max_failures", "data.strict", "optim.accumulate"),
@@ -171,6 +171,7 @@ class Place:
     threads: int | None = None  # of the training process on a CPU; null: the cores that loading leaves free
     log_every: int = 10  # steps between readings of the losses; every step is logged, a GPU is waited for only then
     cache: Path | None = None  # of indexes and the embedded world; null: the user's
+    samples: Path | None = None  # drawn batches are kept here for runs that read the same ones; null: they are not
 
     def __post_init__(self) -> None:
         if self.workers < 0 or self.log_every < 1:

@@ -166,7 +166,7 @@ def _assemble(config: RunConfig, place: Place, rank: Rank, state: State | None, 
     tokenizer = _tokenizer(config, place.out, sources, rank)
     if rank.is_first:
         _meet(rank)
-    loader = build_loader(config, sources, tokenizer, rank, place.workers)
+    loader = build_loader(config, sources, tokenizer, rank, place.workers, place.samples)
     model = build_model(config, tokenizer, fresh=state is None)
     if state is None and config.init.text_steps and rank.is_first:  # the others get it from the first
         steps = min(config.init.text_steps, total_steps(config, loader))

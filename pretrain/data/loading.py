@@ -190,7 +190,7 @@ class NarratedLoader:
         self._maker = BatchMaker(
             sources=tuple(sources), tokenize=tokenize, segments=_segments(sources), mixture=self.mixture
         )
-        self._draws = _RankDraws(self.mixture, rank, world_size)
+        self.items: Dataset[Made] = _Steps(self._maker, _RankDraws(self.mixture, rank, world_size))  # by step
         self._samples = 0
 
     def batches(self, start: int, stop: int) -> Iterator[NarratedBatch]:
@@ -199,7 +199,7 @@ class NarratedLoader:
         Raises:
             TooManyFailuresError: more than `max_failures` of the samples so far could not be read, or one if `strict`.
         """
-        for made in load_in_order(_Steps(self._maker, self._draws), range(start, stop), self._workers):
+        for made in load_in_order(self.items, range(start, stop), self._workers):
             self._account(made)
             yield made.batch
 

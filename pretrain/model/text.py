@@ -139,7 +139,12 @@ class TextTokenizer:
     def save(self, path: Path) -> None:
         """Write the vocabulary and all rules as one JSON file, in the layout that transformers reads too."""
         with whole_file(path) as file:
-            file.write(self._backend.to_str(pretty=True).encode())
+            file.write(self.rules.encode())
+
+    @property
+    def rules(self) -> str:
+        """The vocabulary and all rules, as JSON."""
+        return self._backend.to_str(pretty=True)
 
     def __len__(self) -> int:
         return int(self._backend.get_vocab_size())

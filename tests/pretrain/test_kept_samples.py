@@ -1,0 +1,80 @@
+"""Samples kept for other runs: the same batches, made once, and never those of another seed or another world."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pretrain.assembly import build_loader, build_sources, build_tokenizer
+from pretrain.config import compose
+from pretrain.data.batches import NarratedBatch
+from pretrain.data.loading import NarratedLoader
+from pretrain.schema import ConfigError
+from tvts_bench.training.ranks import Rank
+
+SMALL = ("data.batch_size=4", "objective.segments=2")
+
+
+def loader(samples: Path | None, *settings: str) -> NarratedLoader:
+    config, _ = compose("scripted_motion_mini", [*SMALL, *settings])
+    sources = build_sources(config, None)
+    return build_loader(config, sources, build_tokenizer(config, sources), Rank(), 0, samples)
+
+
+def equal(one: NarratedBatch, other: NarratedBatch) -> bool:
+    tensors = ("clips", "input_ids", "attention_mask", "segments", "seeds")
+    return one.ids == other.ids and all(torch.equal(getattr(one, name), getattr(other, name)) for name in tensors)
+
+
+def test_kept_batches_are_those_that_are_drawn(tmp_path: Path) -> None:
+    drawn, first, again = loader(None), loader(tmp_path), loader(tmp_path)
+    expected = list(drawn.batches(0, 3))
+    for each in (first, again):
+        assert all(map(equal, expected, each.batches(0, 3)))
+        assert each.counts == drawn.counts
+    files = sorted(tmp_path.glob("*/*.safetensors"))
+    assert [path.name for path in files] == ["0000000.safetensors", "0000001.safetensors", "0000002.safetensors"]
+
+
+def test_they_are_read_not_drawn_again(tmp_path: Path) -> None:
+    zero, one = loader(tmp_path).batches(0, 2)
+    first, second = sorted(tmp_path.glob("*/*"))
+    first.write_bytes(second.read_bytes())
+    (found,) = loader(tmp_path).batches(0, 1)
+    assert equal(found, one)
+    assert not equal(found, zero)
+
+
+@pytest.mark.parametrize("change", ["seed=1", "data.lengths=[2.0]", "data.crop.flip=0.5", "data.batch_size=8"])
+def test_other_samples_lie_elsewhere(tmp_path: Path, change: str) -> None:
+    kept, other = loader(tmp_path), loader(tmp_path, change)
+    list(kept.batches(0, 1))
+    (found,) = other.batches(0, 1)
+    (expected,) = loader(None, change).batches(0, 1)
+    assert equal(found, expected)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_rows_of_a_grid_share_them(tmp_path: Path) -> None:
+    for settings in (("objective.sort=none",), ("objective.sort=factorial", "objective.target=vcop")):
+        list(loader(tmp_path, *settings).batches(0, 1))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:
+    (expected,) = loader(tmp_path).batches(0, 1)
+    (path,) = tmp_path.glob("*/*")
+    whole = path.read_bytes()
+    for damaged in (whole[:200], b"", b"not a file of tensors"):
+        path.write_bytes(damaged)
+        (found,) = loader(tmp_path).batches(0, 1)
+        assert equal(found, expected)
+        assert path.stat().st_size == len(whole)
+
+
+def test_what_is_read_from_files_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pretrain.data import kept
+
+    monkeypatch.setattr(kept, "DrawnSource", int)  # as if the sources were of another kind
+    with pytest.raises(ConfigError, match=r"keeps what is drawn, and scripted_motion_drawn is read from files"):
+        loader(tmp_path)
