@@ -64,7 +64,7 @@ def test_a_grid_from_pretraining_to_results_and_a_cell_that_diverges(
         grid=grid,
         scale=FULL,
         out=tmp_path / "out",
-        preset=toy,
+        pretrain=toy,
         protocols=("retrieval",),
         data={"ssv2": str(tmp_path / "world/ssv2")},
     )
@@ -94,7 +94,7 @@ def test_a_dry_run_shows_cells_commands_and_time(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(planning, "resolve", resolved)
     ended = runner.invoke(app, ["ablate", "sort-modeling", "--dry-run", "--device=cpu", f"--out={tmp_path}"])
     assert ended.exit_code == 0, ended.output
-    for words in ("none:0", "pairwise:0", "factorial:0", "k_way:0", "-m pretrain run scripted_motion_tiny steps="):
+    for words in ("none:0", "pairwise:0", "factorial:0", "k_way:0", "-m pretrain run scripted_motion_mini steps="):
         assert words in ended.stdout
     assert "-m tvts_bench retrieval --ckpt" in ended.stdout
     assert "4 cells" in ended.stderr

@@ -22,7 +22,7 @@ def resolved() -> dict[tuple[str, str], dict[str, Any]]:
     """What tvts-pretrain makes of every row of every grid, quick, seed 0."""
     rows = [(grid, row) for grid in GRIDS for row in grid.rows]
     asked = [Asked(grid=grid, scale=QUICK, out=Path("out")).settings(row, 0) for grid, row in rows]
-    found = resolve(TINY, [[f"{key}={value}" for key, value in each.items()] for each in asked])
+    found = resolve(QUICK.preset, [[f"{key}={value}" for key, value in each.items()] for each in asked])
     return {(grid.name, row.name): config for (grid, row), config in zip(rows, found, strict=True)}
 
 
@@ -31,7 +31,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """The preset of a network of 128 x 4, resolved without a process: nothing but the settings."""
 
     def settings(preset: str, assignments: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-        size = {"embed_dim": 128 if preset == TINY else 32, "depth": 4}
+        size = {"embed_dim": 32 if preset == "yt_temporal" else 128, "depth": 4, "patch_size": 16}
         pairs = [dict(each.split("=", 1) for each in one) for one in assignments]
         return [{"video": size, "preset": preset, **pair} for pair in pairs]
 
@@ -153,9 +153,9 @@ def test_random_weights_are_measured_not_trained(tmp_path: Path) -> None:
     stages = cell.job(Place()).stages
     assert {stage.protocol for stage in stages} == {"retrieval", "probe"}
     command = stages[0].command
-    assert command[command.index("--backbone") :][:4] == ("--backbone", "tvts:tiny", "--init-seed", "1")
-    with pytest.raises(PlanError, match=r"scratch needs random weights .* \(width 32, 4 blocks\)"):
-        planned(tmp_path, preset="other.yaml")
+    assert command[command.index("--backbone") :][:4] == ("--backbone", "tvts:mini", "--init-seed", "1")
+    with pytest.raises(PlanError, match=r"scratch needs random weights .* \(width 32, 4 blocks, patches of 16\)"):
+        planned(tmp_path, pretrain="yt_temporal")
 
 
 @pytest.mark.usefixtures("by_hand")

@@ -79,6 +79,16 @@ def test_official_files_load_whole(tmp_path: Path, name: str | None, prefix: str
     assert not backbone.training
 
 
+@pytest.mark.parametrize("size", ["tiny", "mini"])
+def test_sizes_of_one_width_and_depth_are_told_by_their_patches(size: str, tmp_path: Path) -> None:
+    model = trained(SIZES[size])
+    save_backbone(tmp_path / "ours.safetensors", model)
+    for path in (tmp_path / "ours.safetensors", saved(tmp_path / "plain.pth", model.state_dict())):
+        backbone = load_backbone(checkpoint=path)
+        assert backbone.variant == size
+        assert_same_outputs(backbone, model)
+
+
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module.", "video_model."])
 @pytest.mark.parametrize("container", [None, "model"])
 def test_plain_state_dicts_load(tmp_path: Path, prefix: str, container: str | None) -> None:

@@ -8,9 +8,9 @@ from tvts_bench.ablations.jobs import CellJob
 from tvts_bench.ablations.plan import PlannedCell
 from tvts_bench.ablations.standing import stage_seconds
 
-MEASURED_PRESET = "scripted_motion_tiny"
-A_CLIP = 1.05 / 64  # seconds of its pretraining for one clip of one step
-A_TEXT = 0.12 / 128  # and for one text of one step of the text encoder's, before
+A_CLIP = {"scripted_motion_tiny": 1.05 / 64, "scripted_motion_mini": 0.5 / 64}
+"""Seconds of pretraining for one clip of one step, by preset."""
+A_TEXT = 0.12 / 128  # for one text of one step of the text encoder's, before
 MEASURES = {"retrieval": 15.0, "probe": 25.0}
 """Seconds of an evaluation of its backbone on the embedded world's SSV2-like set, the probe with linear heads only."""
 
@@ -36,7 +36,7 @@ def cell_seconds(cell: PlannedCell, job: CellJob, known: Mapping[str, float]) ->
 
 
 def _guess(cell: PlannedCell, protocol: str) -> float | None:
-    if cell.asked.preset != MEASURED_PRESET:
+    if cell.asked.preset not in A_CLIP:
         return None
     if protocol != PRETRAIN:
         return None if cell.asked.data else MEASURES.get(protocol)
@@ -45,4 +45,4 @@ def _guess(cell: PlannedCell, protocol: str) -> float | None:
         return None
     clips = config["steps"] * config["data"]["batch_size"]
     texts = min(config["init"]["text_steps"], config["steps"]) * config["init"]["text_batch"]
-    return float(clips * A_CLIP + texts * A_TEXT)
+    return float(clips * A_CLIP[cell.asked.preset] + texts * A_TEXT)

@@ -17,10 +17,15 @@ from tvts_bench.errors import UserError
 from tvts_bench.provenance import digest
 from tvts_bench.version import VERSION
 
-PLACE = ("device", "workers", "threads", "log_every", "cache")  # keys of tvts-pretrain that change no weight
+PLACE = ("device", "workers", "threads", "log_every", "cache", "samples")  # keys of tvts-pretrain that change no weight
 OURS = {"out": "--out says where everything goes", "seed": "--seeds says how many"}
-UNTRAINED = {(768, 12): "tvts:base", (384, 12): "tvts:small", (128, 4): "tvts:tiny"}
-"""Random weights of the encoder that a preset trains, by width and depth."""
+UNTRAINED = {
+    (768, 12, 16): "tvts:base",
+    (384, 12, 16): "tvts:small",
+    (128, 4, 8): "tvts:tiny",
+    (128, 4, 16): "tvts:mini",
+}
+"""Random weights of the encoder that a preset trains, by width, depth and pixels of a patch."""
 
 
 class PlanError(UserError):
@@ -34,7 +39,7 @@ class Asked:
     grid: Grid
     scale: Scale
     out: Path
-    preset: str = "scripted_motion_tiny"  # of tvts-pretrain, or a YAML file
+    pretrain: str | None = None  # preset of tvts-pretrain, or a YAML file; None: the scale's
     changes: Settings = field(default_factory=dict)  # --set
     seeds: int = 1
     protocols: tuple[str, ...] = ()  # those of the scale where empty
@@ -55,6 +60,11 @@ class Asked:
                 raise PlanError(f"--set {key}={self.changes[key]}: that is what {self.grid.name} varies; see --only")
         if self.seeds < 1:
             raise PlanError(f"--seeds must be at least 1, got {self.seeds}")
+
+    @property
+    def preset(self) -> str:
+        """Of tvts-pretrain, that is varied."""
+        return self.pretrain or self.scale.preset
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -202,12 +212,12 @@ def _cell(asked: Asked, row: Row, seed: int, config: Mapping[str, Any]) -> Plann
 
 
 def _untrained(asked: Asked, row: Row, video: Mapping[str, Any]) -> str:
-    size = video["embed_dim"], video["depth"]
+    size = video["embed_dim"], video["depth"], video["patch_size"]
     if size not in UNTRAINED:
-        sizes = ", ".join(f"{name} ({dim}, {depth})" for (dim, depth), name in UNTRAINED.items())
+        sizes = ", ".join(f"{name} ({dim}, {depth}, {patch})" for (dim, depth, patch), name in UNTRAINED.items())
         raise PlanError(
             f"{row.name} needs random weights of the size that {asked.preset} trains (width {size[0]}, {size[1]} "
-            f"blocks); there are only: {sizes}"
+            f"blocks, patches of {size[2]}); there are only: {sizes}"
         )
     return UNTRAINED[size]
 
@@ -226,7 +236,7 @@ def _record(asked: Asked, keys: Mapping[str, Mapping[str, str]]) -> GridRecord:
         baseline=grid.baseline,
         scale=asked.scale.name,
         preset=asked.preset,
-        changes=dict(asked.changes),
+        changes={key: value for key, value in asked.changes.items() if key not in PLACE},
         protocols=asked.protocols or asked.scale.protocols,
         datasets={name: asked.data.get(name) for name in grid.datasets},
         rows=tuple(

@@ -17,6 +17,7 @@ class Scale:
     """How long cells train, and how they are measured."""
 
     name: str
+    preset: str  # of tvts-pretrain, unless another one is named
     settings: Settings = field(default_factory=dict)  # of tvts-pretrain, on top of the preset
     protocols: tuple[str, ...] = PROTOCOLS
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of tvts-bench, by protocol
@@ -24,8 +25,9 @@ class Scale:
 
 QUICK = Scale(
     name="quick",
+    preset="scripted_motion_mini",
     settings={
-        "steps": "500",  # at about a second of one core each
+        "steps": "500",  # at about half a second of one core each
         "init.text_steps": "150",
         "validation.every": "0",
         "checkpoint.every_steps": "50",  # half a minute of work at most is lost to a kill
@@ -34,7 +36,7 @@ QUICK = Scale(
     options={"probe": ("--head", "linear"), "finetune": ("--epochs", "3")},
 )
 
-FULL = Scale(name="full")
+FULL = Scale(name="full", preset="scripted_motion_tiny")
 
 SCALES = (QUICK, FULL)
 

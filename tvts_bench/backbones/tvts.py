@@ -1,8 +1,8 @@
 """TVTS's video encoder: [CLS] after the final norm, not projected, as the paper evaluates it everywhere.
 
-Sizes: `base` is the paper's; `small` and `tiny` (32 x 32 pixels, for the embedded world) are ours. Weights: official
-training checkpoints, our own files, plain state dicts, and two networks that are shipped (`shipped/`, with a card).
-A size without a file is randomly initialised: a control.
+Sizes: `base` is the paper's; `small`, `tiny` and `mini` (the last two of 32 x 32 pixels, for the embedded world) are
+ours. Weights: official training checkpoints, our own files, plain state dicts, and two networks that are shipped
+(`shipped/`, with a card). A size without a file is randomly initialised: a control.
 """
 
 import dataclasses
@@ -35,6 +35,7 @@ SIZES = {
     "base": VideoTransformerConfig(),
     "small": VideoTransformerConfig(embed_dim=384, num_heads=6),
     "tiny": VideoTransformerConfig(embed_dim=128, depth=4, num_heads=4, image_size=32, patch_size=8),
+    "mini": VideoTransformerConfig(embed_dim=128, depth=4, num_heads=4, image_size=32, patch_size=16),
 }
 SHIPPED = ("scripted_motion_tiny", "scripted_motion_tiny_l_base")
 """Trained on the embedded world's narrated video: TVTS, and the same run without sorting."""
@@ -191,18 +192,26 @@ def _size(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> tuple[str, V
     tables = [tensors[name] for name in ("cls_token", "pos_embed", "norm.weight") if name in tensors]
     dim = next((table.shape[-1] for table in tables if table.ndim), 0)
     depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
-    known = {(size.embed_dim, size.depth): name for name, size in SIZES.items()}
+    patches = tensors.get("patch_embed.proj.weight")
+    patch = patches.shape[-1] if patches is not None and patches.ndim else 0
+    found = _named(dim, depth, patch)
     saved = saved_config(checkpoint)
     if saved is not None and (saved.embed_dim, saved.depth) == (dim, depth):
-        return known.get((dim, depth), f"{dim}x{depth}"), saved
-    if (dim, depth) not in known:
+        return found or f"{dim}x{depth}", saved
+    if found is None:
         sizes = ", ".join(f"{name} ({size.embed_dim}, {size.depth})" for name, size in SIZES.items())
         raise CheckpointMismatchError(
             f"{checkpoint.path} holds a network of width {dim} and {depth} blocks, which is none of: {sizes}"
         )
-    config = SIZES[known[dim, depth]]
+    config = SIZES[found]
     # Longer clips only lengthen this table; an odd shape of it is left for strict loading to refuse.
     time = tensors.get("temporal_embed")
     if time is not None and time.ndim == 3 and time.shape[1] > 0:
         config = dataclasses.replace(config, num_frames=time.shape[1] * config.tubelet)
-    return known[dim, depth], config
+    return found, config
+
+
+def _named(dim: int, depth: int, patch: int) -> str | None:
+    """The size of that width, depth and, where several have these, pixels of a patch; None where there is none."""
+    alike = [name for name, size in SIZES.items() if (size.embed_dim, size.depth) == (dim, depth)]
+    return next((name for name in alike if SIZES[name].patch_size == patch), alike[0] if alike else None)

@@ -31,7 +31,7 @@ Watch = Annotated[bool, typer.Option("--watch", help="Go on showing it until Ctr
 def ablate(
     grid: own.GridName,
     preset: own.Preset = "quick",
-    pretrain: own.Pretrain = "scripted_motion_tiny",
+    pretrain: own.Pretrain = None,
     set_: own.Set = None,
     value: own.Value = None,
     seeds: own.Seeds = 1,
@@ -73,7 +73,7 @@ def ablate(
         grid=find_grid(grid).with_values(value or ()),
         scale=find_scale(preset),
         out=out.absolute(),
-        preset=str(Path(pretrain).absolute()) if pretrain.endswith((".yaml", ".yml")) else pretrain,
+        pretrain=str(Path(pretrain).absolute()) if pretrain and pretrain.endswith((".yaml", ".yml")) else pretrain,
         changes=_pairs("--set", set_),
         seeds=seeds,
         protocols=tuple(name.strip() for name in evaluate.split(",")) if evaluate else (),

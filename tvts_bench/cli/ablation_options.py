@@ -20,14 +20,17 @@ Preset = Annotated[
     str,
     typer.Option(
         "--preset",
-        help="How much is trained and measured. quick: short runs, for two cores; full: the preset as it ships.",
+        help="How much is trained and measured. quick: short runs, for two cores; full: the whole of a preset.",
         rich_help_panel=GRID,
     ),
 ]
 Pretrain = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--pretrain", help="Preset of tvts-pretrain that is varied, or a YAML file like one.", rich_help_panel=GRID
+        "--pretrain",
+        help="Preset of tvts-pretrain that is varied, or a YAML file like one. Without it: scripted_motion_mini for"
+        " quick, scripted_motion_tiny for full.",
+        rich_help_panel=GRID,
     ),
 ]
 Set = Annotated[
