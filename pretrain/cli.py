@@ -1,5 +1,6 @@
 """`tvts-pretrain`: parses, calls, prints. Commands import what they need when they run, so `--help` is instant."""
 
+import json
 import logging
 import os
 import signal
@@ -47,8 +48,8 @@ def run(
 
     torchrun --nproc-per-node 8 -m pretrain run yt_temporal root=/data/yt init.mae=mae_pretrain_vit_base.pth
 
-    Where it runs: out=DIR device=auto workers=1 threads=N log_every=10 cache=DIR. All other keys are those of the
-    preset, with dots: objective.lambda=1 objective.sort=none data.batch_size=32 seed=1.
+    Where it runs: out=DIR device=auto workers=1 threads=N log_every=10 cache=DIR samples=DIR. All other keys are
+    those of the preset, with dots: objective.lambda=1 objective.sort=none data.batch_size=32 seed=1.
     """
     from pretrain.config import compose
     from pretrain.runs import begin
@@ -108,8 +109,6 @@ def config(
 
     tvts-pretrain config scripted_motion_tiny objective.sort=none
     """
-    import json
-
     import yaml
 
     from pretrain.config import compose
@@ -121,8 +120,6 @@ def config(
 
 def _lists(each: TextIO | None) -> list[list[str]]:
     """What `--each` says; one list of nothing without it."""
-    import json
-
     if each is None:
         return [[]]
     try:

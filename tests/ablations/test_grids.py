@@ -209,5 +209,8 @@ def test_the_record_of_a_grid_reads_back(tmp_path: Path) -> None:
     assert read_grid(tmp_path, "sort-modeling") is None
     write_grid(tmp_path, found.record)
     assert read_grid(tmp_path, "sort-modeling") == found.record
+    assert found.record.changes["steps"] == "7"
+    assert found.record.changes["init.text_steps"] == QUICK.settings["init.text_steps"]
+    assert "samples" not in planned(tmp_path, changes={"samples": "/tmp/x"}).record.changes, "no place of this machine"
     assert found.record.rows[3].cells == {"0": found.cells[3].key, "1": found.cells[7].key}
     assert replace(found.record, rows=()).datasets == {"ssv2": None, "k400": None}

@@ -97,7 +97,7 @@ class GridRecord:
     baseline: str  # name of a row
     scale: str  # quick, full
     preset: str  # of tvts-pretrain
-    changes: Mapping[str, str]  # what --set changed
+    changes: Mapping[str, str]  # to it, in all rows: by the scale and by --set
     protocols: tuple[str, ...]
     datasets: Mapping[str, str | None]  # as the grid names them -> folder; None: the embedded world's
     rows: tuple[RowRecord, ...] = field(default=())

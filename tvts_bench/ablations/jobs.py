@@ -155,9 +155,10 @@ def _is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
     found = record.stage(stage.name)
     if found is None or found.status != "done":
         return False
+    if _produced(job.folder, stage):
+        return True
     others = [other for other in job.stages if other.name != stage.name]
-    spent = stage.needed and bool(others) and all(_is_done(job, other, record) for other in others)
-    return spent or bool(_produced(job.folder, stage))
+    return stage.needed and bool(others) and all(_is_done(job, other, record) for other in others)
 
 
 def _run_stage(job: CellJob, stage: Stage, record: CellRecord, limits: Limits, lock: int) -> CellRecord:

@@ -82,7 +82,12 @@ class Asked:
 
     def settings(self, row: Row, seed: int) -> dict[str, str]:
         """All settings of a row that differ from the preset, without those of where it runs."""
-        found = {**self.scale.settings, **self.changes, **row.settings, "seed": str(seed)}
+        return {**self.common, **row.settings, "seed": str(seed)}
+
+    @property
+    def common(self) -> dict[str, str]:
+        """Settings of all rows that differ from the preset, without those of where it runs."""
+        found = {**self.scale.settings, **self.changes}
         return {key: value for key, value in found.items() if key not in PLACE}
 
     @property
@@ -236,7 +241,7 @@ def _record(asked: Asked, keys: Mapping[str, Mapping[str, str]]) -> GridRecord:
         baseline=grid.baseline,
         scale=asked.scale.name,
         preset=asked.preset,
-        changes={key: value for key, value in asked.changes.items() if key not in PLACE},
+        changes=asked.common,
         protocols=asked.protocols or asked.scale.protocols,
         datasets={name: asked.data.get(name) for name in grid.datasets},
         rows=tuple(
