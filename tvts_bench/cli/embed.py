@@ -11,9 +11,7 @@ from tvts_bench.cli.console import stderr
 
 def embed(
     files: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.", show_default=False)],
-    ckpt: options.Checkpoint = None,
-    backbone: options.BackboneName = None,
-    init_seed: options.InitSeed = 0,
+    weights: option_groups.Weights = option_groups.WEIGHTS,
     out: Annotated[
         Path, typer.Option("--out", help="File to write: .parquet, .npz or .csv.", rich_help_panel=options.OUTPUT)
     ] = Path("features.parquet"),
@@ -37,7 +35,7 @@ def embed(
     require_known_suffix(out)
     require_writable(out.parent)
     runtime = setup.make_runtime(machine, strict)
-    model = setup.make_backbone(backbone, ckpt, init_seed)
+    model = setup.make_backbone(weights)
     changes = setup.ClipChanges(sampling=sampling, **vars(clip))
     model.clip_spec = changes.applied_to(model.clip_spec)
     embedded = embed_files(

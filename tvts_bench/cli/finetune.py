@@ -94,7 +94,7 @@ def finetune(
         dtype=machine.dtype,
     )
     local = setup.make_runtime(machine, strict)
-    model = setup.make_backbone(weights.backbone, weights.ckpt, weights.init_seed)
+    model = setup.make_backbone(weights)
     folds = _folds(dataset, split, fold)
     data = [setup.make_dataset(dataset, root, annotations, each, machine.cache) for each in folds]
     protocol = Finetune(

@@ -155,7 +155,7 @@ def probe(
     )
     build = asked.protocol(protocol)
     local = replace(setup.make_runtime(machine, strict), out=out, resume=resume)
-    model = setup.make_backbone(weights.backbone, weights.ckpt, weights.init_seed)
+    model = setup.make_backbone(weights)
     data = setup.make_dataset(dataset, root, annotations, fold, machine.cache)
     evaluator = build(model, data, local)
     require_writable(out)

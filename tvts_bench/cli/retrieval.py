@@ -61,9 +61,7 @@ Controls = Annotated[
 
 
 def retrieval(
-    ckpt: options.Checkpoint = None,
-    backbone: options.BackboneName = None,
-    init_seed: options.InitSeed = 0,
+    weights: option_groups.Weights = option_groups.WEIGHTS,
     dataset: options.DatasetName = None,
     root: options.Root = None,
     annotations: options.Annotations = None,
@@ -100,7 +98,7 @@ def retrieval(
     from tvts_bench.results import require_writable
 
     local = setup.make_runtime(machine, strict)
-    model = setup.make_backbone(backbone, ckpt, init_seed)
+    model = setup.make_backbone(weights)
     changes = setup.ClipChanges(sampling=sampling, seed=seed, **vars(clip))
     data = setup.make_dataset(dataset, root, annotations, fold, machine.cache)
     protocol = ZeroShotRetrieval(

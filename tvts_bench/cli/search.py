@@ -13,9 +13,7 @@ def search(
     query: Annotated[Path, typer.Argument(help="Video to search with.", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="Folder of videos, searched with its subfolders.", show_default=False)],
     k: Annotated[int, typer.Option("--k", min=1, help="Videos to show.", rich_help_panel=options.OUTPUT)] = 5,
-    ckpt: options.Checkpoint = None,
-    backbone: options.BackboneName = None,
-    init_seed: options.InitSeed = 0,
+    weights: option_groups.Weights = option_groups.WEIGHTS,
     strict: options.Strict = False,
     sampling: options.Sampling = None,
     clip: option_groups.Clip = option_groups.CLIP,
@@ -38,7 +36,7 @@ def search(
     from tvts_bench.own_videos import most_similar
 
     runtime = setup.make_runtime(machine, strict)
-    model = setup.make_backbone(backbone, ckpt, init_seed)
+    model = setup.make_backbone(weights)
     changes = setup.ClipChanges(sampling=sampling, **vars(clip))
     model.clip_spec = changes.applied_to(model.clip_spec)
     found = most_similar(

@@ -10,7 +10,7 @@ from typing import Any, Self
 from tvts_bench import runtime as runtimes
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.cli.option_groups import Machine
+from tvts_bench.cli.option_groups import Machine, Weights
 from tvts_bench.cli.progress import progress_bar
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
@@ -48,7 +48,7 @@ def make_runtime(machine: Machine, strict: bool = False) -> Runtime:
     )
 
 
-def make_backbone(name: str | None, checkpoint: str | None, seed: int) -> Backbone:
+def make_backbone(weights: Weights) -> Backbone:
     """The backbone asked for, or the embedded default when nothing was asked for.
 
     Modules of one's own (`--backbone my_module:build`) are found in the current folder, as by `python -m`.
@@ -56,7 +56,8 @@ def make_backbone(name: str | None, checkpoint: str | None, seed: int) -> Backbo
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
-    return load_backbone(name if name or checkpoint else EMBEDDED_BACKBONE, checkpoint, seed=seed)
+    name = weights.backbone if weights.backbone or weights.ckpt else EMBEDDED_BACKBONE
+    return load_backbone(name, weights.ckpt, seed=weights.init_seed)
 
 
 def make_dataset(
