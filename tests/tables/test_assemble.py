@@ -203,7 +203,13 @@ def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
     alone = table.cells["pairwise", column].versus
     assert alone is not None
     assert alone.test.test == "paired bootstrap", "one seed against the mean of three: over clips"
+    assert any("mean of 1 to 3 seeds" in note for note in table.notes)
+    del cells["pairwise", column]
+    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
     assert any("mean of 3 seeds" in note for note in table.notes)
+    one = {("pairwise", column): grid("pairwise", [5])}
+    table = assemble(table3.TABLE, Findings(found=one, embedded=True), tmp_path)
+    assert any("one seed of pretraining: intervals and tests say nothing about another" in note for note in table.notes)
 
 
 def test_columns_of_our_own_are_shown_only_where_they_were_measured(tmp_path: Path) -> None:

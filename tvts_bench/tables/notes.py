@@ -35,14 +35,24 @@ def _of_numbers(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
     yield "published: as in the paper (TVTS, CVPR 2023); quoted, not measured here"
     if not measured:
         return
-    seeds = max(len(cell.measured.runs) for cell in measured if cell.measured)
-    spread = f"; mean of {seeds} seeds of pretraining ± their standard deviation" if seeds > 1 else ""
-    yield f"measured: percent, with 95 % bootstrap intervals over queries or clips{spread}"
+    yield f"measured: percent, with 95 % bootstrap intervals over queries or clips{_of_seeds(measured)}"
     if table.embedded:
         yield (
             "the embedded world is not the data of the published numbers: the two kinds of columns cannot be compared,"
             " and no difference is shown"
         )
+
+
+def _of_seeds(measured: list[Cell]) -> str:
+    """Over how many seeds of pretraining the numbers of a grid are; nothing where no grid has made them."""
+    runs = [cell.measured.runs for cell in measured if cell.measured]
+    counts = [len(each) for each in runs if each and each[0].seed is not None]
+    if not counts:
+        return ""
+    if max(counts) == 1:
+        return "; one seed of pretraining: intervals and tests say nothing about another"
+    few = "" if min(counts) == max(counts) else f"{min(counts)} to "
+    return f"; mean of {few}{max(counts)} seeds of pretraining ± their standard deviation"
 
 
 def _of_chance(table: FilledTable) -> Iterator[str]:
