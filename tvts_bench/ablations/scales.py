@@ -33,7 +33,7 @@ QUICK = Scale(
         "checkpoint.every_steps": "50",  # half a minute of work at most is lost to a kill
     },
     protocols=("retrieval", "probe"),
-    options={"probe": ("--head", "linear"), "finetune": ("--epochs", "3")},
+    options={"probe": ("--head", "linear")},
 )
 
 FULL = Scale(name="full", preset="scripted_motion_tiny")
