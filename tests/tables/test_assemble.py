@@ -15,7 +15,8 @@ from tests.tables.made import (
     seeded,
 )
 from tvts_bench.tables import table3, table4, table5, table7
-from tvts_bench.tables.assemble import Findings, assemble, dataset_in_words
+from tvts_bench.tables.assemble import Findings, assemble
+from tvts_bench.tables.base import dataset_in_words
 from tvts_bench.tables.cells import Found
 from tvts_bench.tables.filled import FilledTable
 from tvts_bench.tables.protocols import CACHED_PROBE, ONLINE_PROBE
@@ -210,6 +211,38 @@ def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
     one = {("pairwise", column): grid("pairwise", [5])}
     table = assemble(table3.TABLE, Findings(found=one, embedded=True), tmp_path)
     assert any("one seed of pretraining: intervals and tests say nothing about another" in note for note in table.notes)
+
+
+def test_intervals_that_are_not_there_are_not_promised(tmp_path: Path) -> None:
+    cells = {
+        (row, "ssv2_top1"): seeded({seed: classification([True], backbone=f"{row}{seed}") for seed in (0, 1)}, tmp_path)
+        for row in ("none", "k_way")
+    }
+
+    def said() -> str:
+        table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+        return next(note for note in table.notes if note.startswith("measured: "))
+
+    why = "what each clip scored is not there beside the results"
+    assert said().startswith("measured: percent, with 95 % bootstrap intervals over queries or clips; mean of 2 seeds")
+    cells["none", "ssv2_top1"].stored[0][1].path.with_suffix(".logits.parquet").unlink()
+    assert f"over queries or clips; none where {why}; mean" in said()
+    cells["k_way", "ssv2_top1"].stored[0][1].path.with_suffix(".logits.parquet").unlink()
+    assert said().startswith(f"measured: percent, without intervals: {why}; mean of 2 seeds")
+
+
+def test_files_are_named_from_the_folder_of_the_table_wherever_the_command_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path("results")
+    cells = {("none", "ssv2_r1"): found(retrieval([HIT]), Path("runs/cell"))}
+    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), out)
+    measured = table.cells["none", "ssv2_r1"].measured
+    assert measured is not None
+    assert measured.runs[0].file.startswith("../runs/cell/")
+    out.mkdir()
+    assert (tmp_path / out / measured.runs[0].file).is_file()
 
 
 def test_columns_of_our_own_are_shown_only_where_they_were_measured(tmp_path: Path) -> None:

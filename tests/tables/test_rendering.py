@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.tables.made import coverage, found, retrieval
+from tests.tables.made import classification, coverage, found, retrieval
 from tvts_bench.tables import table4
 from tvts_bench.tables.assemble import Findings, assemble
 from tvts_bench.tables.cells import Found
@@ -22,7 +22,7 @@ from tvts_bench.tables.terminal import terminal_tables
 from tvts_bench.tables.tidy import COLUMNS, as_tidy_csv
 
 TVTS, TWIN, RANDOM, PIXELS = (row.name for row in table4.TABLE.embedded_rows)
-R1 = "ssv2_v2v_r1"
+R1, LINEAR = "ssv2_v2v_r1", "ssv2_linear_top1"
 ODD = Layout(
     title="50 % of A & B_1",
     headings=(Heading(text="method", numbers=False), Heading(text="R@1", kind="measured", data="x|y")),
@@ -65,7 +65,7 @@ def test_markdown_is_laid_out_as_in_the_paper(table: FilledTable) -> None:
     assert rows[RANDOM][measured].startswith("**100.0**")
     assert rows[PIXELS][measured] == "failed[a]"
     assert "- [a] the loss is NaN" in text
-    assert rows[RANDOM][-1] == "SSV2 val 90 %"
+    assert rows[RANDOM][-1] == "ScriptedMotion (like SSV2) val 90 %"
     assert heading[-1] == "coverage"
 
 
@@ -73,6 +73,18 @@ def test_coverage_is_told_only_where_something_is_missing(tmp_path: Path) -> Non
     cells = {(TVTS, R1): found(retrieval([[True]] * 3), tmp_path)}
     complete = assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
     assert "coverage" not in as_markdown(lay_out(complete))
+
+
+def test_coverage_of_a_row_is_that_of_its_least_covered_number(tmp_path: Path) -> None:
+    most, all_of_it = (coverage("val", used, 10) for used in (9, 10))
+    cells = {
+        (TVTS, R1): found(retrieval([[True]], parts=(most,)), tmp_path),
+        (TVTS, LINEAR): found(
+            classification([True], evaluator="cached_probe", condition="linear", parts=(all_of_it,)), tmp_path
+        ),
+    }
+    table = assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    assert markdown_rows(as_markdown(lay_out(table)))[TVTS][-1] == "ScriptedMotion (like SSV2) val 90 %"
 
 
 def test_the_difference_stands_beside_the_published_number_on_real_data(tmp_path: Path) -> None:

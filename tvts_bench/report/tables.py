@@ -5,10 +5,10 @@ Measured columns stand first, so that a phone shows them without scrolling.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from string import ascii_lowercase
 from typing import Any
 
 from tvts_bench.tables.base import TITLES
+from tvts_bench.tables.layout import Letters, coverage_in_words
 from tvts_bench.tables.notes import p_in_words
 
 FAILED = "failed"
@@ -92,7 +92,7 @@ class _Reader:
         self.published = [column for column in columns if column["published"]]
         self.differing = [column for column in columns if self._any(column, "difference")]
         self.covered = any(cell["measured"] and not cell["measured"]["complete"] for cell in self.cells.values())
-        self.reasons: dict[str, str] = {}
+        self.letters = Letters()
 
     def view(self) -> TableView:
         """The whole table."""
@@ -106,7 +106,7 @@ class _Reader:
             title=self.document["title"],
             headings=tuple(self._headings()),
             lines=tuple(lines),
-            reasons=tuple(f"[{letter}] {reason}" for reason, letter in self.reasons.items()),
+            reasons=tuple(f"[{letter}] {reason}" for reason, letter in self.letters.reasons.items()),
             notes=tuple(str(note) for note in self.document["notes"]),
         )
 
@@ -146,7 +146,7 @@ class _Reader:
             yield Place(text=row["labels"].get(label, ""), kind="label")
 
     def _measured(self, cell: Mapping[str, Any], column: Mapping[str, Any]) -> Place:
-        letter = f"[{self._letter(cell['reason'])}]" if cell["reason"] else ""
+        letter = f"[{self.letters.of(cell['reason'])}]" if cell["reason"] else ""
         found = cell["measured"]
         if found is None:
             return Place(text=cell["status"], mark=letter, kind="measured")
@@ -164,18 +164,14 @@ class _Reader:
             said=_in_words(found, versus),
         )
 
-    def _letter(self, reason: str) -> str:
-        number = len(self.reasons)
-        letter = ascii_lowercase[number % 26] + (str(number // 26) if number >= 26 else "")
-        return self.reasons.setdefault(reason, letter)
-
     def _coverage(self, row: Mapping[str, Any]) -> str:
-        found = {}
-        for column in self.columns:
-            measured = self.cells[row["name"], column["name"]]["measured"]
-            for part in measured["parts"] if measured else ():
-                found[f"{_real(column)} {part['split']}"] = f"{part['percent']:.4g} %"
-        return ", ".join(f"{split} {percent}" for split, percent in found.items())
+        cells = [self.cells[row["name"], column["name"]]["measured"] for column in self.columns]
+        return coverage_in_words(
+            (str(measured["runs"][0]["dataset"]["name"]), part["split"], part["percent"])
+            for measured in cells
+            if measured
+            for part in measured["parts"]
+        )
 
 
 def _real(column: Mapping[str, Any]) -> str:

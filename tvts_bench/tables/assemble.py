@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tvts_bench.metrics.paired_tests import MIN_PAIRS_OF_SEEDS, PairedTest, compare_outcomes, compare_seeds
-from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Row, Table
+from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Row, Table, dataset_in_words
 from tvts_bench.tables.cells import Found, Scored, make_cell
 from tvts_bench.tables.filled import Cell, FilledTable, Measured, Versus
 from tvts_bench.tables.notes import notes_of
@@ -128,14 +128,6 @@ def _data_of(measured: Sequence[Measured]) -> str:
     names = {str(run.dataset["name"]) for each in measured for run in each.runs}
     words = " and ".join(sorted(map(dataset_in_words, names)))
     return words if all(each.complete for each in measured) else f"part of {words}"
-
-
-def dataset_in_words(name: str) -> str:
-    """A data set's name (`Dataset.name`) as tables print it."""
-    base, _, fold = name.removeprefix(f"{EMBEDDED}-").partition("-fold")
-    split = f", split {fold}" if fold else ""
-    title = TITLES.get(base, base)
-    return f"{TITLES[EMBEDDED]} (like {title}{split})" if name.startswith(EMBEDDED) else f"{title}{split}"
 
 
 def _title(table: Table, cells: Mapping[Key, Cell], measured_on: Mapping[str, str], embedded: bool) -> str:

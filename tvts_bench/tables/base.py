@@ -12,6 +12,14 @@ TITLES = {"ssv2": "SSV2", "k400": "K400", "ucf101": "UCF-101", "hmdb51": "HMDB-5
 """Data sets as tables print them."""
 
 
+def dataset_in_words(name: str) -> str:
+    """A data set's name (`Dataset.name`) as tables print it."""
+    base, _, fold = name.removeprefix(f"{EMBEDDED}-").partition("-fold")
+    split = f", split {fold}" if fold else ""
+    title = TITLES.get(base, base)
+    return f"{TITLES[EMBEDDED]} (like {title}{split})" if name.startswith(EMBEDDED) else f"{title}{split}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
     """One way to measure: an evaluator, what is changed of its default, and which of its numbers is meant."""

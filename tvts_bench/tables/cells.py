@@ -1,5 +1,6 @@
 """One cell from the results that were found for it."""
 
+import os
 import re
 import statistics
 from collections.abc import Sequence
@@ -130,4 +131,7 @@ def _mean_outcomes(found: Sequence[Outcomes | None]) -> Outcomes | None:
 
 
 def _relative(path: Path, out: Path) -> str:
-    return path.relative_to(out).as_posix() if path.is_relative_to(out) else path.as_posix()
+    """`path` from `out` on, also where it lies beside it: as from any folder that a command may be started in."""
+    if path.is_relative_to(out):
+        return path.relative_to(out).as_posix()
+    return Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()

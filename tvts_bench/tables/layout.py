@@ -1,10 +1,10 @@
 """A filled table as text in rows and columns, before any mark-up: what people read, in every format alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_lowercase
 
-from tvts_bench.tables.base import TITLES, Column, Row
+from tvts_bench.tables.base import TITLES, Column, Row, dataset_in_words
 from tvts_bench.tables.filled import Cell, FilledTable
 from tvts_bench.tables.published import FAILED
 
@@ -54,7 +54,7 @@ class Layout:
 
 
 @dataclass(eq=False)
-class _Letters:
+class Letters:
     """A letter for each different reason, in the order in which they are met."""
 
     reasons: dict[str, str] = field(default_factory=dict)
@@ -92,7 +92,7 @@ def lay_out(
         if (published and row.published) or (measured and any(table.cell(row, c).status for c in table.columns))
     ]
     shown = _Columns(table=table, rows=rows, published=published, measured=measured, labels=labels)
-    letters = _Letters()
+    letters = Letters()
     lines: list[Line] = []
     for row in rows:
         begins = not lines or lines[-1].group != row.group
@@ -156,7 +156,7 @@ class _Columns:
         found += [Heading(text=c.heading, kind="measured less published", data=_real(c)) for c in self._differing]
         return tuple([*found, Heading(text="coverage", numbers=False)] if self._covered else found)
 
-    def texts(self, row: Row, letters: _Letters) -> tuple[Text, ...]:
+    def texts(self, row: Row, letters: Letters) -> tuple[Text, ...]:
         """Of one row."""
         table = self.table
         found = [Text(text=row.name), *(Text(text=row.labels.get(label, "")) for label in self._labels)]
@@ -185,7 +185,7 @@ def _published_text(cell: Cell) -> Text:
     return Text(text=text, bold=cell.best_published)
 
 
-def _measured_text(cell: Cell, letters: _Letters) -> Text:
+def _measured_text(cell: Cell, letters: Letters) -> Text:
     letter = f"[{letters.of(cell.reason)}]" if cell.reason else ""
     measured = cell.measured
     if measured is None:
@@ -199,10 +199,19 @@ def _measured_text(cell: Cell, letters: _Letters) -> Text:
 
 
 def _coverage(table: FilledTable, row: Row) -> str:
-    """How much of each data set was measured, splits named; nothing for a row without numbers."""
-    found: dict[str, str] = {}
-    for column in table.columns:
-        measured = table.cell(row, column).measured
-        for part in measured.parts if measured else ():
-            found[f"{_real(column)} {part.split}"] = f"{part.percent:.4g} %"
-    return ", ".join(f"{split} {percent}" for split, percent in found.items())
+    """How much of each data set was measured; nothing for a row without numbers."""
+    numbers = [measured for column in table.columns if (measured := table.cell(row, column).measured)]
+    return coverage_in_words(
+        (str(measured.runs[0].dataset["name"]), part.split, part.percent)
+        for measured in numbers
+        for part in measured.parts
+    )
+
+
+def coverage_in_words(parts: Iterable[tuple[str, str, float]]) -> str:
+    """Data sets (`Dataset.name`), splits and percents of them as text; of a split that comes twice the least."""
+    found: dict[str, float] = {}
+    for dataset, split, percent in parts:
+        name = f"{dataset_in_words(dataset)} {split}"
+        found[name] = min(percent, found.get(name, percent))
+    return ", ".join(f"{name} {percent:.4g} %" for name, percent in found.items())

@@ -35,12 +35,22 @@ def _of_numbers(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
     yield "published: as in the paper (TVTS, CVPR 2023); quoted, not measured here"
     if not measured:
         return
-    yield f"measured: percent, with 95 % bootstrap intervals over queries or clips{_of_seeds(measured)}"
+    yield f"measured: percent{_of_intervals(measured)}{_of_seeds(measured)}"
     if table.embedded:
         yield (
             "the embedded world is not the data of the published numbers: the two kinds of columns cannot be compared,"
             " and no difference is shown"
         )
+
+
+def _of_intervals(measured: list[Cell]) -> str:
+    """What the intervals are, and why numbers have none: a mean over seeds needs what each clip scored."""
+    bare = sum(cell.measured is not None and cell.measured.low is None for cell in measured)
+    why = "what each clip scored is not there beside the results"
+    if bare == len(measured):
+        return f", without intervals: {why}"
+    intervals = ", with 95 % bootstrap intervals over queries or clips"
+    return f"{intervals}; none where {why}" if bare else intervals
 
 
 def _of_seeds(measured: list[Cell]) -> str:
