@@ -57,15 +57,6 @@ def is_claimed(folder: Path) -> bool:
         return False
 
 
-def holder(folder: Path) -> str:
-    """Who claimed the cell last, in words."""
-    try:
-        who = json.loads((folder / "claim").read_text(encoding="utf-8"))
-        return f"process {who['process']} on {who['host']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
-
-
 def _locked(number: int, path: Path) -> bool:
     for attempt in range(_ATTEMPTS):
         if attempt:

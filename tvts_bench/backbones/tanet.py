@@ -3,6 +3,7 @@
 The module is ours, from the paper; it was not compared with the authors' code, which has no licence.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -40,7 +41,7 @@ NETWORKS = ("base_model.", "backbone.")  # the authors', MMAction2's
 GLOBAL = "layer1.0.tam.G.0.weight"
 HEAD = ("new_fc.", "base_model.fc.", "cls_head.")
 RENAMED = (
-    (r"^(?:base_model|backbone)\.", ""),
+    (f"^(?:{'|'.join(map(re.escape, NETWORKS))})", ""),
     (r"^(layer\d\.\d+)\.(?:net|block)\.", r"\1."),  # the bottleneck that a module is wrapped around
     (r"(^|\.)conv(\d)\.conv\.", r"\1conv\2."),  # MMAction2 keeps a convolution and its norm together
     (r"(^|\.)conv(\d)\.bn\.", r"\1bn\2."),

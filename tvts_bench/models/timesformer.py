@@ -14,6 +14,7 @@ from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.models.video_network import NetworkSize, VideoNetwork, VideoNetworkError, check_clips, check_pixels
 
 RENAMED = (  # parts of official names -> the library's, in the order to replace them
+    ("norm.", "layernorm."),  # the final one; those of blocks have numbers
     ("cls_token", "embeddings.cls_token"),
     ("pos_embed", "embeddings.position_embeddings"),
     ("time_embed", "embeddings.time_embeddings"),
@@ -116,9 +117,4 @@ class TimeSformer(VideoNetwork):
 
 def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`tensors`, named as in official files, by the names of `TimeSformer`."""
-    return renamed(tensors, _library_name)
-
-
-def _library_name(name: str) -> str:
-    name = replaced(name, RENAMED)
-    return LIBRARY + (f"layer{name}" if name.startswith("norm.") else name)
+    return renamed(tensors, lambda name: LIBRARY + replaced(name, RENAMED))

@@ -13,6 +13,7 @@ from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.models.video_network import NetworkSize, VideoNetwork, VideoNetworkError, check_clips, check_pixels
 
 RENAMED = (  # parts of official names -> the library's, in the order to replace them
+    ("norm.", "layernorm."),  # the final one; those of blocks have numbers
     ("patch_embed.proj.", "embeddings.patch_embeddings.proj."),
     ("blocks.", "layer."),
     (".attn.proj.", ".attention.proj."),
@@ -99,15 +100,10 @@ class VJEPA2(VideoNetwork):
 def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`tensors`, named as in official files, by the names of `VJEPA2`; joint projections are cut in three."""
     ours = {}
-    for name, tensor in renamed(tensors, _library_name).items():
+    for name, tensor in renamed(tensors, lambda name: LIBRARY + replaced(name, RENAMED)).items():
         if ".attention.qkv." in name and tensor.ndim and tensor.shape[0] % 3 == 0:
             for part, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
                 ours[name.replace(".qkv.", f".{part}.")] = third
         else:
             ours[name] = tensor
     return ours
-
-
-def _library_name(name: str) -> str:
-    name = replaced(name, RENAMED)
-    return LIBRARY + (f"layer{name}" if name.startswith("norm.") else name)
