@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from pretrain.assembly import build_loader, build_sources, build_tokenizer
 from pretrain.config import compose
@@ -16,8 +19,8 @@ SMALL = ("data.batch_size=4", "objective.segments=2")
 
 
 def loader(samples: Path | None, *settings: str) -> NarratedLoader:
-    config, _ = compose("scripted_motion_mini", [*SMALL, *settings])
-    sources = build_sources(config, None)
+    config, place = compose("scripted_motion_mini", [*SMALL, *settings])
+    sources = build_sources(config, place.cache)
     return build_loader(config, sources, build_tokenizer(config, sources), Rank(), 0, samples)
 
 
@@ -72,9 +75,29 @@ def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:
         assert path.stat().st_size == len(whole)
 
 
-def test_what_is_read_from_files_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pretrain.data import kept
+def test_a_foreign_file_of_tensors_is_made_again(tmp_path: Path) -> None:
+    (expected,) = loader(tmp_path).batches(0, 1)
+    (path,) = tmp_path.glob("*/*")
+    with safe_open(path, "pt") as file:
+        said, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for foreign, words in (
+        ({**tensors, "clips": tensors["clips"][:, :, 0].clone()}, said),
+        ({**tensors, "segments": tensors["segments"][1:].clone()}, said),
+        (tensors, {**said, "ids": "{"}),
+        (tensors, None),
+        ({"clips": tensors["clips"]}, said),
+    ):
+        save_file(foreign, path, words)
+        (found,) = loader(tmp_path).batches(0, 1)
+        assert equal(found, expected)
 
-    monkeypatch.setattr(kept, "DrawnSource", int)  # as if the sources were of another kind
-    with pytest.raises(ConfigError, match=r"keeps what is drawn, and scripted_motion_drawn is read from files"):
-        loader(tmp_path)
+
+def test_what_is_read_from_files_is_not_kept(tmp_path: Path) -> None:
+    images = tmp_path / "images" / "0"
+    images.mkdir(parents=True)
+    for number in range(4):
+        Image.new("RGB", (40, 40), (number * 60,) * 3).save(images / f"{number}.png")
+        (images / f"{number}.txt").write_text(f"picture {number}")
+    captions = f"data.sources=[{{kind: cc3m, root: {images.parent}, frames: 1}}]"
+    with pytest.raises(ConfigError, match="keeps what is drawn, and cc3m is read from files: leave it out"):
+        loader(tmp_path / "kept", captions, "objective.sort=none", f"cache={tmp_path / 'cache'}")

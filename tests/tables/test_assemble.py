@@ -207,7 +207,8 @@ def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
     assert any("mean of 1 to 3 seeds" in note for note in table.notes)
     del cells["pairwise", column]
     table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
-    assert any("mean of 3 seeds" in note for note in table.notes)
+    mean = "mean of 3 seeds of pretraining ± their standard deviation, which the intervals leave out"
+    assert any(note.endswith(mean) for note in table.notes)
     one = {("pairwise", column): grid("pairwise", [5])}
     table = assemble(table3.TABLE, Findings(found=one, embedded=True), tmp_path)
     assert any("one seed of pretraining: intervals and tests say nothing about another" in note for note in table.notes)
@@ -228,7 +229,9 @@ def test_intervals_that_are_not_there_are_not_promised(tmp_path: Path) -> None:
     cells["none", "ssv2_top1"].stored[0][1].path.with_suffix(".logits.parquet").unlink()
     assert f"over queries or clips; none where {why}; mean" in said()
     cells["k_way", "ssv2_top1"].stored[0][1].path.with_suffix(".logits.parquet").unlink()
-    assert said().startswith(f"measured: percent, without intervals: {why}; mean of 2 seeds")
+    assert said() == (
+        f"measured: percent, without intervals: {why}; mean of 2 seeds of pretraining ± their standard deviation"
+    )
 
 
 def test_files_are_named_from_the_folder_of_the_table_wherever_the_command_was_started(

@@ -62,7 +62,9 @@ def _of_seeds(measured: list[Cell]) -> str:
     if max(counts) == 1:
         return "; one seed of pretraining: intervals and tests say nothing about another"
     few = "" if min(counts) == max(counts) else f"{min(counts)} to "
-    return f"; mean of {few}{max(counts)} seeds of pretraining ± their standard deviation"
+    spread = f"; mean of {few}{max(counts)} seeds of pretraining ± their standard deviation"
+    narrow = any(cell.measured.low is not None for cell in measured if cell.measured)
+    return spread + (", which the intervals leave out" if narrow else "")
 
 
 def _of_chance(table: FilledTable) -> Iterator[str]:
