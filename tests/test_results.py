@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,44 @@ def test_a_file_that_is_no_result_is_refused_by_name(tmp_path: Path, content: st
     path = tmp_path / "broken.json"
     path.write_text(content)
     with pytest.raises(ResultError, match=r"broken\.json"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        *(("metrics", {"value": value}) for value in (float("nan"), float("inf"), 1e308, -5.0, "12", None, True)),
+        *(
+            ("metrics", changes)
+            for changes in ({"low": float("nan")}, {"chance": "x"}, {"per_seed": ["a"]}, {"name": 5})
+        ),
+        *(("coverage", changes) for changes in ({"used": "x"}, {"used": 10}, {"listed": 0, "used": 0})),
+        *(("coverage", changes) for changes in ({"failed": [1]}, {"official": ["x"]}, {"fingerprint": 5})),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_by_name(tmp_path: Path, part: str, changes: dict[str, object]) -> None:
+    path = save(make_result(), tmp_path).json
+    document = json.loads(path.read_text())
+    document[part][0] |= changes
+    path.write_text(json.dumps(document))  # Python writes and reads NaN
+    with pytest.raises(ResultError, match=re.escape(path.name)):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"provenance": 5}, {"provenance": {"versions": 5}}, {"coverage": []}, {"notes": [5]}]
+)
+def test_parts_of_another_kind_are_refused_by_name(tmp_path: Path, changes: dict[str, object]) -> None:
+    path = save(make_result(), tmp_path).json
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ResultError, match=re.escape(path.name)):
+        load(path)
+
+
+def test_brackets_without_end_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ResultError, match=r"deep\.json"):
         load(path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from tvts_bench.metrics.measured import FORWARD, Metric, SplitCoverage
 from tvts_bench.provenance import digest
 
 SCHEMA = 1  # of the JSON file; raised when a field changes its meaning
+
+SLACK = 1e-6  # percent that rounding may add to 0 or 100
 
 log = logging.getLogger(__name__)
 
@@ -94,26 +97,62 @@ def from_json(document: Mapping[str, Any], source: Path | None = None) -> Result
     """A result from its JSON form.
 
     Raises:
-        ResultError: another schema, missing fields, or a key that does not match the run it stands beside.
+        ResultError: another schema, missing fields, numbers that cannot be, or a key that does not match the run it
+            stands beside.
     """
     try:
         if document["schema"] != SCHEMA:
             raise ResultError(f"{source}: result schema {document['schema']}, this version reads {SCHEMA}")
         result = Result(
             run=Run(**document["run"]),
-            metrics=tuple(Metric(**{**item, "per_seed": tuple(item["per_seed"])}) for item in document["metrics"]),
-            coverage=tuple(
-                SplitCoverage(**{**item, "official": tuple(item["official"])}) for item in document["coverage"]
-            ),
+            metrics=tuple(map(_metric, document["metrics"])),
+            coverage=tuple(map(_coverage, document["coverage"])),
             provenance=document["provenance"],
             protocol=tuple(document["protocol"]),
             notes=tuple(document["notes"]),
         )
-    except (KeyError, TypeError) as error:
+        _require(isinstance(result.provenance, Mapping), "provenance", result.provenance)
+        _require(isinstance(result.provenance.get("versions", {}), Mapping), "versions", result.provenance)
+        _require(all(isinstance(line, str) for line in (*result.protocol, *result.notes)), "notes", result.notes)
+        _require(bool(result.coverage), "coverage", result.coverage)
+        key = result.run.key
+    except ResultError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
         raise ResultError(f"{source}: not a result file of tvts-bench ({error})") from error
-    if result.run.key != document.get("key"):
+    if key != document.get("key"):
         raise ResultError(f"{source}: the run does not match its key; the file was edited or damaged")
     return result
+
+
+def _metric(item: Mapping[str, Any]) -> Metric:
+    """A metric from its JSON form; TypeError where a number is none: NaN passes for one in Python's JSON."""
+    metric = Metric(**{**item, "per_seed": tuple(item["per_seed"])})
+    _require(isinstance(metric.name, str) and isinstance(metric.condition, str), "name", metric.name)
+    bounds = (bound for bound in (metric.low, metric.high, metric.chance) if bound is not None)
+    for number in (metric.value, *bounds, *metric.per_seed):
+        _require(_is_number(number) and math.isfinite(number), metric.name, number)
+    _require(-SLACK <= metric.value <= 100 + SLACK, metric.name, metric.value)
+    return metric
+
+
+def _coverage(item: Mapping[str, Any]) -> SplitCoverage:
+    """The coverage of a split from its JSON form; TypeError where its counts make no sense."""
+    part = SplitCoverage(**{**item, "official": tuple(item["official"])})
+    _require(isinstance(part.split, str) and isinstance(part.fingerprint, str), "split", part.split)
+    _require(all(isinstance(count, int) for count in (part.used, part.listed, *part.official)), part.split, item)
+    _require(0 <= part.used <= part.listed > 0, part.split, f"{part.used} of {part.listed}")
+    _require(isinstance(part.failed, Mapping), "failed", part.failed)
+    return part
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _require(holds: bool, what: str, value: object) -> None:
+    if not holds:
+        raise TypeError(f"{what}: {str(value)[:80]}")
 
 
 def save(result: Result, folder: Path) -> Saved:
@@ -140,7 +179,7 @@ def load(path: Path) -> Result:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResultError(f"cannot read the result file {path}: {error}") from error
     if not isinstance(document, dict):
         raise ResultError(f"{path}: not a result file of tvts-bench")

@@ -13,6 +13,7 @@ from tvts_bench.ablations.cells import (
     RowRecord,
     StageRecord,
     cell_folder,
+    read_cell,
     write_cell,
     write_grid,
 )
@@ -149,3 +150,36 @@ def test_no_grid_no_cells_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(GridError):
             read_grid(table3.TABLE, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"schema": 99}), json.dumps({"schema": 1, "stages": [5]})])
+def test_a_damaged_cell_is_named_and_the_others_are_taken(tmp_path: Path, text: str) -> None:
+    keys = {str(seed): cell(tmp_path, f"k{seed}", seed, {RETRIEVAL: retrieval([[True]])}) for seed in (0, 1)}
+    grid(tmp_path, {"k_way": keys})
+    path = cell_folder(tmp_path, "k1") / "cell.json"
+    path.write_text(text)
+    cells = read(tmp_path)
+    assert [seed for seed, _ in cells.found["k_way", R1].stored] == [0]
+    (sentence,) = cells.ignored
+    assert sentence.startswith("ignored k_way:1: ")
+    assert str(path) in sentence
+
+
+def test_a_seed_counts_once_however_many_results_its_stage_left(tmp_path: Path) -> None:
+    key = cell(tmp_path, "k0", 0, {RETRIEVAL: retrieval([[True]])})
+    record = read_cell(tmp_path, key)
+    assert record is not None
+    other = stored(retrieval([[False]], backbone="b"), cell_folder(tmp_path, key) / "results" / RETRIEVAL).path
+    (only,) = record.stages
+    files = (*only.results, other.relative_to(cell_folder(tmp_path, key)).as_posix())
+    write_cell(tmp_path, replace(record, stages=(replace(only, results=files),)))
+    grid(tmp_path, {"k_way": {"0": key}})
+    cells = read(tmp_path)
+    assert len(cells.found["k_way", R1].stored) == 1
+    assert cells.ignored == (f"ignored {other}: another result of the same seed",)
+
+
+def test_a_seed_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    grid(tmp_path, {"k_way": {"zero": cell(tmp_path, "k0", 0, {RETRIEVAL: retrieval([[True]])})}})
+    with pytest.raises(GridError, match="holds no grid of this version"):
+        read_grid(table3.TABLE, tmp_path)

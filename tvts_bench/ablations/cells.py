@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tvts_bench.errors import UserError
 from tvts_bench.results import write_atomically
@@ -139,7 +139,11 @@ def read_cell(out: Path, key: str) -> CellRecord | None:
             for stage in document.pop("stages")
         )
         fields = {name: value for name, value in document.items() if name not in ("status", "reason")}
-        return CellRecord(**fields, stages=stages)
+        record = CellRecord(**fields, stages=stages)
+        _require(record.key == key and isinstance(record.seed, int), "key")
+        for stage in stages:
+            _require_stage(stage)
+        return record
     except (KeyError, TypeError) as error:
         raise CellError(f"{path} is no record of a cell ({error}); delete its folder to run the cell again") from None
 
@@ -165,7 +169,15 @@ def read_grid(out: Path, name: str) -> GridRecord | None:
         return None
     try:
         rows = tuple(RowRecord(**{**row, "stages": tuple(row["stages"])}) for row in document.pop("rows"))
-        return GridRecord(**{**document, "protocols": tuple(document["protocols"])}, rows=rows)
+        record = GridRecord(**{**document, "protocols": tuple(document["protocols"])}, rows=rows)
+        _require(all(isinstance(each, Mapping) for each in (record.changes, record.datasets)), "datasets")
+        for row in rows:
+            _require(isinstance(row.name, str) and isinstance(row.title, str), "row")
+            _require(
+                isinstance(row.cells, Mapping) and row.cells.keys() == rows[0].cells.keys(), f"cells of {row.name}"
+            )
+            _require(all(seed.isdecimal() and isinstance(cell, str) for seed, cell in row.cells.items()), "seeds")
+        return record
     except (KeyError, TypeError) as error:
         raise CellError(
             f"{path} is no record of a grid ({error}); delete it, `tvts-bench ablate` makes it anew"
@@ -175,6 +187,19 @@ def read_grid(out: Path, name: str) -> GridRecord | None:
 def grid_names(out: Path) -> tuple[str, ...]:
     """Names of the grids that were asked for in `out`."""
     return tuple(sorted(path.stem for path in (out / "grids").glob("*.json")))
+
+
+def _require_stage(stage: StageRecord) -> None:
+    """TypeError where a field is not of its kind."""
+    texts = (stage.name, stage.protocol, stage.dataset or "", stage.reason or "", *stage.command, *stage.results)
+    _require(all(isinstance(text, str) for text in texts), f"stage {stage.name}")
+    _require(stage.status in get_args(Status), f"status {stage.status}")
+    _require(all(isinstance(number, int | float) for number in (stage.seconds, stage.started or 0.0)), "seconds")
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise TypeError(what)
 
 
 def _text(document: Mapping[str, Any]) -> str:
@@ -187,8 +212,8 @@ def _read(path: Path) -> dict[str, Any] | None:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise CellError(f"cannot read {path}: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CellError(f"cannot read {path}: {error}; `tvts-bench ablate` makes it anew once it is deleted") from error
     if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
         raise CellError(f"{path} was written by another version of tvts-bench; give another --out")
     return document

@@ -103,14 +103,14 @@ def _result(path: Path, left_out: list[str]) -> Result | None:
     """The result in a file; None, and mostly a sentence, where it holds none."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         left_out.append(f"left out {path}: it cannot be read ({error})")
         return None
     if not (isinstance(document, dict) and {"schema", "run", "metrics"} <= set(document)):
         return None  # JSON of something else: a status, a tokenizer, a file of the user's
     try:
         return load(path)
-    except (ResultError, AttributeError) as error:
+    except ResultError as error:
         left_out.append(f"left out: {error}")
         return None
 
@@ -119,7 +119,7 @@ def _tables(folder: Path, left_out: list[str]) -> Iterator[Mapping[str, Any]]:
     for path in sorted((folder / TABLES).glob("*.json")):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             left_out.append(f"left out {path}: it cannot be read ({error})")
             continue
         if not isinstance(document, dict) or document.get("schema") != TABLE_SCHEMA or "table" not in document:
@@ -133,7 +133,7 @@ def _grids(root: Path, left_out: list[str]) -> Iterator[FoundGrid]:
         try:
             record = read_grid(root, path.stem)
             found = {key: read_cell(root, key) for key in sorted(record.keys)} if record else {}
-        except (CellError, AttributeError) as error:
+        except CellError as error:
             left_out.append(f"left out: {error}")
             continue
         assert record is not None  # its file is there

@@ -59,15 +59,15 @@ def read_grid(table: Table, out: Path) -> GridCells | None:
     grid = _read(out / "grids" / f"{table.grid}.json")
     if grid is None:
         return None
+    ignored: list[str] = []
     try:
-        stages = {row["name"]: list(_stages(row, out)) for row in grid["rows"]}
+        stages = {row["name"]: list(_stages(row, out, ignored)) for row in grid["rows"]}
         embedded = all(root is None for root in grid["datasets"].values())
         remark = f"grid {grid['grid']}, {grid['scale']}: tvts-pretrain {grid['preset']}{_changes(grid['changes'])}"
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise GridError(
             f"{out / 'grids'} holds no grid of this version ({error}): run `tvts-bench ablate` again"
         ) from None
-    ignored: list[str] = []
     found: dict[tuple[str, str], Found] = {}
     for column in table.columns:
         cells = {row.name: _cell(column, stages.get(row.cell or "", []), ignored) for row in table.rows}
@@ -75,20 +75,28 @@ def read_grid(table: Table, out: Path) -> GridCells | None:
     return GridCells(found=found, embedded=embedded, remarks=(remark,), ignored=tuple(dict.fromkeys(ignored)))
 
 
-def _stages(row: Mapping[str, Any], out: Path) -> Iterator[_Stage]:
-    """The stages of a row's cells that belong to the grid, by seed."""
+def _stages(row: Mapping[str, Any], out: Path, ignored: list[str]) -> Iterator[_Stage]:
+    """The stages of a row's cells that belong to the grid, by seed; a cell that cannot be read goes to `ignored`."""
     for seed, key in sorted(row["cells"].items(), key=lambda pair: int(pair[0])):
-        cell = _read(out / "cells" / key / "cell.json")
-        for stage in cell["stages"] if cell else ():
-            if stage["protocol"] == PRETRAIN or stage["name"] in row["stages"]:
-                yield _Stage(
+        folder, asked = out / "cells" / key, row["stages"]
+        try:
+            cell = _read(folder / "cell.json")
+            yield from [
+                _Stage(
                     seed=int(seed),
                     protocol=stage["protocol"],
                     dataset=stage["dataset"],
                     status=stage["status"],
                     reason=stage["reason"],
-                    results=tuple(out / "cells" / key / file for file in stage["results"]),
+                    results=tuple(folder / file for file in stage["results"]),
                 )
+                for stage in (cell["stages"] if cell else ())
+                if stage["protocol"] == PRETRAIN or stage["name"] in asked
+            ]
+        except GridError as error:
+            ignored.append(f"ignored {row['name']}:{seed}: {error}")
+        except (KeyError, TypeError) as error:
+            ignored.append(f"ignored {row['name']}:{seed}: {folder / 'cell.json'} is no record of a cell ({error})")
 
 
 def _changes(changes: Mapping[str, str]) -> str:
@@ -105,7 +113,9 @@ def _cell(column: Column, stages: list[_Stage], ignored: list[str]) -> Found | N
         if stage.status == "failed" and (here or stage.protocol == PRETRAIN):
             reasons.setdefault(stage.seed, stage.reason or "no reason was recorded")
         if stage.status == "done" and here:
-            stored += [(stage.seed, each) for each in _results(stage, column, ignored)]
+            first, *others = [*_results(stage, column, ignored), None]
+            stored += [(stage.seed, first)] if first else []
+            ignored += [f"ignored {each.path}: another result of the same seed" for each in others if each]
     if not stored and not reasons:
         return None
     words = "; ".join(f"seed {seed}: {reason}" for seed, reason in reasons.items())
@@ -164,7 +174,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise GridError(f"cannot read {path}: {error}") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise GridError(f"{path} was written by another version of tvts-bench; give another --out")
