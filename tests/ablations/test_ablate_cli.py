@@ -1,5 +1,6 @@
 """The commands: a real grid of toy runs from pretraining to results, dry runs, status, and mistakes in one sentence."""
 
+import json
 import os
 import signal
 import subprocess
@@ -112,6 +113,10 @@ def test_a_dry_run_shows_cells_commands_and_time(tmp_path: Path, monkeypatch: py
         (["lambda", "--launcher", "slrum"], "unknown launcher 'slrum' (did you mean slurm?)"),
         (["objective", "--value", "3"], "objective takes no other values"),
         (["lambda", "--data", "ssv=x"], "unknown data set of lambda 'ssv' (did you mean ssv2?)"),
+        (["lambda", "--data", "ssv2=no-such-folder"], "--data ssv2=no-such-folder: there is no such folder"),
+        (["lambda", "--data", "ssv2=", "--dry-run"], "--data ssv2=: there is no such folder"),
+        (["lambda", "--set", "steps=3", "--set", "steps=4"], "--set steps= is given twice: 3 and 4"),
+        (["lambda", "--slurm", "partition=gpu"], "--slurm partition=gpu says what a job of Slurm asks for: add"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(arguments: list[str], sentence: str) -> None:
@@ -138,6 +143,33 @@ def grid_of(out: Path, *keys: str) -> GridRecord:
     )  # fmt: skip
     write_grid(out, record)
     return record
+
+
+@pytest.mark.parametrize(
+    "changes", [{"status": "fine"}, {"seconds": "x"}, {"reason": 5}, {"results": [5]}, {"results": 5}, {"name": 5}]
+)
+def test_a_record_of_a_cell_that_makes_no_sense_is_one_sentence(tmp_path: Path, changes: dict[str, Any]) -> None:
+    run_cell(fake_cell(tmp_path, "a"))
+    grid_of(tmp_path, "a")
+    path = tmp_path / "cells" / "a" / "cell.json"
+    document = json.loads(path.read_text())
+    document["stages"][0] |= changes
+    path.write_text(json.dumps(document))
+    ended = runner.invoke(app, ["status", str(tmp_path)])
+    assert ended.exit_code == 2, ended.output
+    assert f"{path} is no record of a cell" in ended.stderr
+
+
+@pytest.mark.parametrize("changes", [{"cells": {"zero": "a"}}, {"cells": {"1": "a"}}, {"cells": []}, {"name": 5}])
+def test_a_record_of_a_grid_that_makes_no_sense_is_one_sentence(tmp_path: Path, changes: dict[str, Any]) -> None:
+    grid_of(tmp_path, "a", "b")
+    path = tmp_path / "grids" / "lambda.json"
+    document = json.loads(path.read_text())
+    document["rows"][1] |= changes
+    path.write_text(json.dumps(document))
+    ended = runner.invoke(app, ["status", str(tmp_path)])
+    assert ended.exit_code == 2, ended.output
+    assert f"{path} is no record of a grid" in ended.stderr
 
 
 def test_status_tells_done_failed_running_interrupted_and_waiting_cells(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def ablate(
 
     if launcher not in LAUNCHERS:
         raise unknown("launcher", launcher, LAUNCHERS)
+    if slurm and launcher != "slurm":
+        raise UserError(f"--slurm {slurm[0]} says what a job of Slurm asks for: add --launcher slurm")
     asked = Asked(
         grid=find_grid(grid).with_values(value or ()),
         scale=find_scale(preset),
@@ -79,6 +81,9 @@ def ablate(
         protocols=tuple(name.strip() for name in evaluate.split(",")) if evaluate else (),
         data={name: str(Path(folder).absolute()) for name, folder in _pairs("--data", data).items()},
     )
+    for name, folder in _pairs("--data", data).items():  # before hours of pretraining
+        if not folder or not (dry_run or Path(folder).is_dir()):
+            raise UserError(f"--data {name}={folder}: there is no such folder")
     planned = plan(asked)
     cells = planned.only(only or ())
     cluster = slurm_options(_pairs("--slurm", slurm), jobs) if launcher == "slurm" else None
@@ -178,6 +183,8 @@ def _pairs(option: str, given: "Iterable[str] | None") -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise UserError(f"{option} takes NAME=VALUE, got {text!r}")
+        if name in found:
+            raise UserError(f"{option} {name}= is given twice: {found[name]} and {value}")
         found[name] = value
     return found
 
