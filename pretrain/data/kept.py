@@ -75,7 +75,7 @@ def _read(path: Path) -> Made | None:
             tensors = {name: file.get_tensor(name) for name in TENSORS}
         batch = NarratedBatch(**tensors, ids=tuple(json.loads(said["ids"])))
         return Made(batch=batch, events=Counter(json.loads(said["events"])))
-    except (OSError, SafetensorError, KeyError, TypeError):
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AssertionError):
         return None
 
 
