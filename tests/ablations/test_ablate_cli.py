@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def test_a_record_of_a_cell_that_makes_no_sense_is_one_sentence(tmp_path: Path, 
     assert f"{path} is no record of a cell" in ended.stderr
 
 
-@pytest.mark.parametrize("changes", [{"cells": {"zero": "a"}}, {"cells": {"1": "a"}}, {"cells": []}, {"name": 5}])
+@pytest.mark.parametrize("changes", [{"cells": {"zero": "a"}}, {"cells": {"0": 5}}, {"cells": []}, {"name": 5}])
 def test_a_record_of_a_grid_that_makes_no_sense_is_one_sentence(tmp_path: Path, changes: dict[str, Any]) -> None:
     grid_of(tmp_path, "a", "b")
     path = tmp_path / "grids" / "lambda.json"
@@ -170,6 +171,15 @@ def test_a_record_of_a_grid_that_makes_no_sense_is_one_sentence(tmp_path: Path, 
     ended = runner.invoke(app, ["status", str(tmp_path)])
     assert ended.exit_code == 2, ended.output
     assert f"{path} is no record of a grid" in ended.stderr
+
+
+def test_status_takes_rows_with_other_seeds(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, "a", "b")
+    first, second = grid.rows
+    write_grid(tmp_path, replace(grid, rows=(first, replace(second, cells={"1": "b"}))))
+    ended = runner.invoke(app, ["status", str(tmp_path)])
+    assert ended.exit_code == 0, ended.output
+    assert "2 waiting" in ended.stdout
 
 
 def test_status_tells_done_failed_running_interrupted_and_waiting_cells(tmp_path: Path) -> None:

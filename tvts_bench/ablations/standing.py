@@ -39,7 +39,7 @@ def standings(out: Path, grid: GridRecord) -> tuple[Standing, ...]:
     seeds = sorted({int(seed) for row in grid.rows for seed in row.cells})
     found = []
     for seed in seeds:
-        for row in grid.rows:
+        for row in (row for row in grid.rows if str(seed) in row.cells):
             key = row.cells[str(seed)]
             found.append(_standing(out, key, (row.name, seed), records[key], row.stages, costs))
     return tuple(found)

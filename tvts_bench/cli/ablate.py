@@ -178,7 +178,7 @@ def _show_plan(planned: "Plan", cells: "Sequence[PlannedCell]", jobs: "Sequence[
 
 def _pairs(option: str, given: "Iterable[str] | None") -> dict[str, str]:
     """Each `NAME=VALUE` of an option that may be repeated."""
-    found = {}
+    found: dict[str, str] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
         if not (name and equals):

@@ -113,9 +113,9 @@ def _cell(column: Column, stages: list[_Stage], ignored: list[str]) -> Found | N
         if stage.status == "failed" and (here or stage.protocol == PRETRAIN):
             reasons.setdefault(stage.seed, stage.reason or "no reason was recorded")
         if stage.status == "done" and here:
-            first, *others = [*_results(stage, column, ignored), None]
-            stored += [(stage.seed, first)] if first else []
-            ignored += [f"ignored {each.path}: another result of the same seed" for each in others if each]
+            results = list(_results(stage, column, ignored))
+            stored += [(stage.seed, each) for each in results[:1]]
+            ignored += [f"ignored {each.path}: another result of the same seed" for each in results[1:]]
     if not stored and not reasons:
         return None
     words = "; ".join(f"seed {seed}: {reason}" for seed, reason in reasons.items())
