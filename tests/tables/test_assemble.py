@@ -189,6 +189,7 @@ def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
     cells = {("none", column): grid("none", [1, 2, 3]), ("k_way", column): grid("k_way", [2, 4, 6])}
     cells["pairwise", column] = grid("pairwise", [5])
     table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    assert "fewer than 3 seeds in ScriptedMotion (like SSV2) fine-tuned top-1: pairwise 1" in table.notes
     cell = table.cells["k_way", column]
     assert cell.measured is not None
     assert cell.measured.value == pytest.approx(40.0)

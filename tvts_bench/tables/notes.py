@@ -36,6 +36,7 @@ def _of_numbers(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
     if not measured:
         return
     yield f"measured: percent{_of_intervals(measured)}{_of_seeds(measured)}"
+    yield from _of_fewer_seeds(table)
     if table.embedded:
         yield (
             "the embedded world is not the data of the published numbers: the two kinds of columns cannot be compared,"
@@ -67,6 +68,17 @@ def _of_seeds(measured: list[Cell]) -> str:
     return spread + (", which the intervals leave out" if narrow else "")
 
 
+def _of_fewer_seeds(table: FilledTable) -> Iterator[str]:
+    """The numbers that are of fewer seeds than others of their column."""
+    for column in table.columns:
+        cells = {row.name: table.cell(row, column).measured for row in table.rows}
+        counts = {name: len(measured.runs) for name, measured in cells.items() if measured}
+        most = max(counts.values(), default=0)
+        fewer = [f"{name} {count}" for name, count in counts.items() if count < most]
+        if fewer:
+            yield f"fewer than {most} seeds in {table.measured_on[column.name]} {column.heading}: {', '.join(fewer)}"
+
+
 def _of_chance(table: FilledTable) -> Iterator[str]:
     chances: dict[str, list[str]] = {}
     for column in table.columns:
@@ -95,7 +107,11 @@ def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
                 test, heading = versus.test, headings[column.name] if several else column.heading
                 interval = "" if test.low is None else f" [{test.low:+.1f}, {test.high:+.1f}]"
                 parts.append(f"{heading} {test.difference:+.2f}{interval}, p {p_in_words(test.p)}")
-        untested = [column.heading for column in table.columns if _untested(table, row, column)]
+        untested = [
+            headings[column.name] if several else column.heading
+            for column in table.columns
+            if _untested(table, row, column)
+        ]
         if untested:
             yield (
                 f"{row.name} is not tested against {table.baseline} in {', '.join(untested)}: what each clip scored is"
