@@ -14,6 +14,7 @@ import pytest
 
 from tests.report.made import HOSTILE, grid_folder, rankings, results_folder, retrieved, videos, write_table_of
 from tests.tables.made import retrieval
+from tests.tables.test_grids import RETRIEVAL, cell, grid
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.report.folder import ReportError, read_contents
 from tvts_bench.report.page import build, render
@@ -211,6 +212,29 @@ def test_a_grid_shows_seeds_their_mean_failures_and_what_is_left(tmp_path: Path)
     assert f"k_way, seed 0: pretrain failed: loss is NaN {HOSTILE}" in shown.text
     assert "pairwise, seed 0: not begun" in shown.text
     assert "none: from 4 at 1 to 1.333 at 3" in shown.text
+
+
+@pytest.mark.parametrize("change", [{"dtype": "bf16"}, {"version": "0.0.1"}])
+def test_a_grids_means_are_of_results_that_were_measured_alike(tmp_path: Path, change: dict[str, str]) -> None:
+    right, wrong = [[True]], [[False]]
+    rows = {"none": (right, right, wrong), "k_way": (right, right, right)}
+    made = {
+        name: {
+            str(seed): cell(
+                tmp_path,
+                f"{name}{seed}",
+                seed,
+                {RETRIEVAL: retrieval(hits, backbone=f"{name}{seed}", **(change if hits is wrong else {}))},
+            )
+            for seed, hits in enumerate(seeds)
+        }
+        for name, seeds in rows.items()
+    }
+    grid(tmp_path, made)
+    shown = read(page_of(tmp_path))
+    said = [f"{each['data-what']}: {each['data-said']}" for each in shown.all("a") if "data-runs" in each]
+    assert any("none, zero-shot R@1, ssv2: 100.00 %, mean of 2 seeds" in words for words in said)
+    assert "left out none, seed 2, of zero-shot R@1, ssv2: measured by another version" in shown.text
 
 
 def test_results_of_another_schema_and_damaged_tables_are_named_not_mixed(folder: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from tvts_bench.ablations.cells import PRETRAIN, RowRecord, StageRecord
 from tvts_bench.metrics.measured import FORWARD, Metric
 from tvts_bench.report.charts import Chart, Mark, interval_chart
 from tvts_bench.report.folder import FoundGrid
+from tvts_bench.tables.alike import commonest, way_of
 from tvts_bench.tables.stored import Stored
 
 SHOWN = ("R@1", "R@5", "top-1")  # metrics; the others are in the results
@@ -45,8 +46,9 @@ class _Kind:
 def of_grid(grid: FoundGrid, name: str) -> GridView:
     """The grid's results so far, and how its cells stand."""
     record = grid.record
-    found = {row.name: dict(_results(grid, row)) for row in record.rows}
+    found = {row.name: _results(grid, row) for row in record.rows}
     kinds = dict.fromkeys(kind for each in found.values() for kind in each)
+    mixed = [sentence for kind in kinds for sentence in _leave_alike(found, kind)]
     embedded = " on the embedded world" if not any(record.datasets.values()) else ""
     changes = "".join(f" {key}={value}" for key, value in sorted(record.changes.items()))
     return GridView(
@@ -54,7 +56,7 @@ def of_grid(grid: FoundGrid, name: str) -> GridView:
         title=record.title,
         how=f"{record.scale}: tvts-pretrain {record.preset}{changes}{embedded}; baseline {_title(grid)}",
         charts=tuple(_chart(grid, found, kind, f"{name}-{number}") for number, kind in enumerate(kinds)),
-        outcomes=tuple(_outcomes(grid)),
+        outcomes=(*_outcomes(grid), *mixed),
     )
 
 
@@ -120,6 +122,26 @@ def _done(grid: FoundGrid, row: RowRecord, key: str) -> Iterator[tuple[StageReco
     for stage in grid.cells[key].stages if key in grid.cells else ():
         if stage.name in row.stages and stage.status == "done":
             yield from ((stage, stored) for stored in grid.results[key].get(stage.name, ()))
+
+
+def _way(stored: Stored) -> str:
+    """How a number was measured, the version of what measured it among it."""
+    return f"{stored.result.provenance.get('versions', {}).get('tvts-bench')} {way_of(stored)}"
+
+
+def _leave_alike(found: Mapping[str, dict[_Kind, Seeds]], kind: _Kind) -> Iterator[str]:
+    """Takes out of the rows what was measured otherwise than most of the number's results, and says so."""
+    rows = {name: each[kind] for name, each in found.items() if kind in each}
+    common = commonest(_way(stored) for seeds in rows.values() for _, stored in seeds.values())
+    for name, seeds in rows.items():
+        others = [seed for seed, (_, stored) in seeds.items() if _way(stored) != common]
+        for seed in others:
+            del seeds[seed]
+        if others:
+            yield (
+                f"left out {name}, seed {', '.join(map(str, others))}, of {kind.title}: measured by another version, on"
+                " other clips, in another precision or with other settings than most"
+            )
 
 
 def _chart(grid: FoundGrid, found: Mapping[str, Mapping[_Kind, Seeds]], kind: _Kind, name: str) -> Chart:

@@ -6,15 +6,14 @@ files hold its results. Keys are of content, so what the grid names is of one co
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tvts_bench.errors import UserError
-from tvts_bench.provenance import digest
 from tvts_bench.results import ResultError, load
+from tvts_bench.tables.alike import commonest, way_of
 from tvts_bench.tables.base import Column, Table
 from tvts_bench.tables.cells import Found, Seeded
 from tvts_bench.tables.stored import Stored, other_version
@@ -141,12 +140,11 @@ def _results(stage: _Stage, column: Column, ignored: list[str]) -> Iterator[Stor
 
 def _alike(cells: Mapping[str, Found | None], column: Column, ignored: list[str]) -> Iterator[tuple[str, Found]]:
     """The cells with only those results that were measured alike: by the way that most of them were."""
-    counts = Counter(_way(stored) for cell in cells.values() if cell for _, stored in cell.stored)
-    common = min(counts, key=lambda way: (-counts[way], way)) if counts else None
+    common = commonest(way_of(stored) for cell in cells.values() if cell for _, stored in cell.stored)
     for row, cell in cells.items():
         if cell is None:
             continue
-        kept = tuple(each for each in cell.stored if _way(each[1]) == common)
+        kept = tuple(each for each in cell.stored if way_of(each[1]) == common)
         if len(kept) < len(cell.stored):
             lost = len(cell.stored) - len(kept)
             ignored.append(
@@ -155,18 +153,6 @@ def _alike(cells: Mapping[str, Found | None], column: Column, ignored: list[str]
             )
         if kept or cell.status == "failed":
             yield row, Found(stored=kept, status=cell.status, reason=cell.reason)
-
-
-def _way(stored: Stored) -> str:
-    """How and on what a result was measured, whatever the backbone and the seeds."""
-    run = stored.result.run
-    return digest({"evaluator": _unseeded(run.evaluator), "dataset": run.dataset, "decoder": run.decoder})
-
-
-def _unseeded(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _unseeded(item) for key, item in value.items() if key not in ("seed", "seeds")}
-    return [_unseeded(item) for item in value] if isinstance(value, list) else value
 
 
 def _read(path: Path) -> dict[str, Any] | None:
