@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from tvts_bench.metrics.bootstrap import paired_difference, resampled_means
 
 MIN_PAIRS_OF_SEEDS = 2
+NO_SPREAD = 1e-6  # percent; far below what one clip of any data set is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +58,17 @@ def mcnemar_p(first: ArrayLike, second: ArrayLike) -> float:
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue)
 
 
-def compare_seeds(first: ArrayLike, second: ArrayLike) -> PairedTest:
-    """Student's paired t test of the values [S] of the same training seeds; interval from the same distribution.
+def compare_seeds(first: ArrayLike, second: ArrayLike) -> PairedTest | None:
+    """Student's paired t test of the values [S], percent, of the same training seeds; interval from the same t.
 
     It takes the differences to be normally distributed, which a handful of seeds cannot show. (An exact sign test of
-    three seeds could never fall below p = 0.25.) Differences that are all equal give p = 0, or 1 where they are zero.
+    three seeds could never fall below p = 0.25.) None where all differences are equal: accuracies are counts of clips,
+    so that two or three may agree by chance, and t would make certainty of it.
     """
     ahead = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     assert len(ahead) >= MIN_PAIRS_OF_SEEDS, f"{len(ahead)} seeds cannot be compared"
+    if np.ptp(ahead) < NO_SPREAD:
+        return None
     low, high, p = _student(ahead)
     return PairedTest(
         test="paired t, over seeds", pairs=len(ahead), difference=float(ahead.mean()), low=low, high=high, p=p
@@ -76,8 +80,6 @@ def _student(ahead: NDArray[np.float64]) -> tuple[float, float, float]:
     from scipy.stats import t
 
     mean, error, freedom = float(ahead.mean()), float(ahead.std(ddof=1) / np.sqrt(len(ahead))), len(ahead) - 1
-    if error == 0:
-        return mean, mean, 1.0 if mean == 0 else 0.0
     margin = float(t.ppf(0.975, freedom)) * error
     return mean - margin, mean + margin, float(2 * t.sf(abs(mean) / error, freedom))
 

@@ -115,7 +115,7 @@ def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
         if untested:
             yield (
                 f"{row.name} is not tested against {table.baseline} in {', '.join(untested)}: what each clip scored is"
-                " not there beside the results, or no clip is in both"
+                " not there beside the results, no clip is in both, or all seeds differ by exactly the same"
             )
         if parts:
             yield f"{row.name} less {table.baseline}: {'; '.join(parts)}"
