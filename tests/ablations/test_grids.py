@@ -111,6 +111,24 @@ def test_cells_are_keyed_by_content_not_by_name(tmp_path: Path) -> None:
     assert [cell.key for cell in elsewhere.cells] == keys, "where it runs is in no key"
 
 
+def test_other_weights_to_start_from_make_another_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, gone = (tmp_path / name for name in ("first.pth", "second.pth", "gone.pth"))
+    first.write_bytes(b"1")
+    second.write_bytes(b"2")
+    start = tmp_path / "start.pth"
+    config: dict[str, Any] = {"init": {"mae": str(start), "checkpoint": None}}
+    monkeypatch.setattr(planning, "resolve", lambda preset, assignments: [config for _ in assignments])
+    keys = []
+    for weights in (first, second):
+        start.unlink(missing_ok=True)
+        start.hardlink_to(weights)
+        keys.append(planned(tmp_path, "lambda").cells[0].key)
+    assert keys[0] != keys[1]
+    config["init"]["mae"] = str(gone)
+    with pytest.raises(PlanError, match=r"cannot read the weights to start from, .*gone\.pth: No such file"):
+        planned(tmp_path, "lambda")
+
+
 @pytest.mark.usefixtures("by_hand")
 def test_other_evaluations_are_other_stages_of_the_same_cell(tmp_path: Path) -> None:
     few, many = planned(tmp_path, protocols=("retrieval",)), planned(tmp_path, protocols=("retrieval", "finetune"))

@@ -14,10 +14,11 @@ from tvts_bench.ablations.scales import PROTOCOLS, Scale
 from tvts_bench.ablations.stages import BACKBONE, Measure, Stage, measurement, pretraining
 from tvts_bench.datasets.scripted_motion.make import DEFAULT as WORLD
 from tvts_bench.errors import UserError
-from tvts_bench.provenance import digest
+from tvts_bench.provenance import digest, file_sha256
 from tvts_bench.version import VERSION
 
 PLACE = ("device", "workers", "threads", "log_every", "cache", "samples")  # keys of tvts-pretrain that change no weight
+STARTS = ("mae", "checkpoint")  # keys of init that name files of weights
 OURS = {"out": "--out says where everything goes", "seed": "--seeds says how many"}
 UNTRAINED = {
     (768, 12, 16): "tvts:base",
@@ -187,23 +188,24 @@ def plan(asked: Asked) -> Plan:
 
     Raises:
         PretrainingError: it refuses a setting.
-        PlanError: a row needs random weights of a size that tvts does not have.
+        PlanError: a row needs random weights of a size that tvts does not have, or weights that cannot be read.
     """
     pairs = [(row, seed) for seed in range(asked.seeds) for row in asked.grid.rows]
     assignments = [[f"{key}={value}" for key, value in asked.settings(row, seed).items()] for row, seed in pairs]
     resolved = resolve(asked.preset, assignments)
     cells: dict[str, PlannedCell] = {}
     keys: dict[str, dict[str, str]] = {row.name: {} for row in asked.grid.rows}
+    known: dict[str, str] = {}
     for (row, seed), config in zip(pairs, resolved, strict=True):
-        cell = _cell(asked, row, seed, config)
+        cell = _cell(asked, row, seed, config, _starts(config, known))
         keys[row.name][str(seed)] = cell.key
         cells.setdefault(cell.key, cell)
     return Plan(asked=asked, cells=tuple(cells.values()), record=_record(asked, keys))
 
 
-def _cell(asked: Asked, row: Row, seed: int, config: Mapping[str, Any]) -> PlannedCell:
+def _cell(asked: Asked, row: Row, seed: int, config: Mapping[str, Any], starts: Mapping[str, Any]) -> PlannedCell:
     backbone = None if row.trained else _untrained(asked, row, config["video"])
-    what = {"pretraining": config} if backbone is None else {"backbone": backbone, "seed": seed}
+    what = {"pretraining": config, **starts} if backbone is None else {"backbone": backbone, "seed": seed}
     content = {**what, "versions": _versions()}
     return PlannedCell(
         row=row.name,
@@ -214,6 +216,20 @@ def _cell(asked: Asked, row: Row, seed: int, config: Mapping[str, Any]) -> Plann
         settings=asked.settings(row, seed) if backbone is None else {},
         backbone=backbone,
     )
+
+
+def _starts(config: Mapping[str, Any], known: dict[str, str]) -> dict[str, Any]:
+    """What the weights that training starts from are, by content: at their path others may come to lie.
+
+    `known`: file -> sha256, of those that were read before; added to.
+    """
+    files = {key: file for key in STARTS if (file := config.get("init", {}).get(key))}
+    for file in {*files.values()} - known.keys():
+        try:
+            known[file] = file_sha256(Path(file))
+        except OSError as error:
+            raise PlanError(f"cannot read the weights to start from, {file}: {error.strerror or error}") from error
+    return {"sha256": {f"init.{key}": known[file] for key, file in files.items()}} if files else {}
 
 
 def _untrained(asked: Asked, row: Row, video: Mapping[str, Any]) -> str:
