@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -215,7 +216,7 @@ def test_a_grid_shows_seeds_their_mean_failures_and_what_is_left(tmp_path: Path)
 
 
 @pytest.mark.parametrize("change", [{"dtype": "bf16"}, {"version": "0.0.1"}])
-def test_a_grids_means_are_of_results_that_were_measured_alike(tmp_path: Path, change: dict[str, str]) -> None:
+def test_a_grids_means_are_of_results_that_were_measured_alike(tmp_path: Path, change: dict[str, Any]) -> None:
     right, wrong = [[True]], [[False]]
     rows = {"none": (right, right, wrong), "k_way": (right, right, right)}
     made = {
