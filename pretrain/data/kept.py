@@ -28,10 +28,18 @@ TENSORS = ("clips", "input_ids", "attention_mask", "segments", "seeds")  # of a 
 
 
 class KeptBatches(Dataset[Made]):
-    """`made`, each item written to `folder` when it is first asked for, and read from there afterwards."""
+    """`made`, each item written to `folder` when it is first asked for, and read from there afterwards.
+
+    Raises:
+        UserError: nothing can be written there; told before anything is drawn where the folder cannot be made.
+    """
 
     def __init__(self, made: Dataset[Made], folder: Path) -> None:
         self._made, self._folder = made, folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from None
 
     def __getitem__(self, step: int) -> Made:
         path = self._folder / f"{step:07d}.safetensors"
@@ -87,6 +95,8 @@ def _write(path: Path, made: Made) -> None:
         with whole_file(path) as file:
             file.write(save(tensors, said))
     except OSError as error:
-        raise UserError(
-            f"cannot keep samples in {path.parent} ({error}): give another samples=, or leave it out"
-        ) from None
+        raise _unwritable(path.parent, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"cannot keep samples in {folder} ({error}): give another samples=, or leave it out")

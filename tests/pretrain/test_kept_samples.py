@@ -13,6 +13,7 @@ from pretrain.config import compose
 from pretrain.data.batches import NarratedBatch
 from pretrain.data.loading import NarratedLoader
 from pretrain.schema import ConfigError
+from tvts_bench.errors import UserError
 from tvts_bench.training.ranks import Rank
 
 SMALL = ("data.batch_size=4", "objective.segments=2")
@@ -101,3 +102,9 @@ def test_what_is_read_from_files_is_not_kept(tmp_path: Path) -> None:
     captions = f"data.sources=[{{kind: cc3m, root: {images.parent}, frames: 1}}]"
     with pytest.raises(ConfigError, match="keeps what is drawn, and cc3m is read from files: leave it out"):
         loader(tmp_path / "kept", captions, "objective.sort=none", f"cache={tmp_path / 'cache'}")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot keep samples in .*file.*: give another samples=, or leave it out"):
+        loader(tmp_path / "file" / "samples")
