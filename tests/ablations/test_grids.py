@@ -196,6 +196,13 @@ def test_a_grid_of_one_key_takes_further_values(tmp_path: Path) -> None:
         find_grid("objective").with_values(["x"])
 
 
+def test_a_value_that_is_there_in_other_words_is_no_row_more(tmp_path: Path) -> None:
+    grid = find_grid("lambda").with_values(["2.0", "16"])
+    found = plan(Asked(grid=grid, scale=QUICK, out=tmp_path, seeds=2))
+    assert [row.name for row in found.record.rows] == ["0", "0.5", "1", "2", "4", "8", "16"]
+    assert len(found.cells) == 14
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -215,6 +215,17 @@ def test_a_grid_shows_seeds_their_mean_failures_and_what_is_left(tmp_path: Path)
     assert "none: from 4 at 1 to 1.333 at 3" in shown.text
 
 
+def test_a_cell_whose_record_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
+    out = grid_folder(tmp_path)
+    record = out / "cells" / "n1" / "cell.json"
+    record.write_text("{", encoding="utf-8")
+    shown = read(page_of(out))
+    assert f"left out: cannot read {record}" in shown.text
+    assert "none, seed 1: its record cannot be read, see above" in shown.text
+    said = [each["data-said"] for each in shown.all("a") if "data-runs" in each]
+    assert any("50.00 %" in words for words in said)  # of seed 0
+
+
 @pytest.mark.parametrize("change", [{"dtype": "bf16"}, {"version": "0.0.1"}])
 def test_a_grids_means_are_of_results_that_were_measured_alike(tmp_path: Path, change: dict[str, Any]) -> None:
     right, wrong = [[True]], [[False]]

@@ -22,7 +22,7 @@ from tvts_bench.tables import table3
 from tvts_bench.tables.grids import GridCells, GridError, read_grid
 
 R1, TOP1 = "ssv2_r1", "ssv2_top1"
-RETRIEVAL, FINETUNE = "retrieval-ssv2-00000000", "finetune-ssv2-00000000"
+RETRIEVAL, PROBE, FINETUNE = (f"{protocol}-ssv2-00000000" for protocol in ("retrieval", "probe", "finetune"))
 
 
 def cell(out: Path, key: str, seed: int, results: dict[str, Result], failed: dict[str, str] | None = None) -> str:
@@ -55,7 +55,7 @@ def grid(out: Path, rows: dict[str, dict[str, str]], **changes: object) -> None:
         protocols=("retrieval", "finetune"),
         datasets={"ssv2": None, "k400": None},
         rows=tuple(
-            RowRecord(name=name, title=name, settings={}, cells=cells, stages=(RETRIEVAL, FINETUNE))
+            RowRecord(name=name, title=name, settings={}, cells=cells, stages=(RETRIEVAL, PROBE, FINETUNE))
             for name, cells in rows.items()
         ),
     )
@@ -163,6 +163,17 @@ def test_a_damaged_cell_is_named_and_the_others_are_taken(tmp_path: Path, text: 
     (sentence,) = cells.ignored
     assert sentence.startswith("ignored k_way:1: ")
     assert str(path) in sentence
+
+
+def test_a_result_without_the_tables_number_is_named(tmp_path: Path) -> None:
+    bare = replace(retrieval([[True]]), metrics=())
+    online = classification([True], evaluator="online_probe", condition="linear, online")
+    rows = {"none": {RETRIEVAL: bare}, "k_way": {PROBE: online}}
+    grid(tmp_path, {name: {"0": cell(tmp_path, name, 0, results)} for name, results in rows.items()})
+    cells = read(tmp_path)
+    assert cells.found == {}
+    assert any(sentence.endswith("it holds no R@1 (forward)") for sentence in cells.ignored)
+    assert any("measured by online_probe, the table shows cached_probe" in sentence for sentence in cells.ignored)
 
 
 def test_a_seed_counts_once_however_many_results_its_stage_left(tmp_path: Path) -> None:

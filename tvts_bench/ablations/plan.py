@@ -200,6 +200,8 @@ def plan(asked: Asked) -> Plan:
         cell = _cell(asked, row, seed, config, _starts(config, known))
         keys[row.name][str(seed)] = cell.key
         cells.setdefault(cell.key, cell)
+    # A row like one before it is a value that was written otherwise, as 2.0 beside 2.
+    keys = {name: own for name, own in keys.items() if name == next(each for each in keys if keys[each] == own)}
     return Plan(asked=asked, cells=tuple(cells.values()), record=_record(asked, keys))
 
 
@@ -265,5 +267,6 @@ def _record(asked: Asked, keys: Mapping[str, Mapping[str, str]]) -> GridRecord:
                 name=row.name, title=row.title, settings=dict(row.settings), cells=dict(keys[row.name]), stages=stages
             )
             for row in grid.rows
+            if row.name in keys
         ),
     )

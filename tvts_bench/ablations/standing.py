@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tvts_bench.ablations.cells import PRETRAIN, CellRecord, GridRecord, StageRecord, Status, cell_folder, read_cell
+from tvts_bench.ablations.cells import (
+    PRETRAIN,
+    CellError,
+    CellRecord,
+    GridRecord,
+    StageRecord,
+    Status,
+    cell_folder,
+    read_cell,
+)
 from tvts_bench.ablations.claims import is_claimed
 
 _TAIL = 8192  # bytes at the end of metrics.jsonl: a few records
@@ -31,16 +40,24 @@ class Standing:
 def standings(out: Path, grid: GridRecord) -> tuple[Standing, ...]:
     """Every cell of a grid, in its order, seed by seed; a cell of two rows in both.
 
-    Raises:
-        CellError: a record cannot be read.
+    One whose record cannot be read has failed, with that for its reason.
     """
-    records = {key: read_cell(out, key) for key in grid.keys}
+    records: dict[str, CellRecord | None] = {}
+    damaged: dict[str, str] = {}
+    for key in grid.keys:
+        try:
+            records[key] = read_cell(out, key)
+        except CellError as error:
+            damaged[key] = str(error)
     costs = stage_seconds(record for record in records.values() if record is not None)
     seeds = sorted({int(seed) for row in grid.rows for seed in row.cells})
     found = []
     for seed in seeds:
         for row in (row for row in grid.rows if str(seed) in row.cells):
             key = row.cells[str(seed)]
+            if key in damaged:
+                found.append(Standing(row=row.name, seed=seed, key=key, status="failed", reason=damaged[key]))
+                continue
             found.append(_standing(out, key, (row.name, seed), records[key], row.stages, costs))
     return tuple(found)
 

@@ -178,7 +178,8 @@ def _outcomes(grid: FoundGrid) -> Iterator[str]:
         for seed, key in row.cells.items():
             cell = grid.cells.get(key)
             if cell is None:
-                yield f"{row.title}, seed {seed}: not begun"
+                how = "its record cannot be read, see above" if key in grid.damaged else "not begun"
+                yield f"{row.title}, seed {seed}: {how}"
                 continue
             stages = [stage for stage in cell.stages if stage.name in (PRETRAIN, *row.stages)]
             for stage in stages:

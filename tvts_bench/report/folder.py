@@ -29,6 +29,7 @@ class FoundGrid:
     root: Path  # the --out of `tvts-bench ablate`
     record: GridRecord
     cells: Mapping[str, CellRecord]  # by key
+    damaged: frozenset[str]  # keys of cells whose records cannot be read
     results: Mapping[str, Mapping[str, tuple[Stored, ...]]]  # key of the cell -> name of the stage -> its results
 
 
@@ -132,14 +133,29 @@ def _grids(root: Path, left_out: list[str]) -> Iterator[FoundGrid]:
     for path in sorted((root / GRIDS).glob("*.json")):
         try:
             record = read_grid(root, path.stem)
-            found = {key: read_cell(root, key) for key in sorted(record.keys)} if record else {}
         except CellError as error:
             left_out.append(f"left out: {error}")
             continue
         assert record is not None  # its file is there
-        cells = {key: cell for key, cell in found.items() if cell is not None}
+        cells, damaged = _cells(root, record, left_out)
         results = {key: _results_of_cell(root, cell, left_out) for key, cell in cells.items()}
-        yield FoundGrid(root=root, record=record, cells=cells, results=results)
+        yield FoundGrid(root=root, record=record, cells=cells, damaged=damaged, results=results)
+
+
+def _cells(root: Path, record: GridRecord, left_out: list[str]) -> tuple[dict[str, CellRecord], frozenset[str]]:
+    """The cells of a grid that were begun, by key; the keys of those that cannot be read."""
+    cells: dict[str, CellRecord] = {}
+    damaged: set[str] = set()
+    for key in sorted(record.keys):
+        try:
+            cell = read_cell(root, key)
+        except CellError as error:
+            left_out.append(f"left out: {error}")
+            damaged.add(key)
+            continue
+        if cell is not None:
+            cells[key] = cell
+    return cells, frozenset(damaged)
 
 
 def _results_of_cell(root: Path, cell: CellRecord, left_out: list[str]) -> dict[str, tuple[Stored, ...]]:

@@ -130,12 +130,15 @@ def _results(stage: _Stage, column: Column, ignored: list[str]) -> Iterator[Stor
         except ResultError as error:
             ignored.append(f"ignored: {error}")
             continue
+        made_by = result.run.evaluator.get("name")
         if reason := other_version(result):
             ignored.append(f"ignored {path}: {reason}")
-        elif result.run.evaluator.get("name") == protocol.evaluator and any(
-            (metric.name, metric.condition) == (column.metric, protocol.condition) for metric in result.metrics
-        ):
+        elif made_by != protocol.evaluator:
+            ignored.append(f"ignored {path}: measured by {made_by}, the table shows {protocol.evaluator}")
+        elif any((metric.name, metric.condition) == (column.metric, protocol.condition) for metric in result.metrics):
             yield Stored(result=result, path=path)
+        else:
+            ignored.append(f"ignored {path}: it holds no {column.metric} ({protocol.condition})")
 
 
 def _alike(cells: Mapping[str, Found | None], column: Column, ignored: list[str]) -> Iterator[tuple[str, Found]]:
