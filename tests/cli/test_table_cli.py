@@ -135,6 +135,19 @@ def test_cells_of_a_grid_fill_its_table(tmp_path: Path) -> None:
     assert "grid sort-modeling, quick: tvts-pretrain scripted_motion_tiny" in result.stdout
 
 
+def test_published_cells_fill_a_table_until_there_are_cells_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, hits in (("out/published", [[True], [False]]), ("runs/ablations", [[True], [True]])):
+        grid(Path(folder), {"none": {"0": cell(Path(folder), "n0", 0, {RETRIEVAL: retrieval(hits)})}})
+        result = call("table3", "--out", "out")
+        assert result.exit_code == 0, result.output
+        assert f"cells from {folder}" in result.stderr
+        found = cells(Path("out"), "table3")["none", "ssv2_r1"]["measured"]
+        assert found["value"] == (50.0 if folder == "out/published" else 100.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tvts_bench.cli.table_request import TableRequest
     from tvts_bench.tables.assemble import Findings
 
-ABLATIONS = Path("runs/ablations")  # where `tvts-bench ablate` puts its cells
 INCOMPLETE = 1  # exit code where a row that was asked for could not be measured
 
 
@@ -46,7 +45,7 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
         asked = asked.varied(baseline=baseline, probe=probe, accumulate=accumulate, ablations=ablations)
         require_writable(out)
         if asked.from_grid:
-            _report(asked, _grid_findings(asked), out)
+            _report(asked, _grid_findings(asked, out), out)
             return
         from tvts_bench.cli import setup
         from tvts_bench.cli.table_measuring import measure
@@ -66,12 +65,13 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
     return command
 
 
-def _grid_findings(asked: "TableRequest") -> "Findings":
+def _grid_findings(asked: "TableRequest", out: Path) -> "Findings":
     """What the cells of the table's grid hold; where there are none, what would fill them."""
     from tvts_bench.tables.assemble import Findings
-    from tvts_bench.tables.grids import read_grid
+    from tvts_bench.tables.grids import folder_of_grid, read_grid
 
-    cells = read_grid(asked.table, asked.ablations or ABLATIONS)
+    folder = asked.ablations or folder_of_grid(asked.table, out)
+    cells = None if folder is None else read_grid(asked.table, folder)
     if cells is None:
         if asked.ablations is not None:
             raise UserError(
@@ -79,6 +79,7 @@ def _grid_findings(asked: "TableRequest") -> "Findings":
             )
         hint = f"measured cells are filled by `tvts-bench ablate {asked.table.grid}`, then this table again"
         return Findings(found={}, embedded=False, baseline=asked.baseline, remarks=(hint,))
+    stderr.print(f"cells from {folder}", markup=False, highlight=False, soft_wrap=True)
     for sentence in cells.ignored:
         stderr.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return Findings(found=cells.found, embedded=cells.embedded, baseline=asked.baseline, remarks=cells.remarks)

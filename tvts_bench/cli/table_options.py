@@ -59,7 +59,8 @@ Ablations = Annotated[
     typer.Option(
         "--ablations",
         metavar="DIR",
-        help="Of tables 1 to 3: the --out of `tvts-bench ablate`; runs/ablations by default.",
+        help="Of tables 1 to 3: the --out of `tvts-bench ablate`. By default runs/ablations, or where that holds no"
+        " such grid, a folder in --out that does.",
         rich_help_panel=options.DATA,
         show_default=False,
     ),

@@ -19,6 +19,7 @@ from tvts_bench.tables.cells import Found, Seeded
 from tvts_bench.tables.stored import Stored, other_version
 
 SCHEMA = 1  # of both files
+ABLATIONS = Path("runs/ablations")  # where `tvts-bench ablate` puts its cells
 PRETRAIN = "pretrain"  # the stage that trains the cell's checkpoint
 
 
@@ -48,6 +49,16 @@ class _Stage:
     results: tuple[Path, ...]
 
 
+def folder_of_grid(table: Table, out: Path) -> Path | None:
+    """Where cells of the table's grid lie: where they are put, else in a folder of `out`, as published ones do."""
+    beside = sorted(path for path in out.iterdir() if path.is_dir()) if out.is_dir() else []
+    return next((folder for folder in (ABLATIONS, *beside) if _record_of(table, folder).is_file()), None)
+
+
+def _record_of(table: Table, out: Path) -> Path:
+    return out / "grids" / f"{table.grid}.json"
+
+
 def read_grid(table: Table, out: Path) -> GridCells | None:
     """The cells of the table's grid in `out`; None where the grid was never asked for there.
 
@@ -55,7 +66,7 @@ def read_grid(table: Table, out: Path) -> GridCells | None:
         GridError: a file is damaged, or of another version.
     """
     assert table.grid is not None
-    grid = _read(out / "grids" / f"{table.grid}.json")
+    grid = _read(_record_of(table, out))
     if grid is None:
         return None
     ignored: list[str] = []

@@ -1,0 +1,67 @@
+"""What results/publish.py copies, and that the tables in results/ are those that the commands make of it."""
+
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.tables.made import classification, retrieval
+from tests.tables.test_grids import FINETUNE, RETRIEVAL, cell, grid
+from tvts_bench.cli.main import app
+from tvts_bench.errors import UserError
+
+RESULTS = Path(__file__).parents[1] / "results"
+publish = runpy.run_path(str(RESULTS / "publish.py"))["publish"]
+
+
+def tables_of(name: str, cells: Path, out: Path) -> dict[str, bytes]:
+    """The files of a table that is made of `cells`, which are put into the folder of results."""
+    shutil.copytree(cells, out / "ablations")
+    ended = CliRunner().invoke(app, [name, "--ablations", str(out / "ablations"), "--out", str(out)])
+    assert ended.exit_code == 0, ended.output
+    return {path.name: path.read_bytes() for path in (out / "tables").iterdir()}
+
+
+def made_grid(out: Path) -> Path:
+    """Two rows of two seeds, whose clips are answered otherwise."""
+    rows = {
+        name: {
+            str(seed): cell(
+                out,
+                f"{name}{seed}",
+                seed,
+                {
+                    RETRIEVAL: retrieval([[True, False], [seed > 0, right], [right, True]], backbone=f"{name}{seed}"),
+                    FINETUNE: classification([True, right, seed > 0], backbone=f"{name}{seed}"),
+                },
+            )
+            for seed in (0, 1)
+        }
+        for name, right in (("none", False), ("k_way", True))
+    }
+    grid(out, rows)
+    heavy = out / "cells" / "none0" / "run" / "backbone.safetensors"
+    heavy.parent.mkdir()
+    heavy.write_bytes(b"weights")
+    heavy.with_name("metrics.jsonl").write_text('{"step": 1}\n')
+    return out
+
+
+def test_tables_of_what_is_published_are_those_of_the_whole(tmp_path: Path) -> None:
+    whole, copy = made_grid(tmp_path / "whole"), tmp_path / "copy"
+    assert publish(whole, copy) == 4
+    assert publish(whole, copy) == 4  # again, in place of what is there
+    made = tables_of("table3", copy, tmp_path / "b")
+    assert made == tables_of("table3", whole, tmp_path / "a")
+    assert "± " in made["table3.md"].decode()
+    assert "[" in made["table3.md"].decode().splitlines()[4]  # an interval
+    assert (copy / "cells" / "none0" / "run" / "metrics.jsonl").is_file()
+    assert not list(copy.rglob("*.safetensors"))
+
+
+def test_a_folder_without_a_grid_is_not_published(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no grid"):
+        publish(tmp_path, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
