@@ -102,6 +102,9 @@ def test_a_dry_run_shows_cells_commands_and_time(tmp_path: Path, monkeypatch: py
     assert "4 cells" in ended.stderr
     assert "about" in ended.stderr
     assert not list(tmp_path.iterdir())
+    for scale in ("quick", "full"):
+        arguments = [f"--preset={scale}", "--evaluate=finetune", "--dry-run", "--device=cpu", f"--out={tmp_path}"]
+        assert "time unknown" not in runner.invoke(app, ["ablate", "sort-target", *arguments]).output
 
 
 @pytest.mark.parametrize(
