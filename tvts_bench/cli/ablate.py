@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,11 +80,9 @@ def ablate(
         changes=_pairs("--set", set_),
         seeds=seeds,
         protocols=tuple(name.strip() for name in evaluate.split(",")) if evaluate else (),
-        data={name: str(Path(folder).absolute()) for name, folder in _pairs("--data", data).items()},
+        data=_pairs("--data", data),
     )
-    for name, folder in _pairs("--data", data).items():  # before hours of pretraining
-        if not folder or not (dry_run or Path(folder).is_dir()):
-            raise UserError(f"--data {name}={folder}: there is no such folder")
+    asked = replace(asked, data=_folders("--data", asked.data, must_exist=not dry_run))
     planned = plan(asked)
     cells = planned.only(only or ())
     cluster = slurm_options(_pairs("--slurm", slurm), jobs) if launcher == "slurm" else None
@@ -187,6 +186,14 @@ def _pairs(option: str, given: "Iterable[str] | None") -> dict[str, str]:
             raise UserError(f"{option} {name}= is given twice: {found[name]} and {value}")
         found[name] = value
     return found
+
+
+def _folders(option: str, found: "Mapping[str, str]", *, must_exist: bool) -> dict[str, str]:
+    """The folders of `NAME=DIR`, absolute. One that is not there is missed now, not after hours of pretraining."""
+    for name, folder in found.items():
+        if not folder or (must_exist and not Path(folder).is_dir()):
+            raise UserError(f"{option} {name}={folder}: there is no such folder")
+    return {name: str(Path(folder).absolute()) for name, folder in found.items()}
 
 
 def _say(line: str) -> None:
