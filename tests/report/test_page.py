@@ -215,6 +215,15 @@ def test_a_grid_shows_seeds_their_mean_failures_and_what_is_left(tmp_path: Path)
     assert "none: from 4 at 1 to 1.333 at 3" in shown.text
 
 
+def test_grids_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for folder in ("here", "there"):
+        grid_folder(tmp_path / folder)
+    text = read(page_of(tmp_path)).text
+    for folder in ("here", "there"):
+        assert f"sort-modeling in {folder}" in text
+        assert f"Pretraining of the grid sort-modeling in {folder}" in text
+
+
 def test_a_cell_whose_record_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
     out = grid_folder(tmp_path)
     record = out / "cells" / "n1" / "cell.json"

@@ -52,7 +52,7 @@ def of_grid(grid: FoundGrid, name: str) -> GridView:
     embedded = " on the embedded world" if not any(record.datasets.values()) else ""
     changes = "".join(f" {key}={value}" for key, value in sorted(record.changes.items()))
     return GridView(
-        name=record.grid,
+        name=grid.name,
         title=record.title,
         how=f"{record.scale}: tvts-pretrain {record.preset}{changes}{embedded}; baseline {_title(grid)}",
         charts=tuple(_chart(grid, found, kind, f"{name}-{number}") for number, kind in enumerate(kinds)),

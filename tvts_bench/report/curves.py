@@ -51,7 +51,7 @@ def of_grid(grid: FoundGrid, name: str) -> CurveView | None:
         row.title: [_jsonl(cell_folder(grid.root, key) / "run" / "metrics.jsonl") for key in row.cells.values()]
         for row in grid.record.rows
     }
-    return _view(f"Pretraining of the grid {grid.record.grid}", rows, name)
+    return _view(f"Pretraining of the grid {grid.name}", rows, name)
 
 
 def _view(title: str, rows: Mapping[str, Sequence[Mapping[str, Curve]]], name: str) -> CurveView | None:

@@ -27,6 +27,7 @@ class FoundGrid:
     """A grid, its cells that were begun, and their results."""
 
     root: Path  # the --out of `tvts-bench ablate`
+    name: str  # with the folder it lies in, where that is not the page's own: several may hold a grid of one name
     record: GridRecord
     cells: Mapping[str, CellRecord]  # by key
     damaged: frozenset[str]  # keys of cells whose records cannot be read
@@ -62,7 +63,7 @@ def read_contents(folder: Path) -> Contents:
         folder=folder,
         results=tuple(_results(folder, left_out)),
         tables=tuple(_tables(folder, left_out)),
-        grids=tuple(grid for root in roots for grid in _grids(root, left_out)),
+        grids=tuple(grid for root in roots for grid in _grids(root, "" if root == folder else root.name, left_out)),
         trainings=tuple(_trainings(folder)),
         left_out=tuple(left_out),
     )
@@ -129,7 +130,7 @@ def _tables(folder: Path, left_out: list[str]) -> Iterator[Mapping[str, Any]]:
         yield document
 
 
-def _grids(root: Path, left_out: list[str]) -> Iterator[FoundGrid]:
+def _grids(root: Path, place: str, left_out: list[str]) -> Iterator[FoundGrid]:
     for path in sorted((root / GRIDS).glob("*.json")):
         try:
             record = read_grid(root, path.stem)
@@ -139,7 +140,8 @@ def _grids(root: Path, left_out: list[str]) -> Iterator[FoundGrid]:
         assert record is not None  # its file is there
         cells, damaged = _cells(root, record, left_out)
         results = {key: _results_of_cell(root, cell, left_out) for key, cell in cells.items()}
-        yield FoundGrid(root=root, record=record, cells=cells, damaged=damaged, results=results)
+        name = f"{record.grid} in {place}" if place else record.grid
+        yield FoundGrid(root=root, name=name, record=record, cells=cells, damaged=damaged, results=results)
 
 
 def _cells(root: Path, record: GridRecord, left_out: list[str]) -> tuple[dict[str, CellRecord], frozenset[str]]:
