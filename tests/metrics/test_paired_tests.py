@@ -52,6 +52,19 @@ def test_means_over_seeds_are_compared_by_the_paired_bootstrap() -> None:
     assert compare_outcomes(hard / 2, hard / 2 + noise - noise.mean()).p > 0.5
 
 
+def test_a_handful_of_clips_is_compared_by_all_ways_to_exchange_the_two() -> None:
+    test = compare_outcomes([0.4, 0.5, 0.6, np.nan], [0.2, 0.4, 0.5, 0.1])
+    assert (test.test, test.pairs) == ("paired permutation", 3)
+    assert test.p == pytest.approx(2 / 8)  # of eight ways, the given one and its opposite are as far apart
+    assert compare_outcomes([0.4], [0.2]).p == 1.0
+
+
+def test_of_few_clips_without_a_difference_as_many_differ_as_alpha_says() -> None:
+    rng = np.random.default_rng(0)
+    found = [compare_outcomes(*rng.random((2, 8))).p < 0.05 for _ in range(400)]
+    assert np.mean(found) < 0.08
+
+
 def test_the_same_outcomes_give_the_same_test() -> None:
     values = np.random.default_rng(1).random((2, 50))
     assert compare_outcomes(*values) == compare_outcomes(*values)

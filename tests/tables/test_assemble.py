@@ -174,20 +174,24 @@ def test_what_failed_and_what_could_not_be_run_keep_their_reasons(tmp_path: Path
     assert table.baseline is None
 
 
-def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
-    def grid(name: str, right: list[int]) -> Found:
-        """A result a seed, with so many of ten clips right."""
-        return seeded(
-            {
-                seed: classification([number < hits for number in range(10)], backbone=f"{name}{seed}")
-                for seed, hits in enumerate(right)
-            },
-            tmp_path,
-        )
+def of_seeds(name: str, right: dict[int, int], out: Path) -> Found:
+    """A result a seed, with so many of ten clips right."""
+    return seeded(
+        {
+            seed: classification([number < hits for number in range(10)], backbone=f"{name}{seed}")
+            for seed, hits in right.items()
+        },
+        out,
+    )
 
+
+def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
     column = "ssv2_top1"
-    cells = {("none", column): grid("none", [1, 2, 3]), ("k_way", column): grid("k_way", [2, 4, 6])}
-    cells["pairwise", column] = grid("pairwise", [5])
+    cells = {
+        ("none", column): of_seeds("none", {0: 1, 1: 2, 2: 3}, tmp_path),
+        ("k_way", column): of_seeds("k_way", {0: 2, 1: 4, 2: 6}, tmp_path),
+        ("pairwise", column): of_seeds("pairwise", {0: 5}, tmp_path),
+    }
     table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
     assert "fewer than 3 seeds in ScriptedMotion (like SSV2) fine-tuned top-1: pairwise 1" in table.notes
     cell = table.cells["k_way", column]
@@ -204,15 +208,47 @@ def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
     assert cell.versus.test.p == pytest.approx(1 - 12**0.5 / 14**0.5)
     alone = table.cells["pairwise", column].versus
     assert alone is not None
-    assert alone.test.test == "paired bootstrap", "one seed against the mean of three: over clips"
+    assert (alone.test.test, alone.test.difference) == ("McNemar, exact", 40.0), (
+        "over the clips of the seed that both have"
+    )
+    assert alone.test.p == pytest.approx(0.125)  # four clips that only one gets right
+    assert any("fine-tuned top-1 +40.00" in note and note.endswith("p = 0.12 (seed 0 alone)") for note in table.notes)
     assert any("mean of 1 to 3 seeds" in note for note in table.notes)
     del cells["pairwise", column]
     table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
     mean = "mean of 3 seeds of pretraining ± their standard deviation, which the intervals leave out"
     assert any(note.endswith(mean) for note in table.notes)
-    one = {("pairwise", column): grid("pairwise", [5])}
+    one = {("pairwise", column): of_seeds("pairwise", {0: 5}, tmp_path)}
     table = assemble(table3.TABLE, Findings(found=one, embedded=True), tmp_path)
     assert any("one seed of pretraining: intervals and tests say nothing about another" in note for note in table.notes)
+
+
+def test_rows_are_compared_over_the_seeds_that_both_have(tmp_path: Path) -> None:
+    column = "ssv2_top1"
+    cells = {
+        ("none", column): of_seeds("none", {0: 1, 1: 2}, tmp_path),
+        ("k_way", column): of_seeds("k_way", {0: 3, 1: 5, 2: 9}, tmp_path),
+        ("pairwise", column): of_seeds("pairwise", {2: 9, 3: 8}, tmp_path),
+    }
+    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    shared = table.cells["k_way", column].versus
+    assert shared is not None
+    assert (shared.test.pairs, shared.test.difference) == (2, pytest.approx(25.0))  # of 20 and 30, seed 2 left out
+    assert any("fine-tuned top-1 +25.00" in note and note.endswith("(seeds 0, 1 alone)") for note in table.notes)
+    assert table.cells["pairwise", column].versus is None, "no seed is in both"
+    assert any(note.startswith("pairwise is not tested against none") for note in table.notes)
+
+
+def test_a_column_of_one_seed_beside_others_is_called_so(tmp_path: Path) -> None:
+    cells = {
+        ("none", "ssv2_top1"): of_seeds("none", {0: 1, 1: 2}, tmp_path),
+        ("none", "ssv2_r1"): seeded({0: retrieval([HIT, MISS])}, tmp_path),
+    }
+    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    said = (
+        "one seed of pretraining in ScriptedMotion (like SSV2) R@1: intervals and tests there say nothing about another"
+    )
+    assert said in table.notes
 
 
 def test_intervals_that_are_not_there_are_not_promised(tmp_path: Path) -> None:

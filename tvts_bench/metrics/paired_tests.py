@@ -9,6 +9,7 @@ from tvts_bench.metrics.bootstrap import paired_difference, resampled_means
 
 MIN_PAIRS_OF_SEEDS = 2
 NO_SPREAD = 1e-6  # percent; far below what one clip of any data set is
+FEW_CLIPS = 100  # below, a bootstrap's p-value is not to be trusted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,21 +28,47 @@ def compare_outcomes(first: ArrayLike, second: ArrayLike, *, seed: int = 0, resa
     """Test the outcomes [Q] in 0..1 of the same queries or clips, in the same order.
 
     Hits and misses (top-1, Recall@K) are compared by McNemar's exact test; anything between 0 and 1 (means over seeds)
-    by the paired bootstrap, whose p-value is never below 2 / (`resamples` + 1). The interval is always the bootstrap's.
+    by the paired bootstrap, whose p-value is never below 2 / (`resamples` + 1); of few clips, where a bootstrap finds
+    too much, by exchanging the two at random. The interval is always the bootstrap's. Pairs with a NaN are left out.
     The pairs are clips of fixed backbones: it says nothing about other training seeds.
     """
     ours, theirs = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     assert ours.shape == theirs.shape, f"outcomes of {ours.shape} and {theirs.shape} are no pairs"
+    measured = ~np.isnan(ours - theirs)
+    ours, theirs = ours[measured], theirs[measured]
     difference = paired_difference(ours, theirs, seed=seed, resamples=resamples)
-    binary = bool(np.isin(np.concatenate([ours, theirs]), (0.0, 1.0)).all())
+    name, p = _test_of(ours, theirs, seed, resamples)
     return PairedTest(
-        test="McNemar, exact" if binary else "paired bootstrap",
+        test=name,
         pairs=len(ours),
         difference=difference.value,
         low=difference.interval.low,
         high=difference.interval.high,
-        p=mcnemar_p(ours, theirs) if binary else _bootstrap_p(ours - theirs, seed, resamples),
+        p=p,
     )
+
+
+def _test_of(ours: NDArray[np.float64], theirs: NDArray[np.float64], seed: int, resamples: int) -> tuple[str, float]:
+    """The test that fits the outcomes, and its p-value."""
+    if np.isin(np.concatenate([ours, theirs]), (0.0, 1.0)).all():
+        return "McNemar, exact", mcnemar_p(ours, theirs)
+    if len(ours) < FEW_CLIPS:
+        return "paired permutation", _permutation_p(ours, theirs, seed)
+    return "paired bootstrap", _bootstrap_p(ours - theirs, seed, resamples)
+
+
+def _permutation_p(ours: NDArray[np.float64], theirs: NDArray[np.float64], seed: int) -> float:
+    """Two-sided, over all ways to exchange the two in a pair where they are few enough."""
+    from scipy.stats import permutation_test
+
+    def ahead(first: NDArray[np.float64], second: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        return np.asarray((first - second).mean(axis=axis))
+
+    if len(ours) < 2 or np.array_equal(ours, theirs):
+        return 1.0
+    rng = np.random.default_rng(seed)
+    test = permutation_test((ours, theirs), ahead, permutation_type="samples", vectorized=True, rng=rng)
+    return float(test.pvalue)
 
 
 def mcnemar_p(first: ArrayLike, second: ArrayLike) -> float:
@@ -86,7 +113,6 @@ def _student(ahead: NDArray[np.float64]) -> tuple[float, float, float]:
 
 def _bootstrap_p(ahead: NDArray[np.float64], seed: int, resamples: int) -> float:
     """Share of resampled means on the other side of zero, twice."""
-    ahead = ahead[~np.isnan(ahead)]
     if not ahead.any():
         return 1.0
     means = resampled_means(ahead, np.random.default_rng(seed), resamples)

@@ -80,17 +80,17 @@ def _compared(key: Key, scored: Scored, all_scored: Mapping[Key, Scored], baseli
 
 
 def _test(scored: Scored, baseline: Scored) -> PairedTest | None:
-    """Over the seeds that both have, where there are several; else over the clips that both measured."""
-    seeds = [seed for seed in scored.by_seed if seed is not None and seed in baseline.by_seed]
+    """Over the seeds that both have, where there are several; over the clips of the one that both have, else."""
+    seeds = [seed for seed in scored.by_seed if seed in baseline.by_seed]
     if len(seeds) >= MIN_PAIRS_OF_SEEDS:
         return compare_seeds([scored.by_seed[seed] for seed in seeds], [baseline.by_seed[seed] for seed in seeds])
-    if scored.outcomes is None or baseline.outcomes is None:
+    if not seeds or seeds[0] not in scored.outcomes or seeds[0] not in baseline.outcomes:
         return None
-    clips = [clip for clip in scored.outcomes if clip in baseline.outcomes]
+    ours, theirs = scored.outcomes[seeds[0]], baseline.outcomes[seeds[0]]
+    clips = [clip for clip in ours if clip in theirs]
     if not clips:
         return None
-    test = compare_outcomes([scored.outcomes[clip] for clip in clips], [baseline.outcomes[clip] for clip in clips])
-    return _in_percent(test)
+    return _in_percent(compare_outcomes([ours[clip] for clip in clips], [theirs[clip] for clip in clips]))
 
 
 def _in_percent(test: PairedTest) -> PairedTest:

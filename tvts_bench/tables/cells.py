@@ -3,7 +3,7 @@
 import os
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,8 +34,8 @@ class Scored:
     """A cell, and what is needed to compare it with others."""
 
     cell: Cell
-    by_seed: dict[int | None, float] = field(default_factory=dict)  # percent
-    outcomes: Outcomes | None = None  # of each query or clip, means over the seeds; None where they were not kept
+    by_seed: Mapping[int | None, float] = field(default_factory=dict)  # percent
+    outcomes: Mapping[int | None, Outcomes] = field(default_factory=dict)  # of each query or clip, where they were kept
 
 
 def make_cell(row: Row, column: Column, protocol: Protocol, found: Found | None, out: Path) -> Scored:
@@ -65,17 +65,20 @@ def make_cell(row: Row, column: Column, protocol: Protocol, found: Found | None,
         measured=measured,
         difference=difference,
     )
-    return Scored(cell=cell, by_seed={run.seed: run.value for run in measured.runs}, outcomes=outcomes)
+    kept = {run.seed: each for run, each in zip(measured.runs, outcomes, strict=True) if each is not None}
+    return Scored(cell=cell, by_seed={run.seed: run.value for run in measured.runs}, outcomes=kept)
 
 
 def _measured(
     column: Column, protocol: Protocol, stored: Sequence[Seeded], out: Path
-) -> tuple[Measured, Outcomes | None]:
+) -> tuple[Measured, list[Outcomes | None]]:
+    """The number, and what each query or clip scored in each of its results."""
     metrics = [each.result.metric(column.metric, protocol.condition) for _, each in stored]
-    outcomes = _mean_outcomes([read_outcomes(each.path, column, protocol) for _, each in stored])
+    outcomes = [read_outcomes(each.path, column, protocol) for _, each in stored]
     low, high = metrics[0].low, metrics[0].high
     if len(metrics) > 1:  # each clip's outcome is averaged over the seeds first
-        interval = bootstrap_interval(list(outcomes.values())) if outcomes else None
+        means = _mean_outcomes(outcomes)
+        interval = bootstrap_interval(list(means.values())) if means else None
         low, high = (100 * interval.low, 100 * interval.high) if interval else (None, None)
     values = [metric.value for metric in metrics]
     runs = tuple(

@@ -69,14 +69,20 @@ def _of_seeds(measured: list[Cell]) -> str:
 
 
 def _of_fewer_seeds(table: FilledTable) -> Iterator[str]:
-    """The numbers that are of fewer seeds than others of their column."""
+    """The numbers that are of fewer seeds than others of their column, and columns of one seed beside others."""
+    found = {}
     for column in table.columns:
         cells = {row.name: table.cell(row, column).measured for row in table.rows}
-        counts = {name: len(measured.runs) for name, measured in cells.items() if measured}
-        most = max(counts.values(), default=0)
+        found[column.name] = {name: len(measured.runs) for name, measured in cells.items() if measured}
+    most_of_all = max((count for counts in found.values() for count in counts.values()), default=0)
+    for column in table.columns:
+        counts = found[column.name]
+        most, where = max(counts.values(), default=0), f"{table.measured_on[column.name]} {column.heading}"
+        if most == 1 < most_of_all:
+            yield f"one seed of pretraining in {where}: intervals and tests there say nothing about another"
         fewer = [f"{name} {count}" for name, count in counts.items() if count < most]
         if fewer:
-            yield f"fewer than {most} seeds in {table.measured_on[column.name]} {column.heading}: {', '.join(fewer)}"
+            yield f"fewer than {most} seeds in {where}: {', '.join(fewer)}"
 
 
 def _of_chance(table: FilledTable) -> Iterator[str]:
@@ -106,7 +112,8 @@ def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
             if versus:
                 test, heading = versus.test, headings[column.name] if several else column.heading
                 interval = "" if test.low is None else f" [{test.low:+.1f}, {test.high:+.1f}]"
-                parts.append(f"{heading} {test.difference:+.2f}{interval}, p {p_in_words(test.p)}")
+                shared = _of_shared_seeds(table, row, column)
+                parts.append(f"{heading} {test.difference:+.2f}{interval}, p {p_in_words(test.p)}{shared}")
         untested = [
             headings[column.name] if several else column.heading
             for column in table.columns
@@ -115,10 +122,19 @@ def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
         if untested:
             yield (
                 f"{row.name} is not tested against {table.baseline} in {', '.join(untested)}: what each clip scored is"
-                " not there beside the results, no clip is in both, or all seeds differ by exactly the same"
+                " not there beside the results, no clip or seed is in both, or all seeds differ by exactly the same"
             )
         if parts:
             yield f"{row.name} less {table.baseline}: {'; '.join(parts)}"
+
+
+def _of_shared_seeds(table: FilledTable, row: Row, column: Column) -> str:
+    """Which seeds a difference is of, where it is not that of the two means: only what both have is compared."""
+    assert table.baseline is not None
+    both = (table.cell(row, column).measured, table.cells[table.baseline, column.name].measured)
+    ours, theirs = ({run.seed for run in each.runs} if each else set() for each in both)
+    shared = ", ".join(str(seed) for seed in sorted(ours & theirs, key=str))
+    return "" if ours == theirs else f" (seed{'s' * (len(ours & theirs) > 1)} {shared} alone)"
 
 
 def _untested(table: FilledTable, row: Row, column: Column) -> bool:
