@@ -10,9 +10,10 @@ fine-tuning, pictures, similarities and logits.
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-from pyarrow import parquet
+from pyarrow import ArrowException, parquet
 
 from tvts_bench.ablations.cells import CellRecord, cell_folder, grid_names, read_cell, read_grid
 from tvts_bench.errors import UserError
@@ -28,41 +29,62 @@ CURVES = "run/metrics.jsonl"
 def publish(source: Path, target: Path) -> int:
     """Copy all grids of `source`, and their cells that were begun; how many cells.
 
+    A cell that was published before is replaced once its copy is whole; what is no grid's any more is removed.
+
     Raises:
-        UserError: there is no grid in `source`, or a record cannot be read.
+        UserError: there is no grid in `source`, it is `target`, or a record or table cannot be read.
+        OSError: a file is missing, or cannot be written.
     """
     names = grid_names(source)
     if not names:
         raise UserError(f"{source} holds no grid: give the --out of `tvts-bench ablate`")
+    if source.resolve() == target.resolve():
+        raise UserError(f"{target} is what would be copied: give another folder to publish in")
     grids = [grid for name in names if (grid := read_grid(source, name)) is not None]
     keys = sorted({key for grid in grids for key in grid.keys})
     cells = [cell for key in keys if (cell := read_cell(source, key)) is not None]
-    (target / "grids").mkdir(parents=True, exist_ok=True)
     for cell in cells:
         _copy_cell(cell, source, target)
+    (target / "grids").mkdir(parents=True, exist_ok=True)
     for name in names:
         shutil.copyfile(source / "grids" / f"{name}.json", target / "grids" / f"{name}.json")
+    kept = {key for name in grid_names(target) if (grid := read_grid(target, name)) is not None for key in grid.keys}
+    for folder in (target / "cells").iterdir():
+        if folder.name not in kept:
+            shutil.rmtree(folder)
     return len(cells)
 
 
 def _copy_cell(cell: CellRecord, source: Path, target: Path) -> None:
-    """A cell as it is now, in place of one of the same key."""
     old, new = cell_folder(source, cell.key), cell_folder(target, cell.key)
-    if new.is_dir():
-        shutil.rmtree(new)
-    for file in (name for stage in cell.stages for name in stage.results):
-        (new / file).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(old / file, new / file)
-        for table, columns in KEPT.items():
-            beside = (old / file).with_suffix(f".{table}.parquet")
-            if beside.is_file():
-                kept = parquet.read_table(beside, columns=columns)
-                parquet.write_table(kept, (new / file).with_suffix(f".{table}.parquet"), compression="zstd")
-    if (old / CURVES).is_file():
-        (new / CURVES).parent.mkdir(parents=True)
-        shutil.copyfile(old / CURVES, new / CURVES)
-    new.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(old / "cell.json", new / "cell.json")
+    new.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=new.parent) as made:
+        for file in (name for stage in cell.stages for name in stage.results):
+            _copy(old / file, Path(made, file))
+            for table, columns in KEPT.items():
+                _copy_columns((old / file).with_suffix(f".{table}.parquet"), Path(made, file).parent, columns)
+        if (old / CURVES).is_file():
+            _copy(old / CURVES, Path(made, CURVES))
+        _copy(old / "cell.json", Path(made, "cell.json"))
+        if new.is_dir():
+            shutil.rmtree(new)
+        shutil.copytree(made, new)
+
+
+def _copy(old: Path, new: Path) -> None:
+    new.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(old, new)
+
+
+def _copy_columns(old: Path, folder: Path, columns: list[str]) -> None:
+    """A Parquet table with these columns alone, if it is there."""
+    if not old.is_file():
+        return
+    try:
+        kept = parquet.read_table(old, columns=columns)
+    except ArrowException as error:
+        raise UserError(f"cannot read {old}: {error}") from None
+    parquet.write_table(kept, folder / old.name, compression="zstd")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What results/publish.py copies, and that the tables in results/ are those that the commands make of it."""
+"""What results/publish.py copies, and that tables made of it are those made of the whole."""
 
 import runpy
 import shutil
@@ -59,6 +59,30 @@ def test_tables_of_what_is_published_are_those_of_the_whole(tmp_path: Path) -> N
     assert "[" in made["table3.md"].decode().splitlines()[4]  # an interval
     assert (copy / "cells" / "none0" / "run" / "metrics.jsonl").is_file()
     assert not list(copy.rglob("*.safetensors"))
+
+
+def test_what_is_published_stays_until_its_copy_is_whole(tmp_path: Path) -> None:
+    whole, copy = made_grid(tmp_path / "whole"), tmp_path / "copy"
+    publish(whole, copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="is what would be copied"):
+        publish(copy, tmp_path / "whole" / ".." / "copy")
+    table = next((whole / "cells" / "none0").rglob("*.parquet"))
+    table.write_bytes(b"no table")
+    with pytest.raises(UserError, match=f"cannot read {table}"):
+        publish(whole, copy)
+    next((whole / "cells" / "k_way0").rglob("results/*/*.json")).unlink()
+    with pytest.raises(FileNotFoundError):
+        publish(whole, copy)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_cells_of_no_grid_are_published_no_more(tmp_path: Path) -> None:
+    whole, copy = made_grid(tmp_path / "whole"), tmp_path / "copy"
+    publish(whole, copy)
+    grid(whole, {"none": {"0": "none0"}})
+    assert publish(whole, copy) == 1
+    assert [path.name for path in (copy / "cells").iterdir()] == ["none0"]
 
 
 def test_a_folder_without_a_grid_is_not_published(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """
     if path.exists() and not (path.is_file() or path.is_dir()):  # the system itself refuses folders
         raise FileExistsError(errno.EEXIST, "there is something that is not a file", str(path))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{SUFFIX}")  # nodes may share the folder
     try:
         with temporary.open("wb") as file:
             yield file

@@ -1,5 +1,6 @@
 """Runs and their results: one JSON file a run, with everything that made its numbers, never overwritten silently."""
 
+import errno
 import json
 import logging
 import math
@@ -171,6 +172,18 @@ def save(result: Result, folder: Path) -> Saved:
     return Saved(json=path, superseded=superseded)
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. A pipe or a device of that name is refused: reading one may never end.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError, RecursionError: it is no JSON.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def load(path: Path) -> Result:
     """Read a result file.
 
@@ -178,7 +191,7 @@ def load(path: Path) -> Result:
         ResultError: it is missing, not JSON, or not a result.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         raise ResultError(f"cannot read the result file {path}: {error}") from error
     if not isinstance(document, dict):

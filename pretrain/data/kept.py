@@ -7,6 +7,7 @@ whether they are still the same.
 import json
 from collections import Counter
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -46,7 +47,8 @@ class KeptBatches(Dataset[Made]):
         kept = _read(path)
         if kept is None:
             kept = self._made[step]
-            _write(path, kept)
+            if not kept.failures:  # they would be counted this time alone
+                _write(path, kept)
         return kept
 
 
@@ -71,7 +73,8 @@ def kept_folder(
                 f"samples={samples} keeps what is drawn, and {source.config.kind} is read from files: leave it out"
             )
     parts = [[source.config, source.segments, source.crop] for source in sources]
-    made_of = [parts, mixture.seed, mixture.shares, list(place), tokenizer, WORLD.digest, VERSION]
+    versions = [VERSION, *(metadata.version(name) for name in ("numpy", "torch", "torchvision"))]
+    made_of = [parts, mixture.seed, mixture.shares, list(place), tokenizer, WORLD.digest, versions]
     return samples / provenance.digest(made_of)[:16]
 
 

@@ -15,13 +15,14 @@ from typer.testing import CliRunner
 
 from tests.ablations.fake_cells import fake_cell
 from tvts_bench.ablations import plan as planning
+from tvts_bench.ablations.asked_again import with_earlier_results
 from tvts_bench.ablations.cells import CellRecord, GridRecord, RowRecord, StageRecord, read_cell, write_cell, write_grid
 from tvts_bench.ablations.claims import claim
-from tvts_bench.ablations.grids import Grid, Row
+from tvts_bench.ablations.grids import Grid, Row, find_grid
 from tvts_bench.ablations.jobs import never, run_cell
 from tvts_bench.ablations.local import Slots, run_local
 from tvts_bench.ablations.plan import Asked, Place, plan
-from tvts_bench.ablations.scales import FULL
+from tvts_bench.ablations.scales import FULL, QUICK
 from tvts_bench.ablations.standing import standings
 from tvts_bench.cli.ablation_views import duration
 from tvts_bench.cli.main import app
@@ -88,12 +89,19 @@ def test_a_grid_from_pretraining_to_results_and_a_cell_that_diverges(
     assert 0 <= found.metric("R@1").value <= 100
 
 
-def test_a_dry_run_shows_cells_commands_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def resolved(preset: str, assignments: list[list[str]]) -> list[dict[str, Any]]:
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tvts-pretrain would say, without a process."""
+
+    def configurations(preset: str, assignments: list[list[str]]) -> list[dict[str, Any]]:
         size = {"steps": 640, "data": {"batch_size": 64}, "init": {"text_steps": 0, "text_batch": 1}, "video": {}}
         return [{**size, "settings": each} for each in assignments]
 
-    monkeypatch.setattr(planning, "resolve", resolved)
+    monkeypatch.setattr(planning, "resolve", configurations)
+
+
+@pytest.mark.usefixtures("resolved")
+def test_a_dry_run_shows_cells_commands_and_time(tmp_path: Path) -> None:
     ended = runner.invoke(app, ["ablate", "sort-modeling", "--dry-run", "--device=cpu", f"--out={tmp_path}"])
     assert ended.exit_code == 0, ended.output
     for words in ("none:0", "pairwise:0", "factorial:0", "k_way:0", "-m pretrain run scripted_motion_mini steps="):
@@ -205,11 +213,75 @@ def test_status_tells_done_failed_running_interrupted_and_waiting_cells(tmp_path
     assert [found[key].status for key in "abcde"] == ["done", "failed", "running", "waiting", "waiting"]
     assert found["b"].reason == "the loss is nan at step 1"
     assert (found["c"].stage, found["c"].step, found["c"].steps) == ("pretrain", 100, 300)
-    assert found["c"].left == pytest.approx(400)  # 200 steps of two seconds; of the other stage nothing is known yet
+    measured = read_cell(tmp_path, "a")
+    assert measured is not None
+    assert found["c"].left == pytest.approx(400 + measured.stages[1].seconds)  # 200 steps of two seconds
     assert found["d"].reason == "interrupted"
     shown = runner.invoke(app, ["status", str(tmp_path)])
     assert shown.exit_code == 0, shown.output
     assert "1 failed" in shown.stdout
+
+
+def test_work_that_a_cell_was_never_asked_for_is_left_and_named(tmp_path: Path) -> None:
+    run_cell(fake_cell(tmp_path, "a"))
+    asked = grid_of(tmp_path, "a", "b")
+    done = fake_cell(tmp_path, "b")
+    run_cell(replace(done, stages=done.stages[:1]))
+    found = {each.key: each for each in standings(tmp_path, asked)}
+    measured = read_cell(tmp_path, "a")
+    assert measured is not None
+    assert (found["b"].status, found["b"].stage) == ("waiting", "measure")
+    assert found["b"].left == pytest.approx(measured.stages[1].seconds)
+
+
+@pytest.mark.usefixtures("resolved")
+def test_a_grid_that_slurm_refuses_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no sbatch
+    grid_of(tmp_path, "a")
+    before = (tmp_path / "grids" / "lambda.json").read_bytes()
+    ended = runner.invoke(app, ["ablate", "lambda", "--launcher=slurm", f"--out={tmp_path}"])
+    assert ended.exit_code == 2, ended.output
+    assert "there is no Slurm here" in ended.stderr
+    assert (tmp_path / "grids" / "lambda.json").read_bytes() == before
+
+
+@pytest.mark.usefixtures("resolved")
+def test_a_dry_run_looks_at_no_other_cell_and_at_what_is_there(tmp_path: Path) -> None:
+    arguments = ["ablate", "sort-modeling", "--dry-run", "--evaluate=retrieval,retrieval", f"--out={tmp_path}"]
+    asked = Asked(grid=find_grid("sort-modeling"), scale=QUICK, out=tmp_path, protocols=("retrieval",))
+    cells = {cell.row: cell for cell in plan(asked).cells}
+    for cell in cells.values():
+        stages = [
+            StageRecord(name=stage.name, protocol=stage.protocol, status="done")
+            for stage in cell.job(Place(device="cpu")).stages
+        ]
+        write_cell(tmp_path, CellRecord(key=cell.key, config={}, seed=0, stages=tuple(stages)))
+    (cells["none"].folder / "cell.json").write_text("{")
+    ended = runner.invoke(app, [*arguments, "--only=k_way"])
+    assert ended.exit_code == 0, ended.output
+    assert "k_way:0" in ended.stdout
+    assert "about 0 s" not in ended.output, "its record says done, and its files are gone"
+    assert ended.stdout.count("-m tvts_bench retrieval") == 2  # of two data sets, each once
+
+
+def test_what_was_measured_before_stays_in_the_grid(tmp_path: Path) -> None:
+    def row(*stages: str, cells: dict[str, str]) -> RowRecord:
+        return RowRecord(name="row", title="row", settings={}, cells=cells, stages=stages)
+
+    stages = [
+        StageRecord(name="retrieval-ssv2-1", protocol="retrieval", status="done"),
+        StageRecord(name="probe-ssv2-1", protocol="probe", status="done"),
+        StageRecord(name="probe-k400-1", protocol="probe", status="failed"),
+    ]
+    write_cell(tmp_path, CellRecord(key="a", config={}, seed=0, stages=tuple(stages)))
+    before = replace(grid_of(tmp_path, "a"), rows=(row(*(stage.name for stage in stages), cells={"0": "a"}),))
+    now = replace(before, rows=(row("finetune-ssv2-1", "probe-ssv2-2", cells={"0": "a", "1": "b"}),))
+    (kept,) = with_earlier_results(now, before, tmp_path).rows
+    assert kept.stages == ("finetune-ssv2-1", "probe-ssv2-2", "retrieval-ssv2-1")
+    others = replace(now, rows=(row("finetune-ssv2-1", cells={"0": "c"}),))
+    assert with_earlier_results(others, before, tmp_path) == others
+    elsewhere = replace(now, datasets={"ssv2": "/videos"})
+    assert with_earlier_results(elsewhere, before, tmp_path) == elsewhere
 
 
 @pytest.mark.slow

@@ -40,6 +40,12 @@ def test_a_cell_trains_is_measured_and_says_so(tmp_path: Path) -> None:
     assert result(job) == expected(3)
     document = json.loads((job.folder / "cell.json").read_text())
     assert document["status"] == "done"
+    assert as_typed(("x", f"out={job.folder}/run", "samples=/tmp/s", "cache=c"), job.folder) == (
+        "x",
+        "out=run",
+        "samples=DIR",
+        "cache=DIR",
+    )
 
 
 def test_what_is_done_is_not_done_again_but_what_was_deleted_is(tmp_path: Path) -> None:

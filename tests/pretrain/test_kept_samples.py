@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from pretrain.assembly import build_loader, build_sources, build_tokenizer
 from pretrain.config import compose
 from pretrain.data.batches import NarratedBatch
-from pretrain.data.loading import NarratedLoader
+from pretrain.data.kept import KeptBatches
+from pretrain.data.loading import Made, NarratedLoader
 from pretrain.schema import ConfigError
 from tvts_bench.errors import UserError
 from tvts_bench.training.ranks import Rank
@@ -63,6 +64,15 @@ def test_rows_of_a_grid_share_them(tmp_path: Path) -> None:
     for settings in (("objective.sort=none",), ("objective.sort=factorial", "objective.target=vcop")):
         list(loader(tmp_path, *settings).batches(0, 1))
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_batch_with_a_sample_in_anothers_place_is_not_kept(tmp_path: Path) -> None:
+    (batch,) = loader(None).batches(0, 1)
+    made = [Made(batch=batch, failures=("a.mp4 cannot be read",)), Made(batch=batch)]
+    kept = KeptBatches(made, tmp_path)  # type: ignore[arg-type]  # a list of them is read as a data set is
+    assert kept[0].failures == kept[0].failures == ("a.mp4 cannot be read",)
+    assert kept[1].failures == ()
+    assert [path.name for path in tmp_path.iterdir()] == ["0000001.safetensors"]
 
 
 def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:

@@ -267,13 +267,26 @@ def test_results_of_another_schema_and_damaged_tables_are_named_not_mixed(folder
     (out / "mine.json").write_text("[1]", encoding="utf-8")
     (out / "tables" / "bad.json").write_text('{"schema": 1, "table": "bad", "cells": 3}', encoding="utf-8")
     shutil.copy(first, first.with_suffix(".1.json"))
+    os.mkfifo(out / "pipe.json")  # reading it would never end
+    (out / "grids").mkdir()
+    (out / "grids" / "long.json").write_text(
+        json.dumps(
+            {
+                "schema": 1,
+                "rows": [{"name": "a", "title": "a", "settings": {}, "cells": {"1" * 5000: "k"}, "stages": []}],
+            }
+        ),
+        encoding="utf-8",
+    )
     built = build(read_contents(out), queries=0)
-    assert len(built.left_out) == 4
+    assert len(built.left_out) == 6
     for name, why in (
         ("older.json", "schema 99"),
         ("broken.json", "cannot be read"),
         (".1.json", "set aside"),
         ("bad", "make it again"),
+        ("pipe.json", "it is not a file"),
+        ("long.json", "no record of a grid"),
     ):
         assert any(name in sentence and why in sentence for sentence in built.left_out)
     assert all(sentence in read(render(built)).text for sentence in map(_squeezed, built.left_out))

@@ -1,6 +1,7 @@
 """Tables from the files that `tvts-bench ablate` leaves, written here by its own functions."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,8 +43,13 @@ def stage(name: str, **changes: object) -> StageRecord:
     return replace(StageRecord(name=name, protocol=protocol, dataset=rest.partition("-")[0] or None), **changes)  # type: ignore[arg-type]
 
 
-def grid(out: Path, rows: dict[str, dict[str, str]], **changes: object) -> None:
-    """The record of a grid whose rows have cells by seed."""
+def grid(
+    out: Path,
+    rows: dict[str, dict[str, str]],
+    stages: tuple[str, ...] = (RETRIEVAL, PROBE, FINETUNE),
+    **changes: object,
+) -> None:
+    """The record of a grid whose rows have cells by seed, and these stages."""
     record = GridRecord(
         grid="sort-modeling",
         title="-",
@@ -55,8 +61,7 @@ def grid(out: Path, rows: dict[str, dict[str, str]], **changes: object) -> None:
         protocols=("retrieval", "finetune"),
         datasets={"ssv2": None, "k400": None},
         rows=tuple(
-            RowRecord(name=name, title=name, settings={}, cells=cells, stages=(RETRIEVAL, PROBE, FINETUNE))
-            for name, cells in rows.items()
+            RowRecord(name=name, title=name, settings={}, cells=cells, stages=stages) for name, cells in rows.items()
         ),
     )
     write_grid(out, replace(record, **changes))  # type: ignore[arg-type]
@@ -174,6 +179,24 @@ def test_a_result_without_the_tables_number_is_named(tmp_path: Path) -> None:
     assert cells.found == {}
     assert any(sentence.endswith("it holds no R@1 (forward)") for sentence in cells.ignored)
     assert any("measured by online_probe, the table shows cached_probe" in sentence for sentence in cells.ignored)
+
+
+def test_the_cell_of_another_row_or_seed_is_not_taken(tmp_path: Path) -> None:
+    for name, seed in (("k_way", 0), ("pairwise", 0)):
+        cell(tmp_path, name, seed, {RETRIEVAL: retrieval([[True]], backbone=name)})
+    shutil.rmtree(cell_folder(tmp_path, "pairwise"))
+    shutil.copytree(cell_folder(tmp_path, "k_way"), cell_folder(tmp_path, "pairwise"))
+    rows = {"k_way": {"0": "k_way", "1": "k_way"}, "pairwise": {"0": "pairwise"}, "none": {"0": "../cells/k_way"}}
+    grid(tmp_path, rows)
+    cells = read(tmp_path)
+    assert {key: len(each.stored) for key, each in cells.found.items()} == {("k_way", R1): 1}
+    assert sum("is the record of another cell" in sentence for sentence in cells.ignored) == 2
+
+
+def test_a_pretraining_that_failed_fails_only_what_the_grid_measures(tmp_path: Path) -> None:
+    rows = {"k_way": {"0": cell(tmp_path, "k0", 0, {}, {"pretrain": "loss is NaN"})}}
+    grid(tmp_path, rows, stages=(RETRIEVAL,))
+    assert {key: each.status for key, each in read(tmp_path).found.items()} == {("k_way", R1): "failed"}
 
 
 def test_a_seed_counts_once_however_many_results_its_stage_left(tmp_path: Path) -> None:

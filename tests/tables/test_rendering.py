@@ -27,7 +27,7 @@ ODD = Layout(
     title="50 % of A & B_1",
     headings=(Heading(text="method", numbers=False), Heading(text="R@1", kind="measured", data="x|y")),
     lines=(Line(group="a_b", begins=True, texts=(Text(text="p < 5 $ ~^\\"), Text(text="1.0", bold=True, mark="*"))),),
-    notes=("see #1 {x}",),
+    notes=("see #1 {x}", "by `x --split`"),
 )
 
 
@@ -145,6 +145,7 @@ def test_latex_escapes_what_it_would_take_for_commands() -> None:
     assert r"p \textless{} 5 \$ \textasciitilde{}\textasciicircum{}\textbackslash{} & " in text
     assert r"\textbf{1.0}\textsuperscript{*} \\" in text
     assert r"\emph{a\_b}" in text
+    assert r"by \textasciigrave{}x -{}-split\textasciigrave{}" in text
     assert r"see \#1 \{x\}\par" in text
 
 

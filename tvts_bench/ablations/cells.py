@@ -12,13 +12,14 @@ change the checkpoint, so grids share cells, and more evaluations of a cell trai
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tvts_bench.errors import UserError
-from tvts_bench.results import write_atomically
+from tvts_bench.results import read_json, write_atomically
 
 SCHEMA = 1  # of both files; raised when a field changes its meaning
 PRETRAIN = "pretrain"  # name and protocol of the first stage
@@ -148,6 +149,14 @@ def read_cell(out: Path, key: str) -> CellRecord | None:
         raise CellError(f"{path} is no record of a cell ({error}); delete its folder to run the cell again") from None
 
 
+def readable_cells(out: Path, keys: Iterable[str]) -> Iterator[CellRecord]:
+    """The records of these cells that are there; a damaged one is passed over, and refused where its cell is run."""
+    for key in keys:
+        with suppress(CellError):
+            if (record := read_cell(out, key)) is not None:
+                yield record
+
+
 def write_grid(out: Path, record: GridRecord) -> None:
     """Write OUT/grids/GRID.json.
 
@@ -174,7 +183,7 @@ def read_grid(out: Path, name: str) -> GridRecord | None:
         for row in rows:
             _require(isinstance(row.name, str) and isinstance(row.title, str), "row")
             _require(isinstance(row.cells, Mapping), f"cells of {row.name}")
-            _require(all(seed.isdecimal() and isinstance(cell, str) for seed, cell in row.cells.items()), "seeds")
+            _require(all(_is_seed(seed) and isinstance(cell, str) for seed, cell in row.cells.items()), "seeds")
         return record
     except (KeyError, TypeError) as error:
         raise CellError(
@@ -185,6 +194,10 @@ def read_grid(out: Path, name: str) -> GridRecord | None:
 def grid_names(out: Path) -> tuple[str, ...]:
     """Names of the grids that were asked for in `out`."""
     return tuple(sorted(path.stem for path in (out / "grids").glob("*.json")))
+
+
+def _is_seed(text: str) -> bool:
+    return text.isdecimal() and len(text) < 20  # int() refuses thousands of digits
 
 
 def _require_stage(stage: StageRecord) -> None:
@@ -207,7 +220,7 @@ def _text(document: Mapping[str, Any]) -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     """A file of ours without its schema."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

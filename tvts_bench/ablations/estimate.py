@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tvts_bench.ablations.cells import PRETRAIN, read_cell
-from tvts_bench.ablations.jobs import CellJob
+from tvts_bench.ablations.cells import PRETRAIN, read_cell, readable_cells
+from tvts_bench.ablations.jobs import CellJob, is_done
 from tvts_bench.ablations.plan import PlannedCell
 from tvts_bench.ablations.stages import Stage
 from tvts_bench.ablations.standing import stage_seconds
@@ -23,16 +23,14 @@ heads only. The UCF-101- and HMDB-51-like sets were timed on slower cores, and s
 
 def known_seconds(out: Path, cells: Sequence[PlannedCell]) -> dict[str, float]:
     """Mean seconds of each stage over those of `cells` where it is done, by its name."""
-    records = (read_cell(out, cell.key) for cell in cells)
-    return stage_seconds(record for record in records if record is not None)
+    return stage_seconds(readable_cells(out, (cell.key for cell in cells)))
 
 
 def cell_seconds(cell: PlannedCell, job: CellJob, known: Mapping[str, float]) -> float | None:
     """Seconds on one core that are left of a cell; None where nobody has measured the like."""
     record, total = read_cell(job.out, job.key), 0.0
     for stage in job.stages:
-        found = None if record is None else record.stage(stage.name)
-        if found is not None and found.status == "done":
+        if record is not None and is_done(job, stage, record):
             continue
         guess = known.get(stage.name) or _guess(cell, stage)
         if guess is None:

@@ -19,6 +19,7 @@ from tvts_bench.ablations.commands import GRACE, Ended, Limits, explain, run_com
 from tvts_bench.ablations.stages import Stage
 
 Outcome = Literal["done", "failed", "stopped", "taken"]
+_PLACES = re.compile(r"^(samples|cache)=.*$")  # keys of tvts-pretrain that name folders and change no weight
 _SET_ASIDE = re.compile(r"\.[0-9]+\.json$")  # an earlier result of the same run (see results.set_aside)
 
 
@@ -75,7 +76,7 @@ def run_cell(job: CellJob, stop: Callable[[], bool] = never) -> Outcome:
         for stage in job.stages:
             before = record.stage(stage.name)
             assert before is not None
-            if not _is_done(job, stage, record) and not job.stays_failed(before):
+            if not is_done(job, stage, record) and not job.stays_failed(before):
                 if stop():
                     return "stopped"
                 record = _run_stage(job, stage, record, limits, lock)
@@ -101,7 +102,7 @@ def outcome_now(job: CellJob) -> Outcome:
     failed = False
     for stage in job.stages:
         found = record.stage(stage.name)
-        if found is None or not (_is_done(job, stage, record) or job.stays_failed(found)):
+        if found is None or not (is_done(job, stage, record) or job.stays_failed(found)):
             return "stopped"
         failed = failed or found.status == "failed"
         if found.status == "failed" and stage.needed:
@@ -147,8 +148,8 @@ def _begun(job: CellJob) -> CellRecord:
     return replace(record, stages=(*known, *new))
 
 
-def _is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
-    """Whether it has run and what it left is there.
+def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
+    """Whether a stage has run and what it left is there.
 
     A checkpoint may be gone, as from a folder that was published: it is missed where something is left to be measured.
     """
@@ -158,7 +159,7 @@ def _is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
     if _produced(job.folder, stage):
         return True
     others = [other for other in job.stages if other.name != stage.name]
-    return stage.needed and bool(others) and all(_is_done(job, other, record) for other in others)
+    return stage.needed and bool(others) and all(is_done(job, other, record) for other in others)
 
 
 def _run_stage(job: CellJob, stage: Stage, record: CellRecord, limits: Limits, lock: int) -> CellRecord:
@@ -186,7 +187,7 @@ def as_typed(command: Sequence[str], folder: Path) -> tuple[str, ...]:
     names = {"pretrain": "tvts-pretrain", "tvts_bench": "tvts-bench"}
     if tuple(command[:2]) == (sys.executable, "-m") and command[2] in names:
         command = (names[command[2]], *command[3:])
-    return tuple(part.replace(f"{folder.absolute()}/", "") for part in command)
+    return tuple(_PLACES.sub(r"\1=DIR", part.replace(f"{folder.absolute()}/", "")) for part in command)
 
 
 def _prepared(folder: Path, stage: Stage) -> tuple[str, ...]:

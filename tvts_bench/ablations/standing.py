@@ -88,8 +88,8 @@ def _standing(
     own = [stage for stage in record.stages if stage.name in (PRETRAIN, *stages)]
     record = CellRecord(key=key, config={}, seed=seed, stages=tuple(own))
     status, reason = record.status, record.reason
-    missing = len({*stages} - {stage.name for stage in own})
-    if status == "done" and missing:
+    unknown = [name for name in stages if record.stage(name) is None]  # not asked for when the cell was last run
+    if status == "done" and unknown:
         status = "waiting"
     if status in ("running", "waiting"):
         claimed = is_claimed(folder)
@@ -97,7 +97,9 @@ def _standing(
         status = "running" if claimed else "waiting"
     now = next((stage for stage in own if stage.status == record.status and stage.status != "done"), None)
     step = steps = None
-    left = None if status in ("done", "failed") else _sum([_left(folder, stage, costs) for stage in own])
+    left = None
+    if status not in ("done", "failed"):
+        left = _sum([*(_left(folder, stage, costs) for stage in own), *(costs.get(name) for name in unknown)])
     if now is not None and now.name == PRETRAIN:
         step, steps, _ = pretraining_progress(folder)
     return Standing(
@@ -105,7 +107,7 @@ def _standing(
         seed=seed,
         key=key,
         status=status,
-        stage=None if now is None else now.name,
+        stage=now.name if now else next(iter(unknown), None) if status == "waiting" else None,
         step=step,
         steps=steps,
         seconds=sum(stage.seconds for stage in own),

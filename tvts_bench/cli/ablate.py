@@ -79,7 +79,7 @@ def ablate(
         pretrain=str(Path(pretrain).absolute()) if pretrain and pretrain.endswith((".yaml", ".yml")) else pretrain,
         changes=_pairs("--set", set_),
         seeds=seeds,
-        protocols=tuple(name.strip() for name in evaluate.split(",")) if evaluate else (),
+        protocols=tuple(dict.fromkeys(name.strip() for name in evaluate.split(","))) if evaluate else (),
         data=_pairs("--data", data),
     )
     asked = replace(asked, data=_folders("--data", asked.data, must_exist=not dry_run))
@@ -118,6 +118,7 @@ def status(folder: Folder = Path("runs/ablations"), watch: Watch = False, debug:
 
 def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOptions") -> None:
     """Run the cells, showing how they stand, and end with the code that says how it went."""
+    from tvts_bench.ablations.asked_again import with_earlier_results
     from tvts_bench.ablations.cells import read_grid, write_grid
     from tvts_bench.ablations.jobs import outcome_now
     from tvts_bench.ablations.local import Slots, run_local
@@ -131,16 +132,19 @@ def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOption
     before = read_grid(out, planned.record.grid)
     if before is not None and (other := before.keys - planned.record.keys):
         _say(f"{len(other)} cells that this grid had before are of other settings, seeds or versions: left as they are")
-    write_grid(out, planned.record)
+    record = with_earlier_results(planned.record, before, out)
     outcomes = {job.key: outcome_now(job) for job in jobs}
     left = [job for job in jobs if outcomes[job.key] == "stopped"]
-    with stop_signals() as told, live(out, [planned.record], stderr) as look:
-        if isinstance(where, Slots):
-            outcomes |= run_local(left, where, lambda: bool(told()), look)
-        elif left:
-            outcomes |= follow(left, submit(left, where, out), lambda: bool(told()), look)
+    with stop_signals() as told:
+        submitted = submit(left, where, out) if left and not isinstance(where, Slots) else []
+        write_grid(out, record)  # once nothing refuses to run it: tables are made of it
+        with live(out, [record], stderr) as look:
+            if isinstance(where, Slots):
+                outcomes |= run_local(left, where, lambda: bool(told()), look)
+            elif left:
+                outcomes |= follow(left, submitted, lambda: bool(told()), look)
         number = told()
-    stdout.print(standing_table(out, planned.record))
+    stdout.print(standing_table(out, record))
     _end(outcomes, number, out, not isinstance(where, Slots))
 
 

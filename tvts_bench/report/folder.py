@@ -1,6 +1,6 @@
 """What a folder of results holds for the page. Whatever cannot be taken is named, never mixed with the rest."""
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 from tvts_bench.ablations.cells import CellError, CellRecord, GridRecord, cell_folder, read_cell, read_grid
 from tvts_bench.errors import UserError
-from tvts_bench.results import Result, ResultError, load
+from tvts_bench.results import Result, ResultError, load, read_json
 from tvts_bench.tables.document import SCHEMA as TABLE_SCHEMA
 from tvts_bench.tables.files import FOLDER as TABLES
 from tvts_bench.tables.stored import Stored
@@ -57,7 +57,7 @@ def read_contents(folder: Path) -> Contents:
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise ReportError(f"{folder} {what}: give a folder of results, the --out of a command that measures")
-    left_out: list[str] = []
+    left_out = [f"left out {path}: it may not be read (permission denied)" for path in _locked(folder)]
     roots = [root for root in (folder, *_folders(folder)) if (root / GRIDS).is_dir()]
     contents = Contents(
         folder=folder,
@@ -83,6 +83,14 @@ def _nothing(folder: Path, left_out: list[str]) -> str:
 
 
 def _folders(folder: Path) -> list[Path]:
+    return [path for path in _all_folders(folder) if os.access(path, os.R_OK | os.X_OK)]
+
+
+def _locked(folder: Path) -> list[Path]:
+    return [path for path in _all_folders(folder) if not os.access(path, os.R_OK | os.X_OK)]
+
+
+def _all_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
@@ -104,7 +112,7 @@ def _results(folder: Path, left_out: list[str]) -> Iterator[Stored]:
 def _result(path: Path, left_out: list[str]) -> Result | None:
     """The result in a file; None, and mostly a sentence, where it holds none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         left_out.append(f"left out {path}: it cannot be read ({error})")
         return None
@@ -120,7 +128,7 @@ def _result(path: Path, left_out: list[str]) -> Result | None:
 def _tables(folder: Path, left_out: list[str]) -> Iterator[Mapping[str, Any]]:
     for path in sorted((folder / TABLES).glob("*.json")):
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
         except (OSError, ValueError, RecursionError) as error:
             left_out.append(f"left out {path}: it cannot be read ({error})")
             continue

@@ -5,14 +5,14 @@ stages (evaluations) that belong to the grid; OUT/cells/KEY/cell.json says how e
 files hold its results. Keys are of content, so what the grid names is of one configuration; results are checked again.
 """
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tvts_bench.errors import UserError
-from tvts_bench.results import ResultError, load
+from tvts_bench.results import ResultError, load, read_json
 from tvts_bench.tables.alike import commonest, way_of
 from tvts_bench.tables.base import Column, Table
 from tvts_bench.tables.cells import Found, Seeded
@@ -52,7 +52,8 @@ class _Stage:
 def folder_of_grid(table: Table, out: Path) -> Path | None:
     """Where cells of the table's grid lie: where they are put, else in a folder of `out`, as published ones do."""
     beside = sorted(path for path in out.iterdir() if path.is_dir()) if out.is_dir() else []
-    return next((folder for folder in (ABLATIONS, *beside) if _record_of(table, folder).is_file()), None)
+    places = (folder for folder in (ABLATIONS, *beside) if os.access(folder, os.X_OK))
+    return next((folder for folder in places if _record_of(table, folder).is_file()), None)
 
 
 def _record_of(table: Table, out: Path) -> Path:
@@ -72,6 +73,7 @@ def read_grid(table: Table, out: Path) -> GridCells | None:
     ignored: list[str] = []
     try:
         stages = {row["name"]: list(_stages(row, out, ignored)) for row in grid["rows"]}
+        asked = {row["name"]: {name.rpartition("-")[0] for name in row["stages"]} for row in grid["rows"]}
         embedded = all(root is None for root in grid["datasets"].values())
         remark = f"grid {grid['grid']}, {grid['scale']}: tvts-pretrain {grid['preset']}{_changes(grid['changes'])}"
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -80,7 +82,12 @@ def read_grid(table: Table, out: Path) -> GridCells | None:
         ) from None
     found: dict[tuple[str, str], Found] = {}
     for column in table.columns:
-        cells = {row.name: _cell(column, stages.get(row.cell or "", []), ignored) for row in table.rows}
+        measure = f"{column.protocols[0].command}-{column.dataset}"  # as the names of its stages begin
+        cells = {
+            row.name: _cell(column, stages[row.cell], ignored)
+            for row in table.rows
+            if row.cell in stages and measure in asked[row.cell]
+        }
         found |= {(row, column.name): cell for row, cell in _alike(cells, column, ignored)}
     return GridCells(found=found, embedded=embedded, remarks=(remark,), ignored=tuple(dict.fromkeys(ignored)))
 
@@ -90,7 +97,9 @@ def _stages(row: Mapping[str, Any], out: Path, ignored: list[str]) -> Iterator[_
     for seed, key in sorted(row["cells"].items(), key=lambda pair: int(pair[0])):
         folder, asked = out / "cells" / key, row["stages"]
         try:
-            cell = _read(folder / "cell.json")
+            cell = _read(folder / "cell.json") if Path(key).name == key else None
+            if cell and (cell["key"], cell["seed"]) != (key, int(seed)):
+                raise GridError(f"{folder / 'cell.json'} is the record of another cell")
             yield from [
                 _Stage(
                     seed=int(seed),
@@ -171,7 +180,7 @@ def _alike(cells: Mapping[str, Found | None], column: Column, ignored: list[str]
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -1,5 +1,6 @@
 """A table as LaTeX for booktabs, with its notes as a paragraph below it."""
 
+import re
 from itertools import groupby
 
 from tvts_bench.tables.layout import Heading, Layout, Text
@@ -11,6 +12,7 @@ SPECIAL = {
     "±": r"$\pm$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "`": r"\textasciigrave{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
 
@@ -63,4 +65,5 @@ def _cell(text: Text) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(SPECIAL.get(character, character) for character in text)
+    escaped = "".join(SPECIAL.get(character, character) for character in text)
+    return re.sub("-(?=-)", "-{}", escaped)  # two in a row are no dash: they begin an option
