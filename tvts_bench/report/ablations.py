@@ -113,7 +113,7 @@ def _results(grid: FoundGrid, row: RowRecord) -> dict[_Kind, Seeds]:
                         condition=metric.condition,
                         metric=metric.name,
                     )
-                    found.setdefault(kind, {})[int(seed)] = (metric, stored)
+                    found.setdefault(kind, {}).setdefault(int(seed), (metric, stored))  # as tables: the first
     return found
 
 
@@ -140,7 +140,7 @@ def _leave_alike(found: Mapping[str, dict[_Kind, Seeds]], kind: _Kind) -> Iterat
         if others:
             yield (
                 f"left out {name}, seed {', '.join(map(str, others))}, of {kind.title}: measured by another version, on"
-                " other clips, in another precision or with other settings than most"
+                " other clips, in another precision or with other settings than those shown"
             )
 
 

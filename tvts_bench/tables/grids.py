@@ -172,7 +172,7 @@ def _alike(cells: Mapping[str, Found | None], column: Column, ignored: list[str]
             lost = len(cell.stored) - len(kept)
             ignored.append(
                 f"ignored {lost} of {len(cell.stored)} results of {row}, {column.name}: measured on other clips, in"
-                " another precision or with other settings than most of the column"
+                " another precision or with other settings than those shown"
             )
         if kept or cell.status == "failed":
             yield row, Found(stored=kept, status=cell.status, reason=cell.reason)
