@@ -63,7 +63,7 @@ def test_tables_of_what_is_published_are_those_of_the_whole(tmp_path: Path) -> N
     assert not list(copy.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("name", ["table3"])
+@pytest.mark.parametrize("name", ["table2", "table3"])
 def test_published_tables_are_made_of_the_published_cells(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
