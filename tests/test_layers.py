@@ -27,12 +27,22 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"backbones"}),
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
-    frozenset({"devices"}),
+    frozenset({"devices", "snapshot"}),
     frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture"}),
     frozenset({"errors", "version"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
-FOR_PRETRAINING = {"training", "models", "video", "datasets", "registry", "provenance", "runtime", "devices"}
+FOR_PRETRAINING = {
+    "training",
+    "models",
+    "video",
+    "datasets",
+    "registry",
+    "provenance",
+    "runtime",
+    "devices",
+    "snapshot",
+}
 FOR_PRETRAINING |= {
     "torchvision_ops",
     "atomic",

@@ -15,6 +15,7 @@ from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
 from tvts_bench.metrics.measured import FORWARD, Metric, SplitCoverage
 from tvts_bench.provenance import digest
+from tvts_bench.snapshot import Snapshot
 
 SCHEMA = 1  # of the JSON file; raised when a field changes its meaning
 
@@ -139,7 +140,15 @@ def _metric(item: Mapping[str, Any]) -> Metric:
 
 def _coverage(item: Mapping[str, Any]) -> SplitCoverage:
     """The coverage of a split from its JSON form; TypeError where its counts make no sense."""
-    part = SplitCoverage(**{**item, "official": tuple(item["official"])})
+    files = item.get("files")
+    part = SplitCoverage(
+        **{
+            **item,
+            "official": tuple(item["official"]),
+            "files": None if files is None else Snapshot(**files),
+            "transient": tuple(item.get("transient", ())),
+        }
+    )
     _require(isinstance(part.split, str) and isinstance(part.fingerprint, str), "split", part.split)
     _require(all(isinstance(count, int) for count in (part.used, part.listed, *part.official)), part.split, item)
     _require(0 <= part.used <= part.listed > 0, part.split, f"{part.used} of {part.listed}")

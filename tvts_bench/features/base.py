@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvts_bench.errors import UserError
+from tvts_bench.snapshot import Snapshot
 from tvts_bench.video.spec import ClipSpec
 
 Dtype = Literal["fp32", "bf16"]
@@ -38,6 +39,8 @@ class Features:
     computed_by: Mapping[str, int]  # device, batch size and versions -> clips; what is in the store is of its own time
     reused: int  # records whose features or failures came from the store
     computed: int  # records decoded by this call, on all ranks
+    files: Snapshot | None = None  # of all records' files, before they were read
+    transient: tuple[str, ...] = ()  # ids in `failed` that the next call tries again
 
     def only(self, ids: Collection[str]) -> "Features":
         """The features of those clips alone, in the same order; the rest of the record stays as it is."""

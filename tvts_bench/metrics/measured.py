@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tvts_bench.snapshot import Snapshot
+
 FORWARD: Final = "forward"  # the condition of clips as they are
 
 
@@ -36,6 +38,8 @@ class SplitCoverage:
     used: int  # videos that were read and measured
     failed: Mapping[str, str]  # id -> reason; neither replaced nor counted in any metric
     official: tuple[int, ...] = ()  # known official sizes
+    files: Snapshot | None = None  # of all listed files, before they were read; None: not known
+    transient: tuple[str, ...] = ()  # ids in `failed` that may be readable another time (time limit, crash, memory)
 
     @property
     def complete(self) -> bool:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.provenance import file_sha256
 
 
@@ -43,9 +42,9 @@ def signature(path: Path) -> FileSignature | None:
     return FileSignature(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def file_signatures(records: Iterable[VideoRecord]) -> dict[str, FileSignature | None]:
-    """id -> signature, in record order."""
-    return {record.id: signature(record.path) for record in records}
+def file_signatures(files: Mapping[str, Path]) -> dict[str, FileSignature | None]:
+    """id -> signature, in the order of `files`: id -> path."""
+    return {name: signature(path) for name, path in files.items()}
 
 
 def snapshot(signatures: Mapping[str, FileSignature | None], contents: Mapping[str, str] | None = None) -> Snapshot:
@@ -62,25 +61,20 @@ def snapshot(signatures: Mapping[str, FileSignature | None], contents: Mapping[s
     )
 
 
-def is_unchanged(stored: Snapshot, records: Iterable[VideoRecord]) -> bool:
-    """Whether `records` are the files that `stored` was taken of.
+def is_unchanged(stored: Snapshot, files: Mapping[str, Path]) -> bool:
+    """Whether `files` (id -> path, in record order) are those that `stored` was taken of.
 
     Where a signature differs and the contents are known, all files are read once to compare them.
     """
-    records = tuple(records)
-    signatures = file_signatures(records)
+    signatures = file_signatures(files)
     if snapshot(signatures).signatures == stored.signatures:
         return True
     if stored.contents is None:
         return False
-    contents: dict[str, str] = {}
-    for record in records:
-        if signatures[record.id] is None:
-            continue
-        try:
-            contents[record.id] = file_sha256(record.path)
-        except OSError:
-            return False
+    try:
+        contents = {name: file_sha256(path) for name, path in files.items() if signatures[name] is not None}
+    except OSError:
+        return False
     return _contents(signatures, contents) == stored.contents
 
 
