@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"table_runs", "report"}),
     frozenset({"ablations", "tables"}),
     frozenset({"check", "evaluation", "folds", "own_videos"}),
-    frozenset({"result_files"}),
+    frozenset({"result_files", "reuse"}),
     frozenset({"results"}),
     frozenset({"evaluators"}),
     frozenset({"probes", "training"}),
@@ -50,7 +50,7 @@ FOR_PRETRAINING |= {
     "version",
     "cli",
 }  # cli: the console and the error handling of both
-NO_TORCH = ("datasets", "metrics", "neighbors", "results", "tables")
+NO_TORCH = ("datasets", "metrics", "neighbors", "results", "reuse", "tables")
 HEAVY = ("torch", "pandas", "faiss", "av", "decord", "sklearn", "pyarrow", "timm", "transformers", "torchvision")
 
 

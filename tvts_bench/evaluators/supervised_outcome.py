@@ -1,6 +1,6 @@
 """What a supervised training measured, as metrics, tables and words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from tvts_bench.evaluators.classified import Classified, classification_tables, 
 from tvts_bench.metrics.measured import SplitCoverage
 from tvts_bench.provenance import versions
 from tvts_bench.runtime import Runtime
+from tvts_bench.snapshot import Snapshot
 from tvts_bench.training.recipes import REFERENCE_BATCH, Recipe
 from tvts_bench.training.scoring import Scores, average_views
 from tvts_bench.training.supervised import Trained
@@ -28,6 +29,7 @@ class Tested:
     held_out: int  # training clips that chose the epoch
     trained: Trained
     scores: Scores
+    files: Mapping[str, Snapshot]  # split -> its files before they were read
     notes: tuple[str, ...]
 
 
@@ -47,7 +49,10 @@ def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
     computed_by = f"{runtime.device.partition(':')[0]}, batches of {runtime.batch_size}, torch {versions()['torch']}"
     return Outcome(
         metrics=tuple(summarise([said], scores.labels)),
-        coverage=(_coverage(dataset, test, scores.failed), _coverage(dataset, train, tested.trained.failed)),
+        coverage=(
+            _coverage(tested, dataset, test, scores.failed, scores.transient),
+            _coverage(tested, dataset, train, tested.trained.failed, ()),
+        ),
         decoders=scores.decoders,
         computed_by={computed_by: len(scores.ids)},
         protocol=in_words(tested),
@@ -66,8 +71,12 @@ def _view_logits(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _coverage(dataset: Dataset, split: str, failed: Mapping[str, str]) -> SplitCoverage:
-    listed = len(dataset.records(split))
+def _coverage(
+    tested: Tested, dataset: Dataset, split: str, failed: Mapping[str, str], transient: Sequence[str]
+) -> SplitCoverage:
+    records = dataset.records(split)
+    listed = len(records)
+    momentary = {*transient, *tested.trained.transient}  # of the test split, too, where its clips chose the epoch
     return SplitCoverage(
         split=split,
         fingerprint=dataset.fingerprint(split),
@@ -75,6 +84,8 @@ def _coverage(dataset: Dataset, split: str, failed: Mapping[str, str]) -> SplitC
         used=listed - len(failed),
         failed=dict(failed),
         official=tuple(dataset.info.official_sizes.get(split, ())),
+        files=tested.files[split],
+        transient=tuple(record.id for record in records if record.id in momentary),
     )
 
 

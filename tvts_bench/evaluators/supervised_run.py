@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,14 +14,18 @@ from torch.nn import functional as F
 
 from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import Dataset, VideoRecord
+from tvts_bench.devices import from_rank_zero
 from tvts_bench.evaluators.base import EvaluationError, Outcome
 from tvts_bench.evaluators.supervised_outcome import Tested, outcome_of
 from tvts_bench.evaluators.train_and_test import train_and_test
+from tvts_bench.features.decoding import Decoded, Decoding
+from tvts_bench.features.workers import load_clips
 from tvts_bench.metrics.classification import correct_at_k
 from tvts_bench.metrics.measured import failure_line
 from tvts_bench.probes.selection import hold_out
 from tvts_bench.provenance import digest
 from tvts_bench.runtime import Runtime, silent
+from tvts_bench.snapshot import file_signatures, snapshot
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import StepSettings
 from tvts_bench.training.clip_loader import ClipLoader, ClipsConfig
@@ -63,6 +68,9 @@ class SupervisedRun:
             EvaluationError, StoppedError, UserError: see `Supervised.run`.
         """
         parts = self._parts(dataset)
+        files = {
+            split: snapshot(file_signatures(dataset.files(split))) for split in self.splits
+        }  # before they are read
         trained, model = self._train(backbone, dataset, parts, runtime)
         scores = Scorer(parts.test, self.clip, self.decoder, runtime).score(
             model, self.recipe.precision, len(dataset.class_names)
@@ -78,6 +86,7 @@ class SupervisedRun:
                 held_out=sum(record.id not in trained.failed for record in parts.choose),
                 trained=trained,
                 scores=scores,
+                files=files,
                 notes=parts.notes,
             ),
             dataset,
@@ -125,8 +134,9 @@ class SupervisedRun:
             resume=runtime.resume,
             progress=runtime.progress,
         )
-        failed = loader.failed if recipe.best == "held-out" else {}  # those of the test clips are counted when tested
-        measure = self._measure(parts.choose, classes, failed, runtime) if parts.choose else None
+        if runtime.retrain or (runtime.resume and from_rank_zero(runtime, lambda: self._heals(place, parts, runtime))):
+            from_rank_zero(runtime, place.discard)
+        measure = self._measure(parts.choose, classes, loader, runtime) if parts.choose else None
         return train_classifier(model, loader, settings, place, measure), model
 
     def training_key(self, backbone: Backbone, dataset: Dataset) -> str:
@@ -152,17 +162,27 @@ class SupervisedRun:
         name = "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
         return (runtime.out or runtime.cache / "training") / name
 
-    def _measure(
-        self, records: Sequence[VideoRecord], classes: int, failed: dict[str, str], runtime: Runtime
-    ) -> Measure:
-        """Top-1 and loss on one view of each of `records`, as they are tested; those unreadable go into `failed`."""
+    def _heals(self, place: TrainingPlace, parts: _Parts, runtime: Runtime) -> bool:
+        """Whether clips that a finished training lacked for the moment can be read now: it then has to begin anew."""
+        state = place.found()
+        if state is None or state.step < state.steps or not state.transient:
+            return False
+        lacked = [record for record in (*parts.fit, *parts.choose) if record.id in state.transient]
+        decoding = Decoding(clip=self.clip, decoder=self.decoder, workers=runtime.workers, timeout=runtime.clip_timeout)
+        with closing(load_clips(lacked, decoding)) as clips:
+            return any(isinstance(clip, Decoded) for clip in clips)
+
+    def _measure(self, records: Sequence[VideoRecord], classes: int, loader: ClipLoader, runtime: Runtime) -> Measure:
+        """Top-1 and loss on one view of each of `records`, as they are tested; the loader learns what is unreadable."""
         clip = replace(self.clip, temporal_views=1, spatial_views=1)
         scorer = Scorer(records, clip, self.decoder, replace(runtime, progress=silent))
-        return partial(self._measured, scorer, classes, failed)
+        return partial(self._measured, scorer, classes, loader)
 
-    def _measured(self, scorer: Scorer, classes: int, failed: dict[str, str], model: nn.Module) -> Mapping[str, float]:
+    def _measured(self, scorer: Scorer, classes: int, loader: ClipLoader, model: nn.Module) -> Mapping[str, float]:
         scores = scorer.score(model, self.recipe.precision, classes)
-        failed.update(scores.failed)
+        loader.transient.update(scores.transient)
+        if self.recipe.best == "held-out":  # those of the test clips are counted when tested
+            loader.failed.update(scores.failed)
         _require(scores, len(scorer.records), "clips that choose the epoch", scorer.runtime)
         logits = average_views(scores.logits, "logits")
         loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(scores.labels))

@@ -6,6 +6,7 @@ import signal
 import threading
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -50,15 +51,22 @@ def decode(record: VideoRecord, decoding: Decoding) -> Decoded | Failure:
     """The record's clip, or why it cannot be read."""
     try:
         clip = load_clip(record.path, record.id, decoding.clip, decoding.decoder)
-    except VideoDecodeError as error:
-        return Failure(reason=str(error), retry=getattr(error.__cause__, "errno", None) in MOMENTARY)
-    except MemoryError:
-        return Failure(reason=f"out of memory while decoding {record.path}", retry=True)
+    except (VideoDecodeError, MemoryError) as error:
+        return failure_of(error, record.path)
     except Exception as error:
         error.add_note(f"while decoding {record.path}")
         raise
     assert tuple(clip.pixels.shape) == decoding.shape, (record.path, clip.pixels.shape, decoding.shape)
     return Decoded(clip.pixels, clip.decoder)
+
+
+def failure_of(error: VideoDecodeError | MemoryError, path: Path) -> Failure:
+    """Why the video at `path` could not be read, and whether that is the moment's fault."""
+    if isinstance(error, MemoryError):
+        return Failure(reason=f"out of memory while decoding {path}", retry=True)
+    cause = error.__cause__
+    momentary = isinstance(cause, TimeoutError) or getattr(cause, "errno", None) in MOMENTARY
+    return Failure(reason=str(error), retry=momentary)
 
 
 # What follows runs in the workers.

@@ -62,7 +62,7 @@ class FrameMemory:
             if path in self._slow:
                 raise TimeoutError
             decoded = within(self.seconds, partial(decode_frames, path, sample, self.decoder))
-        except TimeoutError:
+        except TimeoutError as error:
             self._slow.add(path)
-            raise VideoDecodeError(path, f"decoding it takes longer than {self.seconds:g} s") from None
+            raise VideoDecodeError(path, f"decoding it takes longer than {self.seconds:g} s") from error
         return decoded.frames, decoded.num_frames

@@ -20,6 +20,8 @@ from torch.utils.data import Dataset
 
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
+from tvts_bench.features.base import Failure
+from tvts_bench.features.decoding import failure_of
 from tvts_bench.training.clip_frames import FrameMemory
 from tvts_bench.training.clip_order import ClipOrder
 from tvts_bench.training.recipes import Recipe
@@ -50,6 +52,7 @@ class ClipBatch:
     labels: Tensor  # int64 [B]
     ids: tuple[str, ...]
     failed: tuple[tuple[str, str], ...] = ()  # (id, reason) of what is missing
+    transient: tuple[str, ...] = ()  # ids in `failed` that may be readable another time
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,9 +89,10 @@ class ClipsConfig:
 class ClipLoader:
     """The batches of one process, by step.
 
-    `failed` holds the reason for each video that could not be read so far, by id. Whoever resumes a run puts those of
-    the run before back into it, and whoever reads other training clips (to choose the epoch by), what failed of them;
-    the loader's own alone count against `max_failures`.
+    `failed` holds the reason for each video that could not be read so far, by id, and `transient` the ids of those that
+    may be readable another time (time limit, memory). Whoever resumes a run puts those of the run before back into
+    both, and whoever reads other training clips (to choose the epoch by), what failed of them; the loader's own alone
+    count against `max_failures`.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class ClipLoader:
         self.order = ClipOrder(size=len(records), batch_size=config.batch_size, seed=config.seed)
         self.order.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
         self.failed: dict[str, str] = {}
+        self.transient: set[str] = set()
         self._allowed = max(1, int(config.max_failures * len(records))) if config.max_failures else 0
         self._ids = frozenset(record.id for record in records)
         self._config, self._workers = config, workers
@@ -143,6 +148,7 @@ class ClipLoader:
             yield batch
 
     def _account(self, batch: ClipBatch) -> None:
+        self.transient.update(batch.transient)
         for name, reason in batch.failed:
             if name not in self.failed:
                 self.failed[name] = reason
@@ -174,21 +180,22 @@ class _Steps(Dataset[ClipBatch]):
     def __getitem__(self, step: int) -> ClipBatch:
         clips: list[Tensor] = []
         used: list[VideoRecord] = []
-        failed: list[tuple[str, str]] = []
+        failed: dict[str, Failure] = {}
         for draw in self._order.draws(step, self._rank, self._world_size):
             record = self._records[draw.index]
             try:
                 clips.append(self._clip(record, draw.seed))
                 used.append(record)
-            except VideoDecodeError as error:
-                failed.append((record.id, str(error)))
+            except (VideoDecodeError, MemoryError) as error:
+                failed[record.id] = failure_of(error, record.path)
         clip = self._config.clip
         nothing = torch.empty((0, 3, clip.num_frames, clip.crop, clip.crop), dtype=torch.uint8)
         return ClipBatch(
             clips=torch.stack(clips) if clips else nothing,
             labels=torch.tensor([record.label for record in used], dtype=torch.int64),
             ids=tuple(record.id for record in used),
-            failed=tuple(failed),
+            failed=tuple((name, failure.reason) for name, failure in failed.items()),
+            transient=tuple(name for name, failure in failed.items() if failure.retry),
         )
 
     def _clip(self, record: VideoRecord, seed: int) -> Tensor:

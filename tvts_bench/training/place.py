@@ -46,6 +46,20 @@ class TrainingPlace:
             )
         return state
 
+    def discard(self) -> None:
+        """Remove a training that is there, so that it begins anew.
+
+        Raises:
+            TrainingStateError: the system does not let it be removed.
+        """
+        if (self.folder / LAST).exists():
+            log.warning("the training in %s is removed and begins anew", self.folder)
+        try:
+            for name in (LAST, BEST):  # in this order: without the first the other is not taken up
+                (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise TrainingStateError(f"cannot remove the training in {self.folder}: {error.strerror}") from error
+
     def keep(self, state: TrainingState, *, required: bool) -> None:
         """Write the state; unless `required`, a full disk is only a warning.
 

@@ -33,6 +33,7 @@ class Scores:
     labels: NDArray[np.int64]  # [N]
     logits: NDArray[np.float32]  # [N, V, C], of every view
     failed: Mapping[str, str]  # id -> reason
+    transient: tuple[str, ...]  # ids in `failed` that may be readable another time
     decoders: Mapping[str, int]  # decoder and version -> clips it read
 
 
@@ -71,7 +72,7 @@ class Scorer:
         with self.runtime.progress(len(self._mine), "clips", "testing") as advance:
             for record, outcome in zip(self._mine, self._outcomes(), strict=True):
                 if isinstance(outcome, Failure):
-                    share.failed[record.id] = outcome.reason
+                    share.failed[record.id] = outcome
                 else:
                     share.decoders[outcome.decoder] += 1
                     staged.append((record, outcome.pixels))
@@ -94,7 +95,8 @@ class Scorer:
                 if self._fits:
                     kept.append(own)
                 yield own
-        if self._fits:
+        # What failed for the moment is read again by the next measurement.
+        if self._fits and not any(isinstance(each, Failure) and each.retry for each in kept):
             self._kept = kept
 
     @torch.inference_mode()
@@ -121,20 +123,21 @@ class _Share:
 
     def __init__(self) -> None:
         self.logits: dict[str, NDArray[np.float32]] = {}
-        self.failed: dict[str, str] = {}
+        self.failed: dict[str, Failure] = {}
         self.decoders: Counter[str] = Counter()
 
 
 def _merged(records: Sequence[VideoRecord], shares: Sequence[_Share], shape: tuple[int, int]) -> Scores:
     """In the order of the records, whoever scored them."""
     logits = {name: row for share in shares for name, row in share.logits.items()}
-    failed = {name: reason for share in shares for name, reason in share.failed.items()}
+    failed = {name: failure for share in shares for name, failure in share.failed.items()}
     read = [record for record in records if record.id in logits]
     return Scores(
         ids=tuple(record.id for record in read),
         labels=np.array([record.label for record in read], dtype=np.int64),
         logits=np.stack([logits[record.id] for record in read]) if read else np.empty((0, *shape), np.float32),
-        failed={record.id: failed[record.id] for record in records if record.id in failed},
+        failed={record.id: failed[record.id].reason for record in records if record.id in failed},
+        transient=tuple(record.id for record in records if record.id in failed and failed[record.id].retry),
         decoders=dict(sum((share.decoders for share in shares), Counter())),
     )
 

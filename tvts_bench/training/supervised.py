@@ -44,6 +44,7 @@ class Trained:
     epochs: int
     history: tuple[Mapping[str, float], ...]  # a record an epoch
     failed: Mapping[str, str]  # training clips that could not be read: id -> reason
+    transient: tuple[str, ...] = ()  # ids of clips, also of those that chose the epoch, that may be readable later
 
 
 def train_classifier(
@@ -172,7 +173,7 @@ class _Training:
     def _save(self, *, required: bool) -> None:
         """Write the state; unless `required`, a full disk is only a warning."""
         self.loss_sum += self.watch.look()
-        failed = self._failed()
+        failed, transient = self._failed(), self._transient()
         if not self.rank.is_first:
             return
         state = TrainingState(
@@ -185,6 +186,7 @@ class _Training:
             loss_sum=self.loss_sum,
             history=self.history,
             failed=failed,
+            transient=list(transient),
             world_size=self.rank.world_size,
         )
         self.place.keep(state, required=required)
@@ -195,6 +197,7 @@ class _Training:
         self.weights.restore(state.average)
         self.step, self.loss_sum, self.history = state.step, state.loss_sum, list(state.history)
         self.loader.failed.update(state.failed)
+        self.loader.transient.update(state.transient)
         if self.measure is not None and self.history:
             self.place.best()  # refused now, not after the epochs that are left
         if self.rank.is_first and state.world_size != self.rank.world_size:
@@ -218,7 +221,8 @@ class _Training:
             self.model.trained.load_state_dict(best.model)
         self.model.eval()
         history = tuple(self.history)
-        return Trained(epoch=epoch, epochs=self.recipe.epochs, history=history, failed=self._failed())
+        failed, transient = self._failed(), self._transient()
+        return Trained(epoch=epoch, epochs=self.recipe.epochs, history=history, failed=failed, transient=transient)
 
     def _failed(self) -> dict[str, str]:
         """The training clips that could not be read so far, on any rank."""
@@ -227,6 +231,10 @@ class _Training:
             for failed in of_all_ranks(self.loader.failed, self.rank.world_size)
             for name, reason in failed.items()
         }
+
+    def _transient(self) -> tuple[str, ...]:
+        """Clips whose failure may be of the moment, on any rank."""
+        return tuple(sorted(frozenset().union(*of_all_ranks(self.loader.transient, self.rank.world_size))))
 
     def _agreed(self, number: int, late: bool) -> tuple[int, bool]:
         """(signal or 0, whether a state is due by time), the same on every rank."""
