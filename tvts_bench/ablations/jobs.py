@@ -165,6 +165,11 @@ def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
     return stage.needed and bool(others) and all(is_done(job, other, record) for other in others)
 
 
+def has_checkpoint(job: CellJob) -> bool:
+    """Whether evaluations can run without training anything; not so in a folder that was published."""
+    return all(_produced(job.folder, stage) for stage in job.stages if stage.needed)
+
+
 def _is_outdated(job: CellJob, stage: StageRecord) -> bool:
     """Whether it is to run again; what was run again meanwhile, by this launcher or another, is not."""
     return stage.name in job.outdated and job.outdated[stage.name] == stage.started
