@@ -21,7 +21,6 @@ from torch.utils.data import Dataset
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.features.base import Failure
-from tvts_bench.features.decoding import failure_of
 from tvts_bench.training.clip_frames import FrameMemory
 from tvts_bench.training.clip_order import ClipOrder
 from tvts_bench.training.recipes import Recipe
@@ -186,8 +185,10 @@ class _Steps(Dataset[ClipBatch]):
             try:
                 clips.append(self._clip(record, draw.seed))
                 used.append(record)
-            except (VideoDecodeError, MemoryError) as error:
-                failed[record.id] = failure_of(error, record.path)
+            except VideoDecodeError as error:
+                failed[record.id] = Failure(reason=str(error), retry=error.transient)
+            except MemoryError:
+                failed[record.id] = Failure(reason=f"out of memory while decoding {record.path}", retry=True)
         clip = self._config.clip
         nothing = torch.empty((0, 3, clip.num_frames, clip.crop, clip.crop), dtype=torch.uint8)
         return ClipBatch(

@@ -9,6 +9,7 @@ That is exact only where packets and pictures are one to one and nothing after a
 A file whose packets do not prove this is decoded from its start instead (`sequential`).
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -38,12 +39,22 @@ SEEKABLE_PROFILES = {
 H264_IDR = 5  # NAL unit type of a picture that nothing stored after it reaches across
 
 
+TRANSIENT_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""What the system was short of, or a disk that did not answer: the file is not at fault, another try may succeed."""
+
+
 class VideoDecodeError(UserError):
     """A video that cannot be read: one sentence that names the file and says why."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"cannot read {path}: {problem}")
         self.path, self.problem = path, problem
+
+    @property
+    def transient(self) -> bool:
+        """Whether the system is at fault and not the file. Known where it is raised, not in another process."""
+        cause = self.__cause__
+        return isinstance(cause, TimeoutError) or getattr(cause, "errno", None) in TRANSIENT_ERRORS
 
     def __reduce__(self) -> tuple[type["VideoDecodeError"], tuple[Path, str]]:
         return type(self), (self.path, self.problem)  # survives the way from a worker process
