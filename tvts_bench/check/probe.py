@@ -65,7 +65,7 @@ def look(path: Path) -> Finding:
 
 def probe(seen: Finding, decoder: str) -> Finding:
     """`seen` with the file's hash and whether it decodes to its last frame."""
-    from tvts_bench.video.container import TRANSIENT_ERRORS
+    from tvts_bench.video.container import is_transient
     from tvts_bench.video.reader import VideoDecodeError, decode_frames
 
     path = Path(seen.path)
@@ -76,8 +76,8 @@ def probe(seen: Finding, decoder: str) -> Finding:
         detail = _without_path(str(error), path)
         return replace(seen, status="undecodable", detail=detail, transient=error.transient)
     except OSError as error:
-        transient = error.errno in TRANSIENT_ERRORS
-        return replace(seen, status="undecodable", detail=error.strerror or str(error), transient=transient)
+        detail = error.strerror or str(error)
+        return replace(seen, status="undecodable", detail=detail, transient=is_transient(error))
     return replace(seen, status="ok", frames=decoded.num_frames)
 
 
