@@ -29,8 +29,8 @@ class Tested:
     held_out: int  # training clips that chose the epoch
     trained: Trained
     scores: Scores
-    files: Mapping[str, Snapshot]  # split -> its files before they were read
     notes: tuple[str, ...]
+    files: Mapping[str, Snapshot]  # split -> its files
 
 
 def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
@@ -105,8 +105,9 @@ def in_words(tested: Tested) -> tuple[str, ...]:
         "last": "the last",
     }[recipe.best]
     averaged = f", {recipe.average} averaged" if tested.clip.num_views > 1 else ""
+    processes = f", {', then '.join(map(str, trained.processes))} processes" if trained.processes != (1,) else ""
     return (
-        f"trained on {train}: {what}; seed {recipe.seed}, {recipe.precision}",
+        f"trained on {train}: {what}; seed {recipe.seed}, {recipe.precision}{processes}",
         _optimiser(recipe, tested.frozen),
         _variation(recipe),
         f"tested epoch {trained.epoch} of {trained.epochs}: {chosen}",

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from tvts_bench.snapshot import file_signatures, snapshot
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import StepSettings
 from tvts_bench.training.clip_loader import ClipLoader, ClipsConfig
+from tvts_bench.training.files_read import FilesRead
 from tvts_bench.training.place import TrainingPlace
 from tvts_bench.training.ranks import Rank
 from tvts_bench.training.recipes import Recipe
@@ -37,7 +37,7 @@ from tvts_bench.training.supervised import Measure, Trained, train_classifier
 from tvts_bench.video.reader import decoder_identity
 from tvts_bench.video.spec import ClipSpec
 
-VERSION = 1  # raised when equal inputs train other weights
+VERSION = 2  # raised when equal inputs train other weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +68,10 @@ class SupervisedRun:
             EvaluationError, StoppedError, UserError: see `Supervised.run`.
         """
         parts = self._parts(dataset)
-        files = {
-            split: snapshot(file_signatures(dataset.files(split))) for split in self.splits
-        }  # before they are read
-        trained, model = self._train(backbone, dataset, parts, runtime)
+        train, test = self.splits
+        tested = file_signatures(_files(parts.test))  # before any is read
+        files = FilesRead({split: _files(dataset.records(split)) for split in self._depends_on})
+        trained, model = self._train(backbone, dataset, parts, runtime, files)
         scores = Scorer(parts.test, self.clip, self.decoder, runtime).score(
             model, self.recipe.precision, len(dataset.class_names)
         )
@@ -86,12 +86,18 @@ class SupervisedRun:
                 held_out=sum(record.id not in trained.failed for record in parts.choose),
                 trained=trained,
                 scores=scores,
-                files=files,
                 notes=parts.notes,
+                files={train: files.snapshot(train), test: snapshot(tested)},
             ),
             dataset,
             runtime,
         )
+
+    @property
+    def _depends_on(self) -> tuple[str, ...]:
+        """The splits whose files the weights depend on, first the one that is trained on."""
+        train, test = self.splits
+        return (train, test) if self.recipe.best == "test" else (train,)
 
     def _parts(self, dataset: Dataset) -> _Parts:
         lists = train_and_test(dataset, *self.splits, allow_shared=self.allow_shared_clips)
@@ -109,7 +115,7 @@ class SupervisedRun:
         return _Parts(fit=fit, choose=choose, test=test, notes=notes)
 
     def _train(
-        self, backbone: Backbone, dataset: Dataset, parts: _Parts, runtime: Runtime
+        self, backbone: Backbone, dataset: Dataset, parts: _Parts, runtime: Runtime, files: FilesRead
     ) -> tuple[Trained, Classifier]:
         recipe, classes = self.recipe, len(dataset.class_names)
         rank = Rank(rank=runtime.rank, world_size=runtime.world_size, device=runtime.device)
@@ -133,11 +139,37 @@ class SupervisedRun:
             digest=key,
             resume=runtime.resume,
             progress=runtime.progress,
+            files=files,
         )
         if runtime.retrain or (runtime.resume and from_rank_zero(runtime, lambda: self._heals(place, parts, runtime))):
-            from_rank_zero(runtime, place.discard)
-        measure = self._measure(parts.choose, classes, loader, runtime) if parts.choose else None
+            from_rank_zero(runtime, place.begin_anew)
+        measure = self._choice(parts.choose, classes, loader, files, runtime) if parts.choose else None
         return train_classifier(model, loader, settings, place, measure), model
+
+    def _choice(
+        self, records: Sequence[VideoRecord], classes: int, loader: ClipLoader, files: FilesRead, runtime: Runtime
+    ) -> Measure:
+        """What chooses the epoch by `records`."""
+        one_view = replace(self.clip, temporal_views=1, spatial_views=1)
+        return _EpochChoice(
+            scorer=Scorer(records, one_view, self.decoder, replace(runtime, progress=silent)),
+            recipe=self.recipe,
+            num_classes=classes,
+            transient=loader.transient,
+            failed=loader.failed if self.recipe.best == "held-out" else {},  # test clips are counted when tested
+            files=files,
+            split=self._depends_on[-1],
+        )
+
+    def _heals(self, place: TrainingPlace, parts: _Parts, runtime: Runtime) -> bool:
+        """Whether clips that a finished training lacked for the moment can be read now: it then has to begin anew."""
+        state = place.found()
+        if state is None or state.step < state.steps or not state.transient:
+            return False
+        lacked = [record for record in (*parts.fit, *parts.choose) if record.id in state.transient]
+        decoding = Decoding(clip=self.clip, decoder=self.decoder, workers=runtime.workers, timeout=runtime.clip_timeout)
+        with closing(load_clips(lacked, decoding)) as clips:
+            return any(isinstance(clip, Decoded) for clip in clips)
 
     def training_key(self, backbone: Backbone, dataset: Dataset) -> str:
         """sha256 (hex) of everything that can change the weights; how they are tested is not among it."""
@@ -162,32 +194,34 @@ class SupervisedRun:
         name = "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
         return (runtime.out or runtime.cache / "training") / name
 
-    def _heals(self, place: TrainingPlace, parts: _Parts, runtime: Runtime) -> bool:
-        """Whether clips that a finished training lacked for the moment can be read now: it then has to begin anew."""
-        state = place.found()
-        if state is None or state.step < state.steps or not state.transient:
-            return False
-        lacked = [record for record in (*parts.fit, *parts.choose) if record.id in state.transient]
-        decoding = Decoding(clip=self.clip, decoder=self.decoder, workers=runtime.workers, timeout=runtime.clip_timeout)
-        with closing(load_clips(lacked, decoding)) as clips:
-            return any(isinstance(clip, Decoded) for clip in clips)
 
-    def _measure(self, records: Sequence[VideoRecord], classes: int, loader: ClipLoader, runtime: Runtime) -> Measure:
-        """Top-1 and loss on one view of each of `records`, as they are tested; the loader learns what is unreadable."""
-        clip = replace(self.clip, temporal_views=1, spatial_views=1)
-        scorer = Scorer(records, clip, self.decoder, replace(runtime, progress=silent))
-        return partial(self._measured, scorer, classes, loader)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _EpochChoice:
+    """Top-1 and loss on one view of each clip that chooses the epoch, as they are tested."""
 
-    def _measured(self, scorer: Scorer, classes: int, loader: ClipLoader, model: nn.Module) -> Mapping[str, float]:
-        scores = scorer.score(model, self.recipe.precision, classes)
-        loader.transient.update(scores.transient)
-        if self.recipe.best == "held-out":  # those of the test clips are counted when tested
-            loader.failed.update(scores.failed)
-        _require(scores, len(scorer.records), "clips that choose the epoch", scorer.runtime)
+    scorer: Scorer
+    recipe: Recipe
+    num_classes: int  # C
+    failed: dict[str, str]  # id -> reason: those unreadable are added
+    transient: set[str]  # ids: those that may be readable another time are added
+    files: FilesRead  # of `split`: what was read is added
+    split: str
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        scores = self.scorer.score(model, self.recipe.precision, self.num_classes)
+        self.failed.update(scores.failed)
+        self.transient.update(scores.transient)
+        if not self.files.knows((record.id for record in self.scorer.records), self.split):
+            self.files.add(self.scorer.contents(), self.split)
+        _require(scores, len(self.scorer.records), "clips that choose the epoch", self.scorer.runtime)
         logits = average_views(scores.logits, "logits")
         loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(scores.labels))
         top_1 = 100 * float(correct_at_k(logits, scores.labels).mean())
         return {"top_1": top_1, "loss": float(loss), "clips": float(len(scores.ids))}
+
+
+def _files(records: Sequence[VideoRecord]) -> dict[str, Path]:
+    return {record.id: record.path for record in records}
 
 
 def _require(scores: Scores, listed: int, what: str, runtime: Runtime) -> None:
