@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices", "snapshot"}),
-    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture"}),
+    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "regular_file", "confusion_picture"}),
     frozenset({"errors", "version"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -46,6 +46,7 @@ FOR_PRETRAINING = {
 FOR_PRETRAINING |= {
     "torchvision_ops",
     "atomic",
+    "regular_file",
     "errors",
     "version",
     "cli",
