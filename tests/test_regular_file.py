@@ -1,4 +1,4 @@
-"""Only regular files are read, and no more of one than it may hold; what would block or never end is refused at once."""
+"""Only regular files are read, and no more of one than allowed; what would block or never end is refused at once."""
 
 import os
 import socket

@@ -58,8 +58,13 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
         OSError: as `open_regular`; or larger than `most`.
     """
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size <= most and len(data := file.read(most + 1)) <= most:
-            return data
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size) if size <= most else b""
+        while size <= most and (more := file.read(1 << 16)):  # it has grown, or the system keeps no size of it
+            data += more
+            size = len(data)
+    if size <= most:
+        return data
     raise OSError(errno.EFBIG, f"it is larger than {most >> 20:,} MiB", str(path))
 
 

@@ -47,13 +47,27 @@ def read_transcript(path: Path) -> Transcript:
     Raises:
         TranscriptError: it cannot be read, with the line where there is one.
     """
-    return read_json(path) if path.suffix.lower() == ".json" else read_subtitles(path)
+    return _narration(path)[0]
+
+
+def _narration(path: Path) -> tuple[Transcript, tuple[Word, ...]]:
+    """A transcript, and its words: denoised and aligned where there is denoised text.
+
+    Whatever a file makes its parser raise, only that file is lost, not the run that reads a million of them.
+    """
+    try:
+        transcript = read_json(path) if path.suffix.lower() == ".json" else read_subtitles(path)
+        return transcript, spoken_words(transcript)
+    except TranscriptError:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise TranscriptError(path, None, f"not a transcript: {str(error) or type(error).__name__}") from error
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def words_of(transcript: Path, duration: float) -> tuple[Word, ...]:
-    """The words to train on: denoised and aligned where there is denoised text, none past the end of the video."""
-    return words_inside(spoken_words(read_transcript(transcript)), duration)
+    """The words to train on, none past the end of the video."""
+    return words_inside(_narration(transcript)[1], duration)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +82,11 @@ class Check:
             return Checked(id=entry.id, entry=None, reason=f"no transcript: {entry.path} has none beside it")
         try:
             duration = video_duration(entry.path)
-            transcript = read_transcript(entry.transcript)
+            transcript, words = _narration(entry.transcript)
         except VideoDecodeError as error:
             return Checked(id=entry.id, entry=None, reason=f"unreadable video: {error}", unreadable=True)
         except TranscriptError as error:
             return Checked(id=entry.id, entry=None, reason=f"unreadable transcript: {error}", unreadable=True)
-        words = spoken_words(transcript)
         inside = words_inside(words, duration)
         events = {WORDS_PAST_END: len(words) - len(inside), FLAWED: int(bool(transcript.flaws))}
         events = {name: count for name, count in events.items() if count}
