@@ -12,6 +12,9 @@ from typing import IO
 
 MOST_BYTES = 1 << 30  # 1 GiB: the largest official list has a tenth of it
 
+TRANSIENT_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""What the system was short of, or a disk that did not answer: the file is not at fault, another try may succeed."""
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -66,6 +69,12 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     if size <= most:
         return data
     raise OSError(errno.EFBIG, f"it is larger than {most >> 20:,} MiB", str(path))
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the system was at fault and not the file, in `error` or in what caused it."""
+    causes = (error, error.__cause__)
+    return any(isinstance(each, MemoryError) or getattr(each, "errno", None) in TRANSIENT_ERRORS for each in causes)
 
 
 def _require_regular(path: Path, mode: int) -> None:

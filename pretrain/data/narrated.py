@@ -15,12 +15,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretrain.data.alignment import spoken_words
-from pretrain.data.index import Checked, Entry
+from pretrain.data.index import Checked, Entry, unreadable
 from pretrain.data.json_transcripts import read_json
 from pretrain.data.segments import SegmentConfig, usable, words_inside
 from pretrain.data.subtitles import read_subtitles
@@ -83,18 +84,18 @@ class Check:
         try:
             duration = video_duration(entry.path)
             transcript, words = _narration(entry.transcript)
-        except VideoDecodeError as error:
-            return Checked(id=entry.id, entry=None, reason=f"unreadable video: {error}", unreadable=True)
-        except TranscriptError as error:
-            return Checked(id=entry.id, entry=None, reason=f"unreadable transcript: {error}", unreadable=True)
+        except (VideoDecodeError, TranscriptError) as error:
+            kind = "transcript" if isinstance(error, TranscriptError) else "video"
+            return unreadable(entry, f"unreadable {kind}", error)
         inside = words_inside(words, duration)
         events = {WORDS_PAST_END: len(words) - len(inside), FLAWED: int(bool(transcript.flaws))}
         events = {name: count for name, count in events.items() if count}
         reason = usable(inside, duration, self.segments)
         if reason is not None:
             what = f"{reason}: {entry.path} ({duration:.1f} s, {len(inside)} words inside)"
-            return Checked(id=entry.id, entry=None, reason=what, events=events)
-        return Checked(id=entry.id, entry=replace(entry, duration=duration), events=events)
+            return Checked(id=entry.id, entry=None, reason=what, events=events, flaws=transcript.flaws)
+        used = replace(entry, duration=duration)
+        return Checked(id=entry.id, entry=used, events=events, flaws=transcript.flaws)
 
 
 def list_folder(root: Path) -> list[Entry]:
@@ -157,7 +158,7 @@ def _named(root: Path, names: Path) -> Iterator[Entry]:
         yield Entry(
             id=name,
             path=videos / name,
-            transcript=next((place for place in places if place.is_file()), places[0]),
+            transcript=next((place for place in places if os.path.isfile(place)), places[0]),  # noqa: PTH113 - False for too long a name,
         )
 
 
