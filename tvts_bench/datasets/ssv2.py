@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tvts_bench.datasets import files, lines
+from tvts_bench.datasets import files, label_lists, lines
 from tvts_bench.datasets.base import (
     AnnotationError,
     Dataset,
@@ -102,8 +102,12 @@ def _read(
     classes = {name: index for index, name in enumerate(names)}
     if path.suffix != ".json":
         entries = [
-            files.Entry(id=files.stem(name), names=(name,), label=lines.checked_index(label, len(names), path, number))
-            for number, name, label in lines.read_path_labels(path)
+            files.Entry(
+                id=files.stem(row.path),
+                names=(row.path,),
+                label=lines.checked_index(row.label, len(names), path, row.line),
+            )
+            for row in label_lists.read_rows(path, split)
         ]
     elif split == "test":
         if answers is None:
