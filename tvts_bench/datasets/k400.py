@@ -126,8 +126,8 @@ def _read(path: Path, split: str, names: Sequence[str], tree: files.VideoTree) -
     prefer = (*REPLACEMENTS, *_SPLIT_NAMES[split])
     if _is_cvdf(path):
         entries = _read_cvdf(path, split, classes)
-        return files.place(entries, tree, listed_in=path, prefer=prefer, expected_in=split)
-    return files.place(_read_paths(path, split, classes), tree, listed_in=path, prefer=prefer)
+        return files.place(entries, tree, listed_in=path, classes=names, prefer=prefer, expected_in=split)
+    return files.place(_read_paths(path, split, classes), tree, listed_in=path, classes=names, prefer=prefer)
 
 
 def _read_cvdf(path: Path, split: str, classes: Mapping[str, int]) -> list[files.Entry]:

@@ -113,7 +113,8 @@ def _as_header(line: int, text: str, following: str | None) -> _Header | None:
         names = set(header.names)
         if any(is_video_name(field) for field in fields) or is_index(fields[-1]):
             return None
-        if names & PATHS and names & LABELS and (delimiter or names <= PATHS | LABELS | SPLITS):
+        known = names & (PATHS | LABELS | SPLITS)
+        if len(known) > 1 and names & LABELS and (delimiter or known == names):
             return header
         row = _fields(following, delimiter) if following else None
         if row and len(row) == len(fields) and any(is_video_name(field) for field in row):
@@ -123,13 +124,15 @@ def _as_header(line: int, text: str, following: str | None) -> _Header | None:
 
 def _fields(text: str, delimiter: str | None) -> list[str] | None:
     """The fields of a line, stripped; None where quotes are not closed."""
-    if delimiter is None or (delimiter not in text and '"' not in text):
-        return text.split() if delimiter is None else [text]
+    if delimiter is None:
+        return text.split()
+    if '"' not in text:
+        return [field.strip() for field in text.split(delimiter)]
+    if text.count('"') % 2:
+        return None
     try:
-        return [
-            field.strip() for field in next(csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True))
-        ]
-    except csv.Error:
+        return [field.strip() for field in next(csv.reader([text], delimiter=delimiter, skipinitialspace=True))]
+    except csv.Error:  # a field of more than 128 KiB
         return None
 
 

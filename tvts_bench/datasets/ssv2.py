@@ -117,7 +117,7 @@ def _read(
         entries = _read_answers(answers, classes)
     else:
         entries = _read_json(path, classes)
-    return files.place(entries, tree, listed_in=path)
+    return files.place(entries, tree, listed_in=path, classes=names)
 
 
 def _read_json(path: Path, classes: Mapping[str, int]) -> list[files.Entry]:
