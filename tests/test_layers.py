@@ -28,8 +28,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices", "snapshot"}),
-    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "regular_file", "confusion_picture"}),
-    frozenset({"errors", "version"}),
+    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture"}),
+    frozenset({"errors", "version", "regular_file"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FOR_PRETRAINING = {
