@@ -188,6 +188,15 @@ class TestUCF101:
         ]
         assert dataset.coverage("test") == Coverage(listed=3, present=3, official=(3_783,))
 
+    def test_a_file_in_the_folder_of_another_class_is_missing(self, ucf101: Path) -> None:
+        """But a copy without class folders, or with folders of other names, is found."""
+        videos = ucf101 / "UCF-101"
+        (videos / "Archery/v_Archery_g01_c01.avi").rename(videos / "HandstandPushups/v_Archery_g01_c01.avi")
+        (videos / "Archery/v_Archery_g01_c02.avi").rename(videos / "v_Archery_g01_c02.avi")
+        records = load_dataset("ucf101", ucf101).records("test")
+        assert [record.path.exists() for record in records] == [False, True, True]
+        assert records[0].path == videos / "Archery/v_Archery_g01_c01.avi"
+
     def test_folds_differ_and_have_their_own_sizes(self, ucf101: Path) -> None:
         first, second = (load_dataset("ucf101", ucf101, fold=fold) for fold in (1, 2))
         assert second.name == "ucf101-fold2"

@@ -3,12 +3,16 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
 
 from tvts_bench.datasets.base import AnnotationError, DatasetError
 from tvts_bench.datasets.class_folders import LINKS, NOT_A_VIDEO, SAME_FILE
 from tvts_bench.datasets.loading import load_dataset
+from tvts_bench.video.reader import decode_frames
 
 
 def make(root: Path, *names: str) -> None:
@@ -114,6 +118,30 @@ class TestFolder:
     def test_names_that_are_not_utf8(self, folder: Path) -> None:
         (folder / "walk" / b"caf\xe9.mp4".decode(errors="surrogateescape")).touch()
         assert len(load_dataset("folder", folder).fingerprint("all")) == 64
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec", "pixels"),
+    [
+        ("gif", "gif", "rgb8"),
+        ("vob", "mpeg2video", "yuv420p"),
+        ("asf", "wmv2", "yuv420p"),
+        ("mxf", "mpeg2video", "yuv420p"),
+    ],
+)
+def test_files_with_the_endings_of_videos_can_be_read(tmp_path: Path, ending: str, codec: str, pixels: str) -> None:
+    (tmp_path / "walk").mkdir()
+    with av.open(tmp_path / f"walk/a.{ending}", "w") as container:
+        stream: Any = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        for level in range(0, 200, 20):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format=pixels)))
+        container.mux(stream.encode(None))
+    (record,) = load_dataset("folder", tmp_path).records("all")
+    decoded = decode_frames(record.path, np.arange, "pyav")
+    assert decoded.num_frames == 10
+    assert decoded.frames.mean(axis=(1, 2, 3)) == pytest.approx(range(0, 200, 20), abs=20)
 
 
 class TestList:

@@ -9,7 +9,7 @@ refused with its line and the way out: a wrong guess is a benchmark of other cla
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -219,15 +219,18 @@ def _free_rows(path: Path, texts: Sequence[tuple[int, str]]) -> list[Row]:
             columns = ", ".join((row.path, row.label, *row.more))
             problem = f"{2 + len(row.more)} fields, and nothing says what the last mean: {columns[:80]!r}; {WAY_OUT}"
             raise AnnotationError(path, row.line, f"{problem}, or put quotes around a label that holds the separator")
-    words = [row.label.split() for row in rows]
     for is_other in (lambda word: word.lower() in SPLIT_WORDS, is_index):
-        if rows and all(
-            row.is_words and len(label) > 1 and is_other(label[-1]) and not is_index(label[0])
-            for row, label in zip(rows, words, strict=True)
-        ):
-            problem = f"is {words[0][-1]!r} a part of the label {rows[0].label!r}, or a column of its own?"
+        if rows and all(row.is_words and _ends_in(row.label, is_other) for row in rows):
+            first = rows[0].label
+            problem = f"is {first.split()[-1]!r} a part of the label {first!r}, or a column of its own?"
             raise AnnotationError(path, rows[0].line, f"{problem} Put quotes around the labels, or {WAY_OUT}")
     return [Row(line=row.line, path=row.path, label=row.label) for row in rows]
+
+
+def _ends_in(label: str, is_other: Callable[[str], bool]) -> bool:
+    """Whether the last of the label's words may be something else than a part of it."""
+    words = label.split()
+    return len(words) > 1 and not is_index(words[0]) and is_other(words[-1])
 
 
 def _free_row(path: Path, line: int, text: str) -> _FreeRow:
@@ -235,11 +238,13 @@ def _free_row(path: Path, line: int, text: str) -> _FreeRow:
     if parts is None:
         raise AnnotationError(path, line, f"expected `path label`, got {text!r}")
     name, label = parts
-    between = text[len(name) : len(text) - len(label)]
-    delimiter = next((each for each in DELIMITERS if each and each in between), None)
-    if delimiter is None:
+    is_video = is_video_name(_unquoted(name))
+    delimiter = text[len(name) : len(text) - len(label)].strip(" ")[:1]
+    if delimiter not in DELIMITERS:  # no-break spaces and the like
+        delimiter = ""
+    if not delimiter:
         fields: list[str] | None = [_unquoted(label)]
-    elif is_video_name(_unquoted(name)):
+    elif is_video:
         fields = _fields(label, delimiter)
     else:  # without an ending, nothing tells where the path ends but the first separator
         fields = _fields(text, delimiter)
@@ -248,11 +253,10 @@ def _free_row(path: Path, line: int, text: str) -> _FreeRow:
         raise AnnotationError(path, line, f"quotes that are not closed: {text[:80]!r}")
     while len(fields) > 1 and not fields[-1]:  # a separator at the end of the line
         fields.pop()
-    if is_video_name(fields[0]) and not is_video_name(_unquoted(name)):
-        raise AnnotationError(
-            path, line, f"the label stands before the path: {text[:80]!r}; begin the list with the header label,path"
-        )
-    is_words = delimiter is None and fields[0] == label
+    if not is_video and is_video_name(fields[0]):
+        problem = f"the label stands before the path: {text[:80]!r}"
+        raise AnnotationError(path, line, f"{problem}; begin the list with the header label,path")
+    is_words = not delimiter and fields[0] == label
     return _FreeRow(line=line, path=_unquoted(name), label=fields[0], more=tuple(fields[1:]), is_words=is_words)
 
 
