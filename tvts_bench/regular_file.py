@@ -7,8 +7,8 @@ another small file reads it here, so that a link to such a thing is one sentence
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 MOST_BYTES = 1 << 30  # 1 GiB: the largest official list has a tenth of it
 
@@ -33,7 +33,7 @@ def require_regular(path: Path) -> None:
     _require_regular(path, path.stat().st_mode)
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """A regular file, open for reading.
 
     Raises:

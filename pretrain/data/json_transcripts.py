@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def parse_json(content: Any, path: Path) -> Transcript:
         if not segments and isinstance(content.get("words"), list):
             segments = [{"words": content["words"]}]
     if not isinstance(segments, list):
-        found = ", ".join(list(content)[:6]) if isinstance(content, Mapping) else type(content).__name__
+        found = ", ".join(list(content)[:6])[:200] if isinstance(content, Mapping) else type(content).__name__
         expected = "subtitles (YT-Temporal) or segments (Whisper)"
         raise TranscriptError(path, None, f"no transcript: expected {expected}, found {found or 'nothing'}")
     if isinstance(content, Mapping) and _segment_words_missing(segments) and isinstance(content.get("words"), list):
@@ -271,7 +272,7 @@ def _time(value: Any) -> float:
     except OverflowError:
         seconds = math.inf
     if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{value!r} is not a time")
+        raise ValueError(f"{reprlib.repr(value)} is not a time")
     return seconds
 
 

@@ -157,8 +157,9 @@ def _is_rolling(cues: list[Cue]) -> bool:
     if any(_WORD_TIME.search(line) for cue in cues for line in cue.lines):
         return True
     filled = (replace(cue, lines=lines) for cue in cues if (lines := tuple(line for line in cue.lines if line.strip())))
-    rolled = [_carried(before, after) > 0 for before, after in itertools.pairwise(filled)]
-    return sum(rolled) * 2 > len(rolled) > 1
+    pairs = [(_carried(before, after), len(after.lines)) for before, after in itertools.pairwise(filled)]
+    rolled = sum(carried > 0 for carried, _ in pairs)
+    return rolled * 2 > len(pairs) > 1 and any(0 < carried < shown for carried, shown in pairs)
 
 
 def _carried(before: Cue, after: Cue) -> int:

@@ -172,6 +172,12 @@ def test_what_is_said_again_in_every_cue_stays(tmp_path: Path, suffix: str) -> N
     assert len(heard(write(tmp_path, f"a.{suffix}", text))) == 18
 
 
+def test_short_cues_that_say_the_same_are_no_rolling_captions(tmp_path: Path) -> None:
+    """As karaoke and word-by-word captions have them."""
+    path = write(tmp_path, "a.srt", srt(*((i / 10, i / 10 + 0.1, "la") for i in range(6))))
+    assert len(heard(path)) == 6
+
+
 def test_rolling_captions_with_what_is_said_twice(tmp_path: Path) -> None:
     """As yt-dlp converts them: each movement of the lines ends in a cue of ten milliseconds that shows the old ones."""
     text = srt(

@@ -74,7 +74,7 @@ def walk_classes(root: Path) -> ClassFolders:
         DatasetError: a folder that cannot be read, or a video beside the class folders.
     """
     walk = _Walk(root=root, owners={_identity(folder): "" for folder in _and_parents(root)})
-    folders = []
+    folders: list[tuple[str, str]] = []
     for entry in files.scan(root):
         if files.is_folder(entry):
             (walk.links if entry.is_symlink() else folders).append((entry.name, entry.name))

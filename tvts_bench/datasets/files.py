@@ -166,10 +166,10 @@ def place(
         if found:
             elsewhere.refused.pop(entry.id, None)
     if elsewhere.refused:
-        first, path = next(iter(elsewhere.refused.items()))
+        first, other = next(iter(elsewhere.refused.items()))
         log.warning(
             "%d videos listed in %s count as missing: files of their names are in folders of other classes only, "
-            "the first: %r in %r", len(elsewhere.refused), listed_in, first, path,
+            "the first: %r in %r", len(elsewhere.refused), listed_in, first, other,
         )  # fmt: skip
     if records and not present:
         raise SplitUnavailableError(
@@ -245,7 +245,8 @@ def list_folders(root: Path, options: LoadOptions, subfolders: Sequence[str]) ->
         return ListFolders(given=None, folders=(options.annotations,))
     if options.annotations.is_file():
         return ListFolders(given=options.annotations, folders=(options.annotations.parent, *default))
-    raise DatasetError(f"annotations {options.annotations} do not exist; give a list or a folder of lists")
+    problem = "are neither a file nor a folder" if options.annotations.exists() else "do not exist"
+    raise DatasetError(f"annotations {options.annotations} {problem}; give a list or a folder of lists")
 
 
 SPLIT_WORDS = {

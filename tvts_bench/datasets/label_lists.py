@@ -167,7 +167,7 @@ def _columns(path: Path, header: _Header, rows: Sequence[Sequence[str]]) -> tupl
     names = dict(enumerate(header.names))
 
     def refuse(problem: str) -> NoReturn:
-        columns = ", ".join(header.fields)
+        columns = ", ".join(header.fields)[:200]
         raise AnnotationError(
             path, header.line, f"{problem} among the columns {columns}; name them path, label and split"
         )
@@ -236,7 +236,7 @@ def _ends_in(label: str, is_other: Callable[[str], bool]) -> bool:
 def _free_row(path: Path, line: int, text: str) -> _FreeRow:
     parts = split_path_and_label(text)
     if parts is None:
-        raise AnnotationError(path, line, f"expected `path label`, got {text!r}")
+        raise AnnotationError(path, line, f"expected `path label`, got {text[:80]!r}")
     name, label = parts
     is_video = is_video_name(_unquoted(name))
     delimiter = text[len(name) : len(text) - len(label)].strip(" ")[:1]
