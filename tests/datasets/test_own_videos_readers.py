@@ -219,7 +219,10 @@ class TestList:
             ("video,clip,label\na.mp4,b.mp4,c\n", "line 1: several columns of paths"),
             ("path,label,class\nb.mp4,a,x\nc.mp4,a,y\n", "line 1: several columns of labels that are not the same"),
             ("path,label,split,set\nb.mp4,a,x,y\n", "line 1: several columns of splits"),
-            ("label,youtube_id,time_start,time_end,split\na,abcdefghijk,1,2,val\n", "line 1: no column of paths"),
+            (
+                "label,youtube_id,time_start,time_end,split\na,abcdefghijk,1,2,val\n",
+                "line 1: a list of Kinetics, which --dataset k400 reads",
+            ),
             ("b.mp4,a\n#c.mp4,b\n", "line 2: a comment, or a name that begins with #"),
         ],
     )

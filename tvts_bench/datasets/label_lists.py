@@ -168,6 +168,8 @@ def _columns(path: Path, header: _Header, rows: Sequence[Sequence[str]]) -> tupl
 
     def refuse(problem: str) -> NoReturn:
         columns = ", ".join(header.fields)[:200]
+        if "youtube_id" in header.names:
+            problem = f"a list of Kinetics, which --dataset k400 reads: {problem}"
         raise AnnotationError(
             path, header.line, f"{problem} among the columns {columns}; name them path, label and split"
         )
