@@ -85,7 +85,8 @@ def load_masked(family: JointFamily, checkpoint: Checkpoint, variant: str | None
     tensors = without_prefixes(checkpoint.tensors, (*WRAPPERS, *OUTER))
     theirs = _of_transformers(tensors)
     unused = [name for name in tensors if name.startswith(OTHER_PARTS)]
-    tensors = _encoder({name: tensor for name, tensor in tensors.items() if name not in set(unused)}, theirs, path)
+    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(OTHER_PARTS)}
+    tensors = _encoder(wanted, theirs, path)
     fine_tuned = any(name.startswith("fc_norm.") for name in tensors)
     token_norm = variant is not None and variant.endswith(TOKEN_NORM)
     if fine_tuned and token_norm:

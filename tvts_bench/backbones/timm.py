@@ -17,6 +17,7 @@ from tvts_bench.backbones.cards import FamilyCard
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.seeded import random_source, seeded
 from tvts_bench.backbones.trial import refuse_what_fails
+from tvts_bench.errors import with_article
 from tvts_bench.models.checkpoint import Checkpoint, load_strictly, without_prefixes
 from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
 from tvts_bench.video.spec import ClipSpec
@@ -73,8 +74,8 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
         raise BackboneError(f"{checkpoint.path} does not say which network it is: name it, --backbone timm:NAME")
     for part in ("model_args", "pretrained_cfg"):
         if not isinstance(described.get(part) or {}, Mapping):
-            kind = type(described[part]).__name__
-            raise BackboneError(f"config.json has a {kind} as {part}, expected an object: fetch the folder anew")
+            kind = with_article(type(described[part]).__name__)
+            raise BackboneError(f"config.json has {kind} as {part}, expected an object: fetch the folder anew")
     given: Mapping[str, Any] = described.get("model_args") or {}
     arguments = {key: value for key, value in given.items() if key not in NOT_THE_NETWORKS}
     if described.get("pretrained_cfg") and described.get("architecture") == name.partition(".")[0]:
@@ -85,7 +86,7 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
     tensors = without_prefixes(checkpoint.tensors)
     own, heads = net.state_dict(), _classifiers(net)
     unused = [key for key in tensors if key not in own and key.startswith(heads)]
-    wanted = {key: tensor for key, tensor in tensors.items() if key not in set(unused)}
+    wanted = {key: tensor for key, tensor in tensors.items() if key in own or not key.startswith(heads)}
     report = load_strictly(net, wanted, checkpoint.path, format=checkpoint.format, unused=unused)
     return _backbone(net, name, WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report))
 
