@@ -30,6 +30,7 @@ class Encoder:
     format: str  # what kind of file it was
     unused: tuple[str, ...] = ()  # names of known other parts
     notes: tuple[str, ...] = ()  # what every result should say of these weights
+    clip: ClipSpec | None = None  # the input that the folder describes; None: as the family's authors evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +56,10 @@ class JointFamily:
         network = unfilled(partial(JointViT, config), encoder.tensors, checkpoint.path)
         report = load_strictly(network, encoder.tensors, checkpoint.path, format=encoder.format, unused=encoder.unused)
         source = WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
-        return self._backbone(network, variant, source, encoder.notes)
+        return self._backbone(network, variant, replace(source, notes=encoder.notes), encoder.clip)
 
     def _backbone(
-        self, network: JointViT, variant: str, weights: WeightSource, notes: tuple[str, ...] = ()
+        self, network: JointViT, variant: str, weights: WeightSource, clip: ClipSpec | None = None
     ) -> AdaptedBackbone:
         config = network.config
 
@@ -67,14 +68,14 @@ class JointFamily:
                 changed = config.adaptation(clip.num_frames, clip.crop)
             except JointViTError as error:
                 raise BackboneError(f"backbone {self.name}:{variant}: {error}") from error
-            return notes if changed is None else (changed, *notes)
+            return () if changed is None else (changed,)
 
         return AdaptedBackbone(
             network=network,
             family=self.name,
             variant=variant,
             embed_dim=config.embed_dim,
-            clip_spec=self.clip(config),
+            clip_spec=clip or self.clip(config),
             weights=weights,
             tokens=network.tokens,
             layer_of=network.layer_of,
