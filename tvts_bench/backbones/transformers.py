@@ -32,7 +32,7 @@ from tvts_bench.models.checkpoint import (
     refuse_values,
     without_prefixes,
 )
-from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_sizes
+from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_parts_elsewhere, refuse_sizes
 from tvts_bench.models.frame_average import FrameAverage
 from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.models.transformers_network import POOLINGS, PooledModel, VideoModel
@@ -107,7 +107,12 @@ def _choose_pooling(encoder: PooledModel, variant: str | None, frames: tuple[int
     """Pool as asked, and say how wide the embedding is; tried on an image, or a video, of zeros."""
     pixels = torch.zeros(1, *frames, 3, crop, crop)
     with torch.inference_mode():
-        possible = encoder.possible(pixels)
+        try:
+            possible = encoder.possible(pixels)
+        except Exception as error:  # a description may make a network that takes nothing
+            kind = with_article(type(encoder.model).__name__)
+            shape = f"{frames[0] if frames else 1} frames of {crop} x {crop} pixels"
+            raise BackboneError(f"{kind} fails for clips of {shape} ({_said(error)}): fetch the folder anew") from error
         if variant not in (None, VARIANTS[0], *possible):
             raise BackboneError(
                 f"{with_article(type(encoder.model).__name__)} has no {variant}: it has {', '.join(possible)}"
@@ -123,7 +128,8 @@ def _config(checkpoint: Checkpoint) -> Any:
     known, kind = from_transformers("CONFIG_MAPPING"), described.get("model_type")
     if kind in TIMM_KINDS:
         raise BackboneError(f"{path} describes a network of timm: --backbone timm:NAME loads it")
-    if kind not in known:
+    refuse_parts_elsewhere(described, path)
+    if not isinstance(kind, str) or kind not in known:
         close = difflib.get_close_matches(str(kind), list(known.keys()))
         hint = f"; close: {', '.join(close)}" if close else ""
         raise BackboneError(
@@ -211,7 +217,7 @@ def _loaded(kind: Any, config: Any, tensors: Mapping[str, Tensor], **options: An
                 dtype=torch.float32,
                 **options,
             )
-        except (RuntimeError, MemoryError) as error:  # of a size that no memory holds
+        except Exception as error:  # whatever a description makes the library do
             raise BackboneError(f"transformers cannot fill a {kind.__name__} ({_said(error)})") from error
     return model.eval(), info
 

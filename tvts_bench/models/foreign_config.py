@@ -22,20 +22,30 @@ FETCHING = frozenset(
         *("name_or_path", "base_model_name_or_path", "code_revision", "gguf_file", "transformers_weights"),
         *("adapter", "adapters", "adapter_kwargs", "peft_config", "peft_type"),  # of other repositories
         *("use_timm_backbone", "use_pretrained_backbone", "backbone_kwargs"),
-        *("device_map", "tp_plan", "distributed_config"),  # of the machine, not of the network
+        *("device_map", "tp_plan", "base_model_tp_plan", "base_model_pp_plan", "distributed_config"),  # of a machine
+        *("output_attentions", "output_hidden_states", "return_dict", "use_return_dict", "torchscript"),  # of a caller
         *("dtype", "torch_dtype"),  # everything is computed in the precision that is asked for
         *("checkpoint_path", "cache_dir", "pretrained", "pretrained_cfg_overlay", "pretrained_strict"),  # timm's
         *("custom_load", "hf_hub_id", "hf_hub_filename", "url", "file", "state_dict", "source"),
     )
 )
-"""Keys, at any depth, that libraries fetch, import or place by; also every key that begins with an underscore."""
+"""Keys that libraries fetch, import, place or answer by, at any depth; and so are all that begin with an underscore."""
 QUANTISED = ("quantization_config", "compression_config")
 TIMM_KINDS = ("timm_wrapper", "timm_backbone")  # of transformers: timm's networks by name, or by repository
 LAYERS = re.compile(r"(?:^|_)(?:n_layers?|num_layers|layers|depths?|num_stages|num_blocks|num_hidden_layers)$")
 POSITIVE = frozenset(
     (
         *("hidden_size", "embed_dim", "intermediate_size", "num_attention_heads", "num_heads", "num_channels"),
-        *("patch_size", "image_size", "crop_size", "num_frames", "frames_per_clip", "tubelet_size", "hidden_sizes"),
+        *(
+            "patch_size",
+            "image_size",
+            "img_size",
+            "crop_size",
+            "num_frames",
+            "frames_per_clip",
+            "tubelet_size",
+            "hidden_sizes",
+        ),
     )
 )
 MAX_LAYERS, MAX_NUMBER, MAX_SIDE, MAX_TOKENS = 1_000, 2**20, 8_192, 2**18
@@ -63,15 +73,31 @@ def without_fetching(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """`config` without the keys, at any depth, that would make a library fetch or import something.
 
     Raises:
-        CheckpointError: the weights are quantised, or a part of the network is named that lies elsewhere.
+        CheckpointError: the weights are quantised, or the object is nested too deeply.
     """
     try:
-        for parents, value in _objects(config):
-            _refuse_other_libraries(parents, value, path)
+        for _, described in _objects(config):
+            _refuse_quantised(described, path)
         cleaned: dict[str, Any] = _cleaned(config)
     except RecursionError as error:
         raise CheckpointError(f"{path} cannot be read (nested too deeply): fetch the folder anew") from error
     return cleaned
+
+
+def refuse_parts_elsewhere(config: Mapping[str, Any], path: Path) -> None:
+    """Nothing where the whole network is described, and no part of it by a name that a library would look up.
+
+    Raises:
+        CheckpointError: it names a backbone on the Hub, or one of timm's networks as a part.
+    """
+    for parents, described in _objects(config):
+        kind, name = described.get("model_type"), described.get("backbone")
+        if isinstance(name, str) or kind in TIMM_KINDS:
+            part = f"{kind} {_short(name or described.get('architecture'))}"
+            where = f" under {'.'.join(parents)}" if parents else ""
+            raise CheckpointError(
+                f"{path} names a part of its network{where} ({part}): nothing is fetched for one here"
+            )
 
 
 def refuse_sizes(config: Mapping[str, Any], path: Path) -> None:
@@ -106,19 +132,14 @@ def _objects(config: Mapping[str, Any], parents: tuple[str, ...] = ()) -> Iterat
                 yield from _objects(each, (*parents, str(key)))
 
 
-def _refuse_other_libraries(parents: tuple[str, ...], value: Mapping[str, Any], path: Path) -> None:
+def _refuse_quantised(described: Mapping[str, Any], path: Path) -> None:
     for key in QUANTISED:
-        if described := value.get(key):
-            method = described.get("quant_method") if isinstance(described, Mapping) else None
+        if value := described.get(key):
+            method = value.get("quant_method") if isinstance(value, Mapping) else None
             raise CheckpointError(
                 f"{path} says that the weights are quantised ({method or key}), which changes their values and needs a"
                 " library that is not used here: get the weights that they were made from"
             )
-    kind, name = value.get("model_type"), value.get("backbone")
-    if kind in TIMM_KINDS and parents:
-        raise CheckpointError(f"{path} has a network of timm as {'.'.join(parents)}, which is not supported here")
-    if kind is not None and kind not in TIMM_KINDS and isinstance(name, str):
-        raise CheckpointError(f"{path} names a backbone that lies elsewhere ({_short(name)}): nothing is fetched here")
 
 
 def _cleaned(value: Any) -> Any:
