@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tvts_bench.backbones.adapted import AdaptedBackbone
 from tvts_bench.backbones.base import BackboneError, WeightSource
+from tvts_bench.backbones.file_family import SizeTeller
 from tvts_bench.backbones.recognition import description
 from tvts_bench.backbones.seeded import random_source, seeded, unfilled
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, load_strictly
@@ -94,7 +95,7 @@ def told(tensors: Mapping[str, Tensor], sizes: Sizes, source: Path) -> tuple[str
     Raises:
         CheckpointMismatchError: no block, or a width whose number of attention heads cannot be known.
     """
-    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    depth = SizeTeller(tensors, source).depth("blocks.")
     width = _length(tensors, "patch_embed.proj.bias") or _length(tensors, "blocks.0.norm1.weight")
     if not depth or not width:
         raise CheckpointMismatchError(f"{source} holds no encoder with patches and blocks: {description(tensors)}")

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from tvts_bench.models.containers import CONTAINER_KEYS as CONTAINER_KEYS
 from tvts_bench.models.containers import choose, refuse_choice
 from tvts_bench.models.foreign_config import read_json_object, without_fetching
+from tvts_bench.models.pickle_names import MAX_TENSORS
 from tvts_bench.models.sharded import INDEX, indexed
-from tvts_bench.models.unpickling import PICKLE_MAGIC, ZIP_MAGIC, described, load_pickled
+from tvts_bench.models.unpickling import PICKLE_MAGIC, ZIP_MAGIC, described, load_pickled, too_many_tensors
 from tvts_bench.models.unpickling import CheckpointError as CheckpointError
 from tvts_bench.models.values import described_problems, problems_of
 from tvts_bench.provenance import digest, file_sha256
@@ -279,6 +280,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as file:
+            if len(file.keys()) > MAX_TENSORS:
+                raise too_many_tensors(path)
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is a damaged safetensors file ({error})") from error

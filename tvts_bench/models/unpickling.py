@@ -20,12 +20,13 @@ import torch
 
 from tvts_bench.errors import UserError, with_article
 from tvts_bench.models import torchscript
-from tvts_bench.models.pickle_names import GlobalName, Names, named_globals
+from tvts_bench.models.pickle_names import MAX_TENSORS, GlobalName, Names, TooManyTensorsError, named_globals
 
 ZIP_MAGIC = b"PK\x03\x04"
 PICKLE_MAGIC = b"\x80"  # of protocol 2 and later
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled number that starts every file of torch < 1.6
 CHUNK = 2**20  # bytes
+OTHER_ENTRIES = 10_000  # of an archive, beside tensors: the program of TorchScript
 LEGACY_HEADER_PICKLES = 3  # magic number, protocol version, system information; then comes the object
 
 # What torch's restricted reader knows by itself; everything else gets a stand-in.
@@ -73,6 +74,11 @@ class InertList(Inert):
         return []
 
 
+def too_many_tensors(path: Path) -> CheckpointError:
+    """The refusal of a file that holds more tensors than any network."""
+    return CheckpointError(f"{path} holds more than {MAX_TENSORS:,} tensors, which no network has: get another file")
+
+
 def described(value: object) -> str:
     """What an object from a file is, for a message: "a list", "an object of the class models.ResNet"."""
     if isinstance(value, Inert):
@@ -102,6 +108,8 @@ def load_pickled(path: Path) -> Unpickled:
         names, scripted = _names_in_zip(path) if is_zip else (_names_in_legacy(path), False)
     except CheckpointError:
         raise
+    except TooManyTensorsError:
+        raise too_many_tensors(path) from None
     except Exception as error:
         raise CheckpointError(
             f"{path} is damaged, incomplete, or not written by torch.save ({_brief(error)})"
@@ -136,6 +144,8 @@ def _names_in_zip(path: Path) -> tuple[Names, bool]:
     """`named_globals` of the new layout, a zip archive with the object in `<name>/data.pkl`; whether it is scripted."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
+        if len(entries) > MAX_TENSORS + OTHER_ENTRIES:
+            raise TooManyTensorsError
         files = {Path(entry.filename).name for entry in entries}
         if "data.pkl" not in files:
             raise CheckpointError(f"{path} is a zip archive, but not one written by torch.save: unpack it first")
