@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tvts_bench.models import checkpoint as checkpoint_module
+from tvts_bench.models import pickle_names, unpickling
 from tvts_bench.models.checkpoint import (
     CONTAINER_KEYS,
     CheckpointError,
@@ -338,7 +340,7 @@ AVERAGES = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
 
 
 def scripted(path: Path) -> Path:
-    torch.jit.save(torch.jit.script(nn.Linear(64, 64)), path)  # type: ignore[no-untyped-call]
+    torch.jit.save(torch.jit.script(nn.Linear(64, 64)), path)
     return path
 
 
@@ -441,3 +443,26 @@ def test_a_file_of_one_network_has_no_choice(tmp_path: Path) -> None:
 
 def test_a_name_of_prefixes_alone_takes_no_time() -> None:
     assert list(without_prefixes({"module." * 200_000 + "w": torch.zeros(1)})) == ["w"]
+
+
+@pytest.mark.parametrize("layout", ["zip", "one storage", "one tensor", "legacy", "safetensors"])
+def test_more_tensors_than_any_network_has_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """A few megabytes can hold any number of empty ones."""
+    for module in (checkpoint_module, unpickling, pickle_names):
+        monkeypatch.setattr(module, "MAX_TENSORS", 1_000)
+    monkeypatch.setattr(unpickling, "OTHER_ENTRIES", 10)
+    path, shared, names = tmp_path / "x", torch.zeros(1), [str(i) for i in range(1_001)]
+    if layout == "safetensors":
+        save_file({name: torch.zeros(0) for name in names}, path)
+    elif layout == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for entry in ("data.pkl", *(f"data/{name}" for name in range(1_011))):
+                archive.writestr(f"x/{entry}", b"")
+    elif layout == "one tensor":
+        saved(path, dict.fromkeys(names, shared))
+    else:
+        saved(path, {name: shared.view(1) for name in names}, _use_new_zipfile_serialization=layout != "legacy")
+    with pytest.raises(CheckpointError, match=r"holds more than 1,000 tensors, which no network has: get another file"):
+        read_checkpoint(path)

@@ -109,6 +109,8 @@ def _read_pickled(path: Path, weights: str | None) -> Checkpoint:
         )
     chosen = choose(path, loaded, weights)
     tensors = _named_tensors(path, chosen.held)
+    if len(tensors) > MAX_TENSORS:  # names of one tensor, say
+        raise too_many_tensors(path)
     _refuse_more_than_is_there(path, tensors)
     metadata = {str(key): value for key, value in loaded.items() if isinstance(value, str | int | float)}
     format_ = "state dict" if chosen.container is None else "training checkpoint"

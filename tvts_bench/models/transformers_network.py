@@ -63,7 +63,8 @@ class PooledModel(nn.Module):
     @property
     def follows_clips(self) -> bool:
         """Whether the model has to be told the shape of the clips that it is given."""
-        return self.model.config.model_type in FOLLOWING  # type: ignore[union-attr]
+        config: Any = self.model.config
+        return config.model_type in FOLLOWING
 
     def _follow(self, frames: int, size: int) -> None:
         """Have the model take clips of that shape, as if its configuration had always said so."""
