@@ -119,7 +119,7 @@ def test_a_hostile_key_of_the_encoder_in_a_larger_model_changes_nothing(tmp_path
 
 def test_the_library_itself_would_have_gone_for_the_kernel() -> None:
     """So the tests above can fail."""
-    config = library.ViTConfig(**SMALL, attn_implementation=EVIL)
+    config = library.ViTConfig(**SMALL | {"attn_implementation": EVIL})
     with pytest.raises((pytest.fail.Exception, ImportError, ValueError)):
         library.AutoModel.from_config(config)
 

@@ -293,8 +293,11 @@ def test_timesformer_of_more_frames_is_the_library_made_for_them(tmp_path: Path)
 @pytest.mark.parametrize(("count", "size"), [(4, 32), (2, 32), (6, 48)])
 def test_vjepa2_has_positions_for_the_clips_that_it_is_given(tmp_path: Path, count: int, size: int) -> None:
     def made(crop: int, length: int) -> Any:
-        small = {key: value for key, value in SMALL.items() if "size" not in key} | {"hidden_size": 64, "patch_size": 8}
-        predictor = {"pred_hidden_size": 32, "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1}
+        small: dict[str, Any] = {key: value for key, value in SMALL.items() if "size" not in key} | {
+            "hidden_size": 64,
+            "patch_size": 8,
+        }
+        predictor: dict[str, Any] = {"pred_hidden_size": 32, "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1}
         return library.VJEPA2Model(library.VJEPA2Config(**small, **predictor, crop_size=crop, frames_per_clip=length))
 
     model, other = trained(made(32, 4)), made(size, count).eval()
