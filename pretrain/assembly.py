@@ -143,7 +143,10 @@ def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = Tr
         load_mae(model.video_model, config.init.mae)
     if config.init.checkpoint is not None:
         path = config.init.checkpoint
-        tensors = without_prefixes(read_checkpoint(path).tensors)
+        checkpoint = read_checkpoint(path)
+        for note in checkpoint.notes:
+            logger.warning("%s", note)
+        tensors = without_prefixes(checkpoint.tensors)
         if not any(name.startswith("video_model.") for name in tensors):  # an encoder alone, as exports are
             load_strictly(model.video_model, tensors, path)
         elif config.init.text_steps:

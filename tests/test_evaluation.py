@@ -182,3 +182,9 @@ def test_clips_that_a_backbone_cannot_take_are_refused_before_any_is_read(
         with pytest.raises(BackboneError, match="backbone tvts:tiny takes"):
             measure()
     assert not passes
+
+
+def test_what_a_data_set_leaves_out_stands_beside_the_number(colours: Dataset, runtime: Runtime) -> None:
+    left_out = {"files that are not named like a video (.txt 2)": ["red/a.txt", "red/\x1bb.txt"]}
+    result = evaluate(load_backbone("pixels"), replace(colours, left_out=left_out), RETRIEVAL, runtime)
+    assert "left out: 2 files that are not named like a video (.txt 2), the first: 'red/a.txt'" in result.notes

@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices", "snapshot"}),
     frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture", "time_limit"}),
-    frozenset({"errors", "version"}),
+    frozenset({"errors", "version", "regular_file"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FOR_PRETRAINING = {
@@ -47,6 +47,7 @@ FOR_PRETRAINING = {
 FOR_PRETRAINING |= {
     "torchvision_ops",
     "atomic",
+    "regular_file",
     "errors",
     "version",
     "cli",

@@ -11,10 +11,12 @@ import torch
 from tests.backbones.official_divided import frozen, made, tvts2
 from tests.plain_videos import write_plain_video
 from tvts_bench import table_runs
+from tvts_bench.backbones.tvts import SIZES
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.errors import UserError
 from tvts_bench.evaluation import evaluate
+from tvts_bench.models.vit import VideoTransformer
 from tvts_bench.results import Result
 from tvts_bench.runtime import Runtime
 from tvts_bench.table_runs import Asked, fill
@@ -174,6 +176,21 @@ def test_a_checkpoint_that_does_not_load_is_the_reason_of_its_row_alone(
         assert reason.startswith("TVTS: ")
         assert "broken.pth" in reason
         assert found[PIXELS.name, column.name].stored
+
+
+def test_a_row_has_the_weights_that_are_chosen_and_says_where_averages_were_left(
+    colours: Dataset, runtime: Runtime, tmp_path: Path
+) -> None:
+    states = [VideoTransformer.seeded(SIZES["tiny"], seed).state_dict() for seed in (0, 1)]
+    torch.save({"model": states[0], "model_ema": states[1]}, tmp_path / "x.pth")
+    given = asked(colours, rows=[TINY], checkpoints={TINY.name: tmp_path / "x.pth"})
+    said: dict[str, tuple[str, ...]] = {}
+    for each in (given, replace(given, weights="ema")):
+        result = fill(each, tmp_path / "out", runtime, lambda line: None)[TINY.name, "r1"].stored[0][1].result
+        said[result.run.backbone["weights"]] = result.notes
+    assert list(said) == ["x.pth", "x.pth (model_ema)"]
+    assert any("holds averaged weights under 'model_ema'" in note for note in said["x.pth"])
+    assert not any("averaged" in note for note in said["x.pth (model_ema)"])
 
 
 def test_a_row_of_the_paper_is_filled_by_the_system_that_it_quotes(

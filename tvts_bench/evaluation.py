@@ -62,7 +62,12 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
         coverage=outcome.coverage,
         provenance=_provenance(backbone, dataset, outcome, runtime),
         protocol=outcome.protocol,
-        notes=(*outcome.notes, *adapted, *(_coverage_note(item) for item in outcome.coverage if not item.complete)),
+        notes=(
+            *outcome.notes,
+            *adapted,
+            *dataset.notes,
+            *(_coverage_note(item) for item in outcome.coverage if not item.complete),
+        ),
         tables=outcome.tables,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from tvts_bench.regular_file import open_regular
 from tvts_bench.version import VERSION
 
 REPORTED_PACKAGES = ("torch", "torchvision", "timm", "transformers", "numpy", "av", "decord", "faiss-cpu", "faiss-gpu")
@@ -49,8 +50,12 @@ def digest(value: Any) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
+    """sha256 (hex) of a file's bytes.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

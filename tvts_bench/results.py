@@ -1,6 +1,5 @@
 """Runs and their results: one JSON file a run, with everything that made its numbers, never overwritten silently."""
 
-import errno
 import json
 import logging
 import math
@@ -15,6 +14,7 @@ from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
 from tvts_bench.metrics.measured import FORWARD, Metric, SplitCoverage
 from tvts_bench.provenance import digest
+from tvts_bench.regular_file import read_regular
 from tvts_bench.snapshot import Snapshot
 
 SCHEMA = 2  # of the JSON file; raised when a field changes its meaning. 1: coverage does not say of which files
@@ -184,15 +184,13 @@ def save(result: Result, folder: Path) -> Saved:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. A pipe or a device of that name is refused: reading one may never end.
+    """What a JSON file holds.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is not a regular file.
         ValueError, RecursionError: it is no JSON.
     """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is not a file", str(path))
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(read_regular(path).decode("utf-8"))
 
 
 def load(path: Path) -> Result:

@@ -37,6 +37,7 @@ class Asked:
     table: Table
     rows: tuple[Row, ...]  # those with a backbone or a checkpoint
     checkpoints: Mapping[str, Path] = field(default_factory=dict)  # row -> file of weights
+    weights: str | None = None  # which of each file's: "ema", or their key; None: the usual ones
     datasets: Mapping[str, Dataset]  # the table's name of a data set -> what stands for it
     protocols: Mapping[str, Protocol] = field(default_factory=dict)  # column -> protocol, where it is not the first
     decoder: str = "decord"
@@ -96,7 +97,7 @@ def _jobs(asked: Asked, found: dict[tuple[str, str], Found], device: str) -> lis
     backbones: dict[str, Backbone] = {}
     for row in asked.rows:
         try:
-            backbones[row.name] = _backbone(asked.table, row, asked.checkpoints.get(row.name))
+            backbones[row.name] = _backbone(asked, row)
         except UserError as error:
             for column in _columns(asked):
                 found[row.name, column.name] = Found(status="not run", reason=f"{row.name}: {error}")
@@ -112,14 +113,16 @@ def _jobs(asked: Asked, found: dict[tuple[str, str], Found], device: str) -> lis
     return jobs
 
 
-def _backbone(table: Table, row: Row, checkpoint: Path | None) -> Backbone:
+def _backbone(asked: Asked, row: Row) -> Backbone:
     """The row's own backbone; of the paper's rows the system that they quote, where its weights can be loaded."""
+    checkpoint = asked.checkpoints.get(row.name)
+    weights = None if checkpoint is None else asked.weights
     if row.backbone is None and checkpoint is not None:
-        quoted = (table.name, row.name)
+        quoted = (asked.table.name, row.name)
         systems = [name for name, plugin in families().usable.items() if quoted in plugin.CARD.published]
         if len(systems) == 1:
-            return load_as(systems[0], checkpoint)
-    return load_backbone(row.backbone, checkpoint)
+            return load_as(systems[0], checkpoint, weights)
+    return load_backbone(row.backbone, checkpoint, weights=weights)
 
 
 def _columns(asked: Asked) -> list[Column]:

@@ -18,13 +18,16 @@ A caption is one transcript of the whole clip: it takes part in the alignment of
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.data.index import Checked, Entry
+from pretrain.data.index import Checked, Entry, unreadable
+from pretrain.data.transcripts import TranscriptError, read_text
 from tvts_bench.datasets.base import AnnotationError, DatasetError
 from tvts_bench.datasets.lines import read_lines, read_table
 from tvts_bench.video.container import VideoDecodeError
@@ -34,10 +37,18 @@ _SPLIT_FOLDERS = {"train": "training", "val": "validation"}  # of CC3M
 
 
 def check_caption(entry: Entry) -> Checked:
-    """Whether the file is there and the caption has a word; files are too many to open each one before training."""
+    """Whether the file is there and the caption has a word; files are too many to open each one before training.
+
+    A caption in a file of its own is read here.
+    """
+    if entry.transcript is not None:
+        try:
+            entry = replace(entry, caption=read_text(entry.transcript).strip())
+        except TranscriptError as error:
+            return unreadable(entry, "unreadable caption", error)
     if not any(character.isalnum() for character in entry.caption):
         return Checked(id=entry.id, entry=None, reason=f"no words: the caption of {entry.path} is {entry.caption!r}")
-    if not entry.path.is_file():
+    if not os.path.isfile(entry.path):  # noqa: PTH113 - False for too long a name
         return Checked(id=entry.id, entry=None, reason=f"missing file: there is no {entry.path}", unreadable=True)
     return Checked(id=entry.id, entry=entry)
 
@@ -119,13 +130,12 @@ def _cc3m_rows(root: Path, table: Path, split: str) -> Iterator[Entry]:
         caption, name = fields
         if number == 1 and Path(name).suffix.lower() not in IMAGE_SUFFIXES and "." not in name:
             continue  # the header
-        path = next((folder / name for folder in folders if (folder / name).is_file()), root / name)
+        path = next((folder / name for folder in folders if os.path.isfile(folder / name)), root / name)  # noqa: PTH113
         yield Entry(id=name, path=path, caption=caption)
 
 
 def _beside_captions(root: Path) -> Iterator[Entry]:
     for text in sorted(root.glob("*/*.txt")):
         image = next((p for suffix in IMAGE_SUFFIXES if (p := text.with_suffix(suffix)).is_file()), None)
-        caption = text.read_text(encoding="utf-8", errors="replace").strip()
         relative = text.relative_to(root).with_suffix("")
-        yield Entry(id=str(relative), path=image or text.with_suffix(".jpg"), caption=caption)
+        yield Entry(id=str(relative), path=image or text.with_suffix(".jpg"), transcript=text)

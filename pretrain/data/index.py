@@ -2,7 +2,8 @@
 
 Checking reads every transcript and every video's header once; what fails is left out, counted and listed with its
 reason. An index lives in two files, written atomically: `KEY.arrow`, memory-mapped so that millions of samples cost no
-memory in the loading processes, and `KEY.json`, the report. The key changes with any file's size or time.
+memory in the loading processes, and `KEY.json`, the report. The key changes with any file's signature; where a file
+could not be read for reasons that pass, the index is made anew the next time.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import functools
 import json
 import logging
 import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,18 @@ from filelock import FileLock
 
 from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
+from tvts_bench.regular_file import is_transient
 from tvts_bench.runtime import Progress, silent
 
-VERSION = 1
-"""Raised by every change of what is checked."""
+VERSION = 2
+"""Raised by every change of what is checked, or of the words that are read."""
 
-_SCHEMA = pa.schema(
-    [("id", pa.string()), ("path", pa.string()), ("transcript", pa.string()), ("caption", pa.string()),
+_SCHEMA = pa.schema(  # names of files are bytes: they need not be UTF-8
+    [("id", pa.binary()), ("path", pa.binary()), ("transcript", pa.binary()), ("caption", pa.string()),
      ("duration", pa.float64())]
 )  # fmt: skip
+_NAMES = ("id", "path", "transcript")
+_FLAWS = 3  # of one file, listed in the report
 _CHUNK = 32  # samples handed to a checking process at a time
 
 logger = logging.getLogger(__name__)
@@ -60,7 +65,15 @@ class Checked:
     entry: Entry | None  # None: left out
     reason: str = ""  # why it was left out; its kind is the part before the first colon
     unreadable: bool = False  # a file that is missing or damaged, not merely of no use
+    transient: bool = False  # unreadable for no fault of the file's: another try may succeed
     events: Mapping[str, int] | None = None  # what was counted while reading it
+    flaws: Sequence[str] = ()  # parts of the transcript that cannot be used, one sentence each
+
+
+def unreadable(entry: Entry, kind: str, error: Exception) -> Checked:
+    """An entry left out because of `error`, which is listed as of that `kind`."""
+    reason = f"{kind}: {error}"
+    return Checked(id=entry.id, entry=None, reason=reason, unreadable=True, transient=is_transient(error))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +84,8 @@ class Report:
     used: int
     excluded: dict[str, str]  # id -> reason
     counts: dict[str, int]  # kind of reason, or of flaw -> how many
+    flaws: dict[str, list[str]] = field(default_factory=dict)  # id -> unusable parts of its transcript, the first ones
+    transient: list[str] = field(default_factory=list)  # ids left out for reasons that pass
 
 
 class Index:
@@ -92,6 +107,7 @@ class Index:
 
     def __getitem__(self, number: int) -> Entry:
         row = {name: self._table.column(name)[number].as_py() for name in _SCHEMA.names}
+        row |= {name: os.fsdecode(row[name]) for name in _NAMES}
         transcript = Path(row["transcript"]) if row["transcript"] else None
         return Entry(**{**row, "path": Path(row["path"]), "transcript": transcript})
 
@@ -125,9 +141,14 @@ def build_index(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # of several processes one checks, the others wait for what it found
-        if not (path.is_file() and path.with_suffix(".json").is_file()):
+        if not _is_complete(path):
             _check_all(candidates, check, path, workers=workers, progress=progress)
     return _accepted(Index(path), max_unreadable)
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether the index is there, and nothing was left out of it that could be read now."""
+    return path.is_file() and path.with_suffix(".json").is_file() and not Index(path).report.transient
 
 
 def _check_all(
@@ -140,10 +161,16 @@ def _check_all(
 ) -> None:
     found: list[Entry] = []
     excluded: dict[str, str] = {}
+    flaws: dict[str, list[str]] = {}
+    transient: list[str] = []
     counts: Counter[str] = Counter()
     with progress(len(candidates), "samples", f"checking {path.stem.split('-')[0]}") as advance:
         for checked in _checks(candidates, check, workers):
             counts.update(checked.events or {})
+            transient += [checked.id] if checked.transient else []
+            if checked.flaws:
+                more = len(checked.flaws) - _FLAWS
+                flaws[checked.id] = [*checked.flaws[:_FLAWS], *([f"and {more:,} more"] if more > 0 else [])]
             if checked.entry is not None:
                 found.append(checked.entry)
             else:
@@ -151,7 +178,14 @@ def _check_all(
                 counts[checked.reason.split(":")[0]] += 1
                 counts.update({"unreadable": 1} if checked.unreadable else {})
             advance(1)
-    report = Report(listed=len(candidates), used=len(found), excluded=excluded, counts=dict(counts))
+    report = Report(
+        listed=len(candidates),
+        used=len(found),
+        excluded=excluded,
+        counts=dict(counts),
+        flaws=flaws,
+        transient=transient,
+    )
     with whole_file(path) as file:
         file.write(_table_bytes(found))
     with whole_file(path.with_suffix(".json")) as file:
@@ -187,7 +221,9 @@ def _checks(candidates: Sequence[Entry], check: Callable[[Entry], Checked], work
 
 
 def _table_bytes(entries: Iterable[Entry]) -> bytes:
-    rows = [{**asdict(entry), "path": str(entry.path), "transcript": str(entry.transcript or "")} for entry in entries]
+    rows = [
+        {**asdict(entry), **{name: os.fsencode(getattr(entry, name) or "") for name in _NAMES}} for entry in entries
+    ]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, _SCHEMA) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))

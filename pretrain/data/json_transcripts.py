@@ -9,19 +9,31 @@ YT-Temporal-180M (as MERLOT released it), one object a video:
 The `noisyasr` texts one after the other are the words of `subtitles`, so each passage is aligned by itself.
 
 Whisper: `segments` (openai-whisper, whisperX, the OpenAI API), a bare list of segments (faster-whisper's dumped as they
-are), `chunks` (transformers) or `transcription` (whisper.cpp). Words without a time of their own share what their
-neighbours leave; a segment without words is spread evenly.
+are, which makes lists of its named tuples), `chunks` (transformers) or `transcription` (whisper.cpp). Words without a
+time of their own share what their neighbours leave; a segment without words is spread evenly.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pretrain.data.transcripts import Passage, Transcript, TranscriptError, Word, clean, ordered, spread
+from pretrain.data.transcripts import (
+    Passage,
+    Transcript,
+    TranscriptError,
+    Word,
+    clean,
+    ordered,
+    plain_texts,
+    read_text,
+    spread,
+    where_times_restart,
+)
 
 ALIGNABLE = 16_000_000
 """Pairs of a word heard and a word cleaned, in one passage, up to which they are aligned: some seconds, 200 MB."""
@@ -45,12 +57,9 @@ def load(path: Path) -> Any:
         TranscriptError: unreadable or not JSON, with the line.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        return json.loads(text)
-    except OSError as error:
-        raise TranscriptError(path, None, (error.strerror or str(error)).lower()) from error
-    except UnicodeDecodeError as error:
-        raise TranscriptError(path, None, f"byte {error.start} is not UTF-8; JSON has to be") from error
+        return json.loads(read_text(path))
+    except TranscriptError:
+        raise
     except json.JSONDecodeError as error:
         raise TranscriptError(path, error.lineno, f"column {error.colno}: not JSON ({error.msg})") from error
     except RecursionError as error:
@@ -73,30 +82,76 @@ def parse_json(content: Any, path: Path) -> Transcript:
         if not segments and isinstance(content.get("words"), list):
             segments = [{"words": content["words"]}]
     if not isinstance(segments, list):
-        found = ", ".join(list(content)[:6]) if isinstance(content, Mapping) else type(content).__name__
+        found = ", ".join(list(content)[:6])[:200] if isinstance(content, Mapping) else type(content).__name__
         expected = "subtitles (YT-Temporal) or segments (Whisper)"
         raise TranscriptError(path, None, f"no transcript: expected {expected}, found {found or 'nothing'}")
-    words: list[Word] = []
+    if isinstance(content, Mapping) and _segment_words_missing(segments) and isinstance(content.get("words"), list):
+        segments = [{"words": content["words"]}]
+    return _whisper(segments, path)
+
+
+def _whisper(segments: Sequence[Any], path: Path) -> Transcript:
+    """The words of segments in the order in which they stand, up to where times begin anew."""
+    spoken: list[tuple[int, list[Word]]] = []  # the segments with words, and their numbers
     flaws: list[str] = []
-    timed = isinstance(content, Mapping) and _segment_words_missing(segments) and isinstance(content.get("words"), list)
-    for number, segment in enumerate([{"words": content["words"]}] if timed else segments):
+    for number, segment in enumerate(segments):
         try:
-            words += _segment_words(segment)
+            words = _segment_words(_by_name(segment))
         except (KeyError, TypeError, ValueError) as error:
             flaws.append(f"segment {number}: {_reason(error)}")
-    if flaws and not words:
+        else:
+            spoken += [(number, words)] if words else []
+    restart = where_times_restart((words[0].start, words[-1].end) for _, words in spoken)
+    if restart is not None:
+        number, words = spoken[restart]
+        rest = f"so {len(spoken) - restart:,} segments from here on are left out"
+        flaws.append(f"segment {number}: times begin anew at {words[0].start:g} s, {rest}")
+    if flaws and not spoken:
         raise TranscriptError(path, None, f"{flaws[0]}, and no other segment can be read")
-    return Transcript(words=ordered(words), source=path, flaws=tuple(flaws))
+    kept = (word for _, words in spoken[:restart] for word in words)
+    return Transcript(words=ordered(kept), source=path, flaws=tuple(flaws))
+
+
+def _by_name(segment: Any) -> Any:
+    """A named tuple of faster-whisper, which JSON makes a list of, as the object that it was; all else unchanged.
+
+    Segments are `id, seek, start, end, text, ...` or, earlier, `start, end, text, ...`, with the list of words
+    somewhere behind; words are `start, end, word, probability`.
+    """
+    if not isinstance(segment, list):
+        return segment
+    first = next((at for at in (2, 0) if _is_spoken(segment[at : at + 3])), None)
+    if first is None:
+        return segment
+    start, end, text = segment[first : first + 3]
+    words = next((part for part in segment[first + 3 :] if isinstance(part, list) and _are_spoken(part)), [])
+    named = [{"start": word[0], "end": word[1], "word": word[2]} for word in words]
+    return {"start": start, "end": end, "text": text, "words": named}
+
+
+def _are_spoken(words: Sequence[Any]) -> bool:
+    return bool(words) and all(isinstance(word, list) and _is_spoken(word[:3]) for word in words)
+
+
+def _is_spoken(parts: Sequence[Any]) -> bool:
+    """Whether `parts` are a start, an end and a text."""
+    return (
+        len(parts) == 3
+        and all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts[:2])
+        and isinstance(parts[2], str)
+    )
 
 
 def _yt_temporal(content: Mapping[str, Any], path: Path) -> Transcript:
     words: list[Word] = []
     kept: list[int] = []  # for each entry of `subtitles`, how many words before it are kept
     flaws: list[str] = []
-    for number, entry in enumerate(content["subtitles"]):
+    subtitles = content["subtitles"]
+    for number, (entry, plain) in enumerate(zip(subtitles, plain_texts(_words_of(subtitles)), strict=True)):
         kept.append(len(words))
         try:
-            text, start = clean(_text(entry["word"])), _time(entry["time"])
+            _text(entry["word"])
+            text, start = clean(plain), _time(entry["time"])
         except (KeyError, TypeError, ValueError) as error:
             flaws.append(f"subtitles[{number}]: {_reason(error)}")
             continue
@@ -108,15 +163,23 @@ def _yt_temporal(content: Mapping[str, Any], path: Path) -> Transcript:
         raise TranscriptError(path, None, f"{flaws[0]}, and no other word can be read")
     passages, too_long = _alignable(_passages(content, [*kept, len(words)]))
     flaws += too_long
-    info = content.get("info")
-    duration = info.get("duration") if isinstance(info, Mapping) else None
     return Transcript(
-        words=tuple(words),
-        source=path,
-        passages=passages,
-        flaws=tuple(flaws),
-        duration=float(duration) if isinstance(duration, int | float) and duration > 0 else None,
+        words=tuple(words), source=path, passages=passages, flaws=tuple(flaws), duration=_duration(content)
     )
+
+
+def _words_of(subtitles: Sequence[Any]) -> list[str]:
+    """The text of each entry of YT-Temporal's `subtitles`, empty where it has none."""
+    words = [entry.get("word") if isinstance(entry, Mapping) else None for entry in subtitles]
+    return [str(word) if isinstance(word, str | int | float) else "" for word in words]
+
+
+def _duration(content: Mapping[str, Any]) -> float | None:
+    info = content.get("info")
+    try:
+        return _time(info.get("duration")) or None if isinstance(info, Mapping) else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _passages(content: Mapping[str, Any], kept: Sequence[int]) -> tuple[Passage, ...]:
@@ -124,16 +187,17 @@ def _passages(content: Mapping[str, Any], kept: Sequence[int]) -> tuple[Passage,
     denoised = content.get("denoised")
     spans = [span for span in denoised if isinstance(span, Mapping)] if isinstance(denoised, list) else []
     spans = [span for span in spans if isinstance(span.get("cleanasr"), str) and span["cleanasr"]]
+    texts = plain_texts([span["cleanasr"] for span in spans])
     if not spans or kept[-1] == 0:
         return ()
     heard = [len(str(entry.get("word", "")).split()) for entry in content["subtitles"] if isinstance(entry, Mapping)]
     sizes = [len(str(span.get("noisyasr", "")).split()) for span in spans]
     if len(heard) != len(kept) - 1 or any(size != 1 for size in heard) or sum(sizes) != len(heard):
-        return (Passage(0, kept[-1], " ".join(str(span["cleanasr"]) for span in spans)),)
+        return (Passage(0, kept[-1], " ".join(texts)),)
     passages, first = [], 0
-    for span, size in zip(spans, sizes, strict=True):
+    for text, size in zip(texts, sizes, strict=True):
         if kept[first] < kept[first + size]:
-            passages.append(Passage(kept[first], kept[first + size], str(span["cleanasr"])))
+            passages.append(Passage(kept[first], kept[first + size], text))
         first += size
     return tuple(passages)
 
@@ -161,12 +225,15 @@ def _segment_words(segment: Any) -> list[Word]:
         raise TypeError("not an object with text and times")
     if not words:
         start, end = _segment_times(segment)
-        return spread(_text(segment.get("text")), start, end)
+        return spread(plain_texts([_text(segment.get("text"))])[0], start, end)
+    if where_times_restart((_time(word["start"]), None) for word in words if word.get("start") is not None) is not None:
+        raise ValueError("the times of its words begin anew")
     timed: list[Word] = []
     waiting: list[str] = []  # words without times, until the next one with
     since = _time(segment["start"]) if segment.get("start") is not None else 0.0
-    for word in words:
-        text = clean(_text(word.get("word", word.get("text"))))
+    for word, text in zip(
+        words, plain_texts([_text(word.get("word", word.get("text"))) for word in words]), strict=True
+    ):
         if word.get("start") is None:
             waiting.append(text)
             continue
@@ -193,7 +260,9 @@ def _segment_times(segment: Mapping[str, Any]) -> tuple[float, float | None]:
 
 
 def _text(value: Any) -> str:
-    """A text, empty where there is none: null is not the word "None"."""
+    """A text, empty where there is none: null is not the word "None", and an object is no word at all."""
+    if not isinstance(value, str | int | float | None):
+        raise TypeError("not a text")
     return "" if value is None else str(value)
 
 
@@ -203,7 +272,7 @@ def _time(value: Any) -> float:
     except OverflowError:
         seconds = math.inf
     if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{value!r} is not a time")
+        raise ValueError(f"{reprlib.repr(value)} is not a time")
     return seconds
 
 

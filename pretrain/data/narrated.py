@@ -15,12 +15,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretrain.data.alignment import spoken_words
-from pretrain.data.index import Checked, Entry
+from pretrain.data.index import Checked, Entry, unreadable
 from pretrain.data.json_transcripts import read_json
 from pretrain.data.segments import SegmentConfig, usable, words_inside
 from pretrain.data.subtitles import read_subtitles
@@ -47,13 +48,27 @@ def read_transcript(path: Path) -> Transcript:
     Raises:
         TranscriptError: it cannot be read, with the line where there is one.
     """
-    return read_json(path) if path.suffix.lower() == ".json" else read_subtitles(path)
+    return _narration(path)[0]
+
+
+def _narration(path: Path) -> tuple[Transcript, tuple[Word, ...]]:
+    """A transcript, and its words: denoised and aligned where there is denoised text.
+
+    Whatever a file makes its parser raise, only that file is lost, not the run that reads a million of them.
+    """
+    try:
+        transcript = read_json(path) if path.suffix.lower() == ".json" else read_subtitles(path)
+        return transcript, spoken_words(transcript)
+    except TranscriptError:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise TranscriptError(path, None, f"not a transcript: {str(error) or type(error).__name__}") from error
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def words_of(transcript: Path, duration: float) -> tuple[Word, ...]:
-    """The words to train on: denoised and aligned where there is denoised text, none past the end of the video."""
-    return words_inside(spoken_words(read_transcript(transcript)), duration)
+    """The words to train on, none past the end of the video."""
+    return words_inside(_narration(transcript)[1], duration)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +83,19 @@ class Check:
             return Checked(id=entry.id, entry=None, reason=f"no transcript: {entry.path} has none beside it")
         try:
             duration = video_duration(entry.path)
-            transcript = read_transcript(entry.transcript)
-        except VideoDecodeError as error:
-            return Checked(id=entry.id, entry=None, reason=f"unreadable video: {error}", unreadable=True)
-        except TranscriptError as error:
-            return Checked(id=entry.id, entry=None, reason=f"unreadable transcript: {error}", unreadable=True)
-        words = spoken_words(transcript)
+            transcript, words = _narration(entry.transcript)
+        except (VideoDecodeError, TranscriptError) as error:
+            kind = "transcript" if isinstance(error, TranscriptError) else "video"
+            return unreadable(entry, f"unreadable {kind}", error)
         inside = words_inside(words, duration)
         events = {WORDS_PAST_END: len(words) - len(inside), FLAWED: int(bool(transcript.flaws))}
         events = {name: count for name, count in events.items() if count}
         reason = usable(inside, duration, self.segments)
         if reason is not None:
             what = f"{reason}: {entry.path} ({duration:.1f} s, {len(inside)} words inside)"
-            return Checked(id=entry.id, entry=None, reason=what, events=events)
-        return Checked(id=entry.id, entry=replace(entry, duration=duration), events=events)
+            return Checked(id=entry.id, entry=None, reason=what, events=events, flaws=transcript.flaws)
+        used = replace(entry, duration=duration)
+        return Checked(id=entry.id, entry=used, events=events, flaws=transcript.flaws)
 
 
 def list_folder(root: Path) -> list[Entry]:
@@ -144,7 +158,7 @@ def _named(root: Path, names: Path) -> Iterator[Entry]:
         yield Entry(
             id=name,
             path=videos / name,
-            transcript=next((place for place in places if place.is_file()), places[0]),
+            transcript=next((place for place in places if os.path.isfile(place)), places[0]),  # noqa: PTH113 - False for too long a name,
         )
 
 

@@ -24,6 +24,7 @@ from pretrain.data.window import frames_at, video_duration
 from tvts_bench import provenance
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, default_cache, silent
+from tvts_bench.snapshot import signature
 
 Kind = Literal["yt_temporal", "folder", "cc3m", "webvid", "scripted_motion", "scripted_motion_drawn"]
 NARRATED: tuple[Kind, ...] = ("yt_temporal", "folder", "scripted_motion")
@@ -206,13 +207,7 @@ def _embedded_world(config: SourceConfig, cache: Path, progress: Progress) -> Pa
     return root / produce.folder(part)
 
 
-def _fingerprint(entry: Entry) -> list[str | int]:
-    """What an entry's files are, without reading them: any change of name, size or time is another source."""
-    facts: list[str | int] = [entry.id, str(entry.path), entry.caption]
-    for path in (entry.path, entry.transcript):
-        try:
-            status = path.stat() if path else None
-        except OSError:
-            status = None
-        facts += [status.st_size, status.st_mtime_ns] if status else [-1, -1]
-    return [*facts, str(entry.transcript or "")]
+def _fingerprint(entry: Entry) -> list[object]:
+    """What an entry's files are, without reading them: any change of name, content or time is another source."""
+    signatures = [signature(path) if path else None for path in (entry.path, entry.transcript)]
+    return [entry.id, str(entry.path), entry.caption, str(entry.transcript or ""), *signatures]

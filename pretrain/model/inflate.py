@@ -1,5 +1,6 @@
 """A start from images: MAE's ImageNet ViT into the video transformer, as the official code does it."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -13,6 +14,8 @@ from tvts_bench.models.checkpoint import (
     read_checkpoint,
 )
 from tvts_bench.models.vit import VideoTransformer
+
+logger = logging.getLogger(__name__)
 
 KERNEL = "patch_embed.proj.weight"
 SOURCE = "mae_pretrain_vit_base.pth is at https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth"
@@ -33,8 +36,10 @@ def load_mae(model: VideoTransformer, path: Path) -> LoadReport:
     if not path.exists():
         raise CheckpointError(f"there is no MAE checkpoint {path}; {SOURCE}")
     checkpoint = read_checkpoint(path)
+    for note in checkpoint.notes:
+        logger.warning("%s", note)
     unused = [name for name in checkpoint.tensors if name.startswith(DECODER)]
-    tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in unused}
+    tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith(DECODER)}
     tensors[KERNEL] = inflated(_image_kernel(tensors, path), model.config.tubelet)
     tensors["temporal_embed"] = torch.zeros_like(model.temporal_embed)
     return load_strictly(model, tensors, path, format="MAE image encoder, inflated", unused=unused)

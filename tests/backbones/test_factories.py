@@ -128,7 +128,7 @@ BAD = [
     ("no_such_package.nets:build", "there is no module no_such_package here or installed"),
     ("tvts_bench.nothing:build", "there is no module tvts_bench.nothing"),
     ("{file}:builds", "has no function builds; it has build, number, leaves, wants"),
-    ("{file}:number", "number() returned a int, expected a torch.nn.Module"),
+    ("{file}:number", "number() returned an int, expected a torch.nn.Module"),
     ("{file}:wants", "wants() fails (TypeError: wants() missing 1 required positional argument: 'width')"),
     ("{file}:Headless", "Headless returned [1, 3, 16] (torch.float32) for clips [1, 3, 16, 224, 224], expected [1, D]"),
     ("{file}:Deaf", "clip_spec is a str, expected a tvts_bench.ClipSpec"),

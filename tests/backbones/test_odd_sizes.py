@@ -1,6 +1,7 @@
 """Files whose tensors tell of a network that no memory holds: refused by name, before any memory is taken."""
 
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,9 +11,16 @@ from safetensors.torch import save_file
 
 from tests.backbones.joint_files import encoder, random_tensors
 from tests.backbones.official_divided import frozen, made, timesformer, tvts2
+from tvts_bench.backbones import PLUGINS
 from tvts_bench.backbones.loading import load_backbone, load_read
 from tvts_bench.backbones.tvts import SIZES
-from tvts_bench.models.checkpoint import OWN_METADATA, CheckpointMismatchError, read_checkpoint
+from tvts_bench.models.checkpoint import (
+    OWN_METADATA,
+    Checkpoint,
+    CheckpointError,
+    CheckpointMismatchError,
+    read_checkpoint,
+)
 from tvts_bench.models.vit import VideoTransformer
 
 WIDTH = 64 * 10**8
@@ -45,3 +53,23 @@ def test_our_own_file_cannot_tell_of_more_than_it_holds_either(tmp_path: Path) -
     save_file(dict(network.state_dict()), tmp_path / "x.safetensors", {OWN_METADATA: json.dumps(described)})
     with pytest.raises(CheckpointMismatchError, match=r"x\.safetensors (does not fit the network|tells of a network)"):
         load_backbone(checkpoint=tmp_path / "x.safetensors")
+
+
+@pytest.fixture(scope="module")
+def many_names(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A third of the names are of a head, which is set aside; the others ask for more blocks than any network has."""
+    parts = ("blocks.{}.norm1.weight", "blocks.{}.mlp.fc1.bias", "head.{}.weight")
+    tensors = {part.format(i): torch.zeros(0) for part in parts for i in range(10_000)}
+    tensors |= {"norm.weight": torch.ones(128), "patch_embed.proj.weight": torch.zeros(128, 3, 8, 8)}
+    tensors |= {"pos_embed": torch.zeros(1, 17, 128), "patch_embed.proj.bias": torch.zeros(128)}
+    path = tmp_path_factory.mktemp("many") / "x.safetensors"
+    save_file(tensors, path)
+    return read_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", sorted(set(PLUGINS) - {"pixels", "timm", "transformers"}))
+def test_a_file_of_tens_of_thousands_of_names_is_refused_in_seconds(many_names: Checkpoint, name: str) -> None:
+    start = time.process_time()
+    with pytest.raises(CheckpointError):
+        load_read(name, many_names)
+    assert time.process_time() - start < 10

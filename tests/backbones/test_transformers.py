@@ -1,6 +1,7 @@
 """Models of the transformers library from folders, against the library's own class fed directly."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from tests.backbones.altered import CHANGES, altered, clips, saved, trained
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.models.checkpoint import CheckpointMismatchError
+from tvts_bench.models.checkpoint import CheckpointError, CheckpointMismatchError
 from tvts_bench.video.spec import ClipSpec
 
 import transformers as library  # isort: skip
@@ -54,6 +55,10 @@ def folder(path: Path, model: nn.Module, processor: dict[str, Any] | None = None
 
 def vit() -> nn.Module:
     return trained(library.ViTModel(library.ViTConfig(**SMALL)))
+
+
+def siglip() -> nn.Module:
+    return trained(library.SiglipModel(library.SiglipConfig(vision_config=SMALL, text_config=TEXT)))
 
 
 def frames(size: int = 32) -> Tensor:
@@ -115,11 +120,37 @@ def test_of_a_model_of_images_and_texts_the_encoder_of_images_is_used(tmp_path: 
 
 
 def test_a_family_that_knows_the_architecture_comes_first(tmp_path: Path) -> None:
-    model = trained(library.SiglipModel(library.SiglipConfig(vision_config=SMALL, text_config=TEXT)))
-    path = folder(tmp_path / "siglip", model)
+    path = folder(tmp_path / "siglip", siglip())
     one, other = load_backbone(None, path), load_backbone("transformers", path)
     assert (one.family, other.family) == ("siglip2", "transformers")
-    assert one.weights.sha256 == other.weights.sha256
+    assert one.weights.files == other.weights.files
+    with torch.inference_mode():  # two heads of 32, which tensors alone would be taken for one of 64
+        torch.testing.assert_close(one(clips()), other(clips()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"hidden_act": "gelu"}, r"hidden_act = 'gelu', expected 'gelu_pytorch_tanh', .*--backbone transformers"),
+        ({"num_hidden_layers": 1}, r"num_hidden_layers = 1, expected 2, as the tensors beside it have it"),
+        ({"num_attention_heads": 3}, r"has 3 heads, of which 64 is no multiple"),
+    ],
+)
+def test_a_description_that_the_family_cannot_follow_is_refused(
+    tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    path = folder(tmp_path / "siglip", siglip())
+    described(path, vision_config=json.loads((path / "config.json").read_text())["vision_config"] | change)
+    with pytest.raises(CheckpointError, match=sentence):
+        load_backbone("siglip2", path)
+
+
+def test_a_folder_of_siglip_has_the_pixels_of_its_processor(tmp_path: Path) -> None:
+    processor = PROCESSOR | {"size": {"height": 32, "width": 32}, "do_center_crop": False}
+    backbone = load_backbone(None, folder(tmp_path / "siglip", siglip(), processor))
+    spec = backbone.clip_spec
+    assert backbone.family == "siglip2"
+    assert (spec.crop, spec.resize, spec.mean, spec.interpolation) == (32, "squash", (0.1, 0.2, 0.3), "bicubic")
 
 
 def test_convolutional_networks_are_pooled_and_have_tokens(tmp_path: Path) -> None:
@@ -215,9 +246,8 @@ def test_folders_that_cannot_be_used_are_refused_with_the_way_out(tmp_path: Path
     with pytest.raises(BackboneError, match=r"no architecture 'vitt'; close: .*vit.*code that comes with a model"):
         load_backbone("transformers", described(path, model_type="vitt"))
     with pytest.raises(BackboneError, match=r"config\.json does not describe a vit"):
-        load_backbone("transformers", described(path, model_type="vit", hidden_size="wide"))
-    with pytest.raises(BackboneError, match=r"transformers cannot (fill|make) a"):
-        load_backbone("transformers", described(path, hidden_size=64 * 10**5))
+        load_backbone("transformers", described(path, model_type="vit", layer_norm_eps="wide"))
+    described(path, layer_norm_eps=1e-12)
     with pytest.raises(BackboneError, match=r"needs a folder with config\.json.*x\.pth has no config\.json beside it"):
         load_backbone("transformers", saved(tmp_path / "x.pth", {"w": torch.zeros(1)}))
     with pytest.raises(BackboneError, match=r"needs a folder with config\.json"):
@@ -230,3 +260,122 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         next(model.parameters()).fill_(torch.nan)
     with pytest.raises(CheckpointMismatchError, match=r"not finite numbers: embeddings\.cls_token"):
         load_backbone(None, folder(tmp_path / "vit", model))
+
+
+TIMESFORMER = SMALL | {"num_frames": 4, "attention_type": "divided_space_time"}
+
+
+@pytest.mark.parametrize(("count", "size"), [(4, 32), (6, 32), (2, 32), (8, 48)])
+def test_timesformer_is_told_the_clips_that_it_is_given(tmp_path: Path, count: int, size: int) -> None:
+    """Its layers take the number of frames, and their size, from the configuration at each call."""
+    model: Any = trained(library.TimesformerModel(library.TimesformerConfig(**TIMESFORMER)))
+    backbone = load_backbone(None, folder(tmp_path / "timesformer", model))
+    model.config.num_frames, model.config.image_size = count, size
+    with torch.inference_mode():
+        expected = model(clips(count, size).transpose(1, 2)).last_hidden_state[:, 0]
+        torch.testing.assert_close(backbone(clips(count, size)), expected, rtol=1e-5, atol=1e-5)
+    (*said,) = backbone.adaptations(ClipSpec(num_frames=count, short_side=size, crop=size))
+    assert bool(said) == ((count, size) != (4, 32))
+
+
+def test_timesformer_of_more_frames_is_the_library_made_for_them(tmp_path: Path) -> None:
+    model = trained(library.TimesformerModel(library.TimesformerConfig(**TIMESFORMER)))
+    longer = library.TimesformerModel(library.TimesformerConfig(**TIMESFORMER | {"num_frames": 8})).eval()
+    state = model.state_dict()
+    table = state["embeddings.time_embeddings"]
+    longer.load_state_dict(state | {"embeddings.time_embeddings": table.repeat_interleave(2, dim=1)})
+    backbone = load_backbone(None, folder(tmp_path / "timesformer", model))
+    with torch.inference_mode():
+        expected = longer(clips(8).transpose(1, 2)).last_hidden_state[:, 0]
+        torch.testing.assert_close(backbone(clips(8)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "size"), [(4, 32), (2, 32), (6, 48)])
+def test_vjepa2_has_positions_for_the_clips_that_it_is_given(tmp_path: Path, count: int, size: int) -> None:
+    def made(crop: int, length: int) -> Any:
+        small: dict[str, Any] = {key: value for key, value in SMALL.items() if "size" not in key} | {
+            "hidden_size": 64,
+            "patch_size": 8,
+        }
+        predictor: dict[str, Any] = {"pred_hidden_size": 32, "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1}
+        return library.VJEPA2Model(library.VJEPA2Config(**small, **predictor, crop_size=crop, frames_per_clip=length))
+
+    model, other = trained(made(32, 4)), made(size, count).eval()
+    other.load_state_dict(model.state_dict())
+    backbone = load_backbone("transformers", folder(tmp_path / "vjepa2", model))
+    with torch.inference_mode():
+        expected = other(clips(count, size).transpose(1, 2), skip_predictor=True).last_hidden_state.mean(1)
+        torch.testing.assert_close(backbone(clips(count, size)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["base", "classifier"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_hidden_layers": 0},
+        {"num_hidden_layers": 1},
+        {"hidden_size": 32},
+        {"intermediate_size": 64},
+        {"patch_size": 16},
+    ],
+)
+def test_a_description_of_less_than_the_file_holds_is_refused(
+    tmp_path: Path, change: dict[str, Any], name: str
+) -> None:
+    """Every tensor is used, or is known to be beside the encoder: else an emptier network would be measured."""
+    config = library.ViTConfig(**SMALL)
+    model = vit() if name == "base" else trained(library.ViTForImageClassification(config))
+    path = described(folder(tmp_path / "vit", model), **change)
+    with pytest.raises(CheckpointMismatchError, match=r"does not fit a ViTModel: (unknown|of another shape) \d+"):
+        load_backbone(None, path)
+
+
+def test_the_encoder_of_images_of_a_model_of_both_may_not_be_described_as_less(tmp_path: Path) -> None:
+    config = library.CLIPConfig(vision_config=SMALL, text_config=TEXT)
+    path = folder(tmp_path / "clip", trained(library.CLIPModel(config)))
+    vision = json.loads((path / "config.json").read_text())["vision_config"]
+    described(path, vision_config=vision | {"num_hidden_layers": 0})
+    with pytest.raises(CheckpointMismatchError, match=r"does not fit a CLIPVisionModel: unknown \d+ \(.*layers\.0"):
+        load_backbone(None, path)
+
+
+def test_a_convolutional_network_may_not_be_described_as_less(tmp_path: Path) -> None:
+    config = library.ConvNextConfig(hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 2, 1], image_size=64)
+    path = folder(tmp_path / "convnext", trained(library.ConvNextModel(config)))
+    with pytest.raises(CheckpointMismatchError, match=r"does not fit a ConvNextModel: unknown \d+"):
+        load_backbone(None, described(path, depths=[1, 1, 0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"num_hidden_layers": 10**9}, r"num_hidden_layers = 1000000000, expected a whole number of 0 to 1,000"),
+        ({"num_hidden_layers": -1}, r"num_hidden_layers = -1, expected a whole number of 0 to 1,000"),
+        ({"num_hidden_layers": 1.5}, r"num_hidden_layers = 1\.5, expected a whole number"),
+        ({"hidden_size": 10**9}, r"hidden_size = 1000000000, expected a whole number of 1 to 1,048,576"),
+        ({"hidden_size": "64"}, r"hidden_size = '64', expected a whole number of 1 to"),
+        ({"num_attention_heads": 0}, r"num_attention_heads = 0, expected a whole number of 1 to"),
+        ({"image_size": 10**6}, r"image_size = 1000000, expected a whole number of 1 to 8,192"),
+        ({"image_size": 8192, "patch_size": 1}, r"describes clips of 67,108,864 patches"),
+        ({"layer_norm_eps": float("nan")}, r"layer_norm_eps = nan, expected a finite number"),
+        ({"window_size": 10**12}, r"window_size = 1000000000000, expected a number of at most"),
+        ({"vision_config": {"depths": [2, 10**9]}}, r"vision_config\.depths = \[2, 1000000000\], expected a whole"),
+        ({"text_config": {"num_hidden_layers": 10**9}}, r"text_config\.num_hidden_layers = 1000000000, expected"),
+        ({"intermediate_size": 2**20}, r"describes a ViTModel of [\d,]+ numbers, model\.safetensors has [\d,]+"),
+    ],
+)
+def test_sizes_that_no_network_has_are_refused_before_anything_is_made(
+    tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    path = described(folder(tmp_path / "vit", vit()), **change)
+    start = time.monotonic()
+    with pytest.raises(CheckpointError, match=rf"config\.json.*{sentence}|{sentence}"):
+        load_backbone("transformers", path)
+    assert time.monotonic() - start < 20
+
+
+def test_models_of_texts_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    config = library.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=9)
+    path = folder(tmp_path / "bert", library.BertModel(config))
+    with pytest.raises(BackboneError, match="a bert takes no images or videos"):
+        load_backbone("transformers", path)

@@ -130,6 +130,25 @@ def test_inspect_says_what_other_networks_the_file_holds(tmp_path: Path, officia
     result = run("inspect", str(tmp_path / "two.pth"))
     assert "tensors under 'teacher'" in result.stdout
     assert "left alone  tensors under student" in result.stdout
+    assert "tensors under 'student'" in run("inspect", str(tmp_path / "two.pth"), "--weights", "student").stdout
+
+
+def test_inspect_says_that_averaged_weights_are_left_alone(tmp_path: Path, official: Path) -> None:
+    state = torch.load(official, weights_only=False)["state_dict"]
+    torch.save({"model": state, "model_ema": state}, tmp_path / "two.pth")
+    result = run("inspect", str(tmp_path / "two.pth"))
+    assert (
+        "note        two.pth holds averaged weights under 'model_ema'; those under 'model' were taken" in result.stdout
+    )
+    assert document("inspect", str(tmp_path / "two.pth"), "--weights", "ema")["container"] == "model_ema"
+    missing = run("inspect", str(official), "--weights", "ema")
+    assert (missing.exit_code, missing.stdout.split()[0]) == (1, "file")
+    assert "has no averaged weights; weights are under 'state_dict'" in missing.stderr
+
+
+@pytest.mark.parametrize("command", ["retrieval", "probe", "finetune", "embed", "search", "table4", "inspect"])
+def test_every_command_that_takes_a_checkpoint_lets_its_weights_be_chosen(command: str) -> None:
+    assert "--weights" in run(command, "--help").stdout
 
 
 @pytest.mark.parametrize(

@@ -67,14 +67,14 @@ def test_split_by_hand(text: str, expected: tuple[str, str] | None) -> None:
 def test_lines_keep_their_text_and_number(rows: list[str], end: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "rows.txt"
     path.write_bytes(end.join(["", *rows, ""]).encode("utf-8-sig"))
-    assert lines.read_lines(path) == list(enumerate(rows, start=2))
+    assert list(lines.read_lines(path)) == list(enumerate(rows, start=2))
 
 
 def test_bytes_that_are_not_utf8_are_named_with_their_line(tmp_path: Path) -> None:
     path = tmp_path / "latin1.txt"
     path.write_bytes("ok.mp4 1\ncafé.mp4 2\n".encode("latin-1"))
     with pytest.raises(AnnotationError, match=r"latin1.txt, line 2: byte 0xe9 is not UTF-8"):
-        lines.read_lines(path)
+        list(lines.read_lines(path))
 
 
 def test_json_errors_have_line_and_column(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_binary_file_is_no_list(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(b"a.mp4 0\na\0.mp4 1\n")
     with pytest.raises(AnnotationError, match=r"x.csv, line 2: a zero byte"):
-        lines.read_lines(path)
+        list(lines.read_lines(path))
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])

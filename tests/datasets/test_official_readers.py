@@ -104,6 +104,33 @@ class TestK400:
         (k400 / "val/gonegonegon_000050_000060.mp4").touch()
         assert not load_dataset("k400", k400).records("val")[2].path.exists()
 
+    def test_a_file_in_the_folder_of_another_class_is_not_taken(
+        self, k400: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A list without times would else take any cut of the video, of whatever class."""
+        (k400 / "train/making_tea").mkdir()
+        (k400 / "val/abcdefghijk_000005_000015.mp4").rename(k400 / "train/making_tea/abcdefghijk_000050_000060.mp4")
+        (k400 / "val.csv").write_text("zumba, slow/abcdefghijk.mp4 2\nair drumming/-_-abc12345.mp4 0\n")
+        (k400 / "classes.txt").write_text("air drumming\nmaking tea\nzumba, slow\n")
+        records = load_dataset("k400", k400).records("val")
+        assert [record.path.exists() for record in records] == [False, True]
+        assert "1 videos listed in" in caplog.text
+        assert "'abcdefghijk' in 'train/making_tea/abcdefghijk_000050_000060.mp4'" in caplog.text
+
+    def test_rows_of_another_split_are_refused(self, k400: Path) -> None:
+        listed = k400 / "my_val.csv"
+        listed.write_text("path,label,split\nval/abcdefghijk.mp4,0,val\ntrain/zzzzzzzzzzz.mp4,1,train\n")
+        with pytest.raises(AnnotationError, match=r"my_val.csv, line 3: split 'train' in a list read as val"):
+            load_dataset("k400", k400, annotations=listed).records("val")
+
+    def test_a_table_from_a_spreadsheet(self, k400: Path) -> None:
+        """A byte order mark, semicolons and the line ends of Windows change nothing."""
+        before = load_dataset("k400", k400).fingerprint("train")
+        table = k400 / "annotations/train.csv"
+        text = table.read_text().replace(",", ";").replace("\n", "\r\n")
+        table.write_bytes(text.encode("utf-8-sig"))
+        assert load_dataset("k400", k400).fingerprint("train") == before
+
     def test_replacements_are_preferred(self, k400: Path) -> None:
         replacement = k400 / "replacement_for_corrupted_k400/zzzzzzzzzzz_000001_000011.mp4"
         replacement.parent.mkdir()
@@ -160,6 +187,15 @@ class TestUCF101:
             "HandstandPushups_g01",
         ]
         assert dataset.coverage("test") == Coverage(listed=3, present=3, official=(3_783,))
+
+    def test_a_file_in_the_folder_of_another_class_is_missing(self, ucf101: Path) -> None:
+        """But a copy without class folders, or with folders of other names, is found."""
+        videos = ucf101 / "UCF-101"
+        (videos / "Archery/v_Archery_g01_c01.avi").rename(videos / "HandstandPushups/v_Archery_g01_c01.avi")
+        (videos / "Archery/v_Archery_g01_c02.avi").rename(videos / "v_Archery_g01_c02.avi")
+        records = load_dataset("ucf101", ucf101).records("test")
+        assert [record.path.exists() for record in records] == [False, True, True]
+        assert records[0].path == videos / "Archery/v_Archery_g01_c01.avi"
 
     def test_folds_differ_and_have_their_own_sizes(self, ucf101: Path) -> None:
         first, second = (load_dataset("ucf101", ucf101, fold=fold) for fold in (1, 2))

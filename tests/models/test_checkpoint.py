@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import zipfile
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tvts_bench.models import checkpoint as checkpoint_module
+from tvts_bench.models import pickle_names, unpickling
 from tvts_bench.models.checkpoint import (
     CONTAINER_KEYS,
     CheckpointError,
@@ -94,7 +97,9 @@ def test_counters_of_batch_normalisation_are_loaded(tmp_path: Path) -> None:
     report = load_strictly(other, read_checkpoint(saved(tmp_path / "x.pth", norm.state_dict())).tensors, "x.pth")
     assert report.used == 5
     assert other.state_dict()["num_batches_tracked"] == 1
-    with pytest.raises(CheckpointMismatchError, match="not finite numbers: running_mean"):
+    with pytest.raises(
+        CheckpointMismatchError, match=r"are integers, as quantised weights are \(int64\): running_mean; .* get the"
+    ):
         load_strictly(other, norm.state_dict() | {"running_mean": torch.zeros(2, dtype=torch.int64)}, "x.pth")
 
 
@@ -230,9 +235,11 @@ def test_other_precisions_are_cast(dtype: torch.dtype) -> None:
         ({"weight": torch.ones(3, 2)}, "weight is [3, 2], expected [2, 3]"),
         ({"bias": torch.tensor([1.0, float("nan")])}, "not finite numbers: bias"),
         ({"bias": torch.tensor([1.0, float("inf")])}, "not finite numbers: bias"),
-        ({"bias": torch.tensor([1, 2])}, "not finite numbers: bias"),
-        ({"bias": torch.tensor([1.0, 2.0]).to_sparse()}, "not finite numbers: bias"),
-        ({"bias": torch.empty(2, device="meta")}, "not finite numbers: bias"),
+        ({"bias": torch.tensor([1, 2])}, "are integers, as quantised weights are (int64): bias; the scales of"),
+        ({"bias": torch.tensor([1, 2], dtype=torch.int8)}, "are integers, as quantised weights are (int8): bias; the"),
+        ({"bias": torch.tensor([1j, 2])}, "are complex numbers (complex64): bias"),
+        ({"bias": torch.tensor([1.0, 2.0]).to_sparse()}, "are not dense (sparse_coo): have them saved with .to_dense"),
+        ({"bias": torch.empty(2, device="meta")}, "are described without their values: bias"),
     ],
 )
 def test_what_does_not_fit_is_named_and_changes_nothing(change: dict[str, Tensor | None], said: str) -> None:
@@ -301,7 +308,161 @@ def test_an_index_that_does_not_fit_its_files_is_refused(tmp_path: Path, places:
         read_checkpoint(tmp_path / "model.safetensors.index.json")
 
 
-def test_eight_bits_without_their_scales_are_no_weights() -> None:
-    tensors = {**WEIGHTS, "bias": WEIGHTS["bias"].to(torch.float8_e4m3fn)}
-    with pytest.raises(CheckpointMismatchError, match="not finite numbers: bias"):
-        load_strictly(nn.Linear(3, 2), tensors, "x.pth")
+@pytest.mark.parametrize(
+    "bias",
+    [torch.zeros(2).to(torch.float8_e4m3fn), torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8)],
+)
+def test_quantised_weights_are_called_so(bias: Tensor) -> None:
+    """They are finite, but no numbers to compute with where their scales are elsewhere."""
+    with pytest.raises(CheckpointMismatchError, match=r"are quantised \(\w+\): bias; .* get the weights in float32"):
+        load_strictly(nn.Linear(3, 2), {**WEIGHTS, "bias": bias}, "x.pth")
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (Namespace(width=768), "an object of the class argparse.Namespace"),
+        ([torch.zeros(1)], "a list"),
+        (3, "an int"),
+        (nn.Linear(3, 2), "an object of the class torch.nn.modules.linear.Linear"),
+        (None, "nothing"),
+    ],
+)
+def test_what_is_no_dictionary_is_called_what_it_is(tmp_path: Path, value: object, what: str) -> None:
+    path = saved(tmp_path / "x.pth", value)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    sentence = f"{path} holds {what}, not a dictionary of tensors: have its authors save the state_dict()"
+    assert str(caught.value) == sentence
+
+
+AVERAGES = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
+
+
+def scripted(path: Path) -> Path:
+    torch.jit.save(torch.jit.script(nn.Linear(64, 64)), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["state dict", "TorchScript archive", "shard"])
+def test_a_tensor_whose_bytes_changed_is_damage(tmp_path: Path, kind: str) -> None:
+    """torch maps the tensors of such a file without a look at their checksums."""
+    path = tmp_path / "pytorch_model.bin" if kind == "shard" else tmp_path / "x.pt"
+    scripted(path) if kind == "TorchScript archive" else saved(path, {"weight": torch.ones(64, 64)})
+    read_checkpoint(path)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        entry = max(archive.infolist(), key=lambda each: each.file_size)
+    content[entry.header_offset + 1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"is damaged: {entry.filename} in it is not as it was written .*anew"):
+        read_checkpoint(tmp_path if kind == "shard" else path)
+
+
+def test_files_that_were_written_without_checksums_are_read(tmp_path: Path) -> None:
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved(tmp_path / "x.pth", WEIGHTS)
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(read_checkpoint(path).tensors["weight"], WEIGHTS["weight"])
+
+
+@pytest.mark.parametrize(
+    "key", ["model_ema", "ema", "state_dict_ema", "ema_state_dict", "module_ema", "model_ema_state_dict", "swa_model"]
+)
+def test_averaged_weights_are_there_for_the_asking(tmp_path: Path, key: str) -> None:
+    """Without it the others are taken, which is said; each choice has an identity of its own."""
+    path = saved(tmp_path / "x.pth", {"model": WEIGHTS, key: AVERAGES})
+    usual, averaged, named = (read_checkpoint(path, weights) for weights in (None, "ema", key))
+    assert torch.equal(usual.tensors["weight"], WEIGHTS["weight"])
+    assert usual.notes == (
+        f"x.pth holds averaged weights under '{key}'; those under 'model' were taken"
+        " (--weights ema takes the averaged ones)",
+    )
+    assert (usual.title, averaged.title) == ("x.pth", f"x.pth ({key})")
+    assert torch.equal(averaged.tensors["weight"], AVERAGES["weight"])
+    assert (averaged.container, averaged.beside, averaged.notes) == (key, ("model",), ())
+    assert averaged.sha256 == named.sha256 != usual.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert averaged.files == {"x.pth": usual.sha256}
+    again = read_checkpoint(path, "model")
+    assert (again.sha256, again.title, again.notes) == (usual.sha256, "x.pth", ())
+
+
+@pytest.mark.parametrize("nested", ["module", "state_dict", "model", "shadow"])
+def test_averages_beside_their_decay_are_seen(tmp_path: Path, nested: str) -> None:
+    path = saved(tmp_path / "x.pth", {"state_dict": WEIGHTS, "ema": {"decay": 0.99, nested: AVERAGES}})
+    assert torch.equal(read_checkpoint(path, "ema").tensors["weight"], AVERAGES["weight"])
+    assert len(read_checkpoint(path).notes) == 1
+
+
+def test_torchs_own_average_leaves_its_counter_behind(tmp_path: Path) -> None:
+    network = nn.Linear(3, 2)
+    averaged = torch.optim.swa_utils.AveragedModel(network).state_dict()
+    path = saved(tmp_path / "x.pth", {"model": network.state_dict(), "model_ema": averaged})
+    assert list(read_checkpoint(path, "ema").tensors) == ["module.weight", "module.bias"]
+
+
+def test_an_average_alone_is_taken_and_a_teacher_beside_its_student_needs_no_word(tmp_path: Path) -> None:
+    alone = read_checkpoint(saved(tmp_path / "x.pth", {"state_dict_ema": AVERAGES, "epoch": 3}))
+    assert (alone.container, alone.notes) == ("state_dict_ema", ())
+    both = saved(tmp_path / "y.pth", {"student": WEIGHTS, "teacher": AVERAGES})
+    assert (read_checkpoint(both).container, read_checkpoint(both).notes) == ("teacher", ())
+    assert read_checkpoint(both, "student").container == "student"
+
+
+@pytest.mark.parametrize(
+    ("content", "weights", "sentence"),
+    [
+        ({"model": WEIGHTS}, "ema", r"has no averaged weights; weights are under 'model'; leave out --weights"),
+        (WEIGHTS, "ema", r"has no averaged weights; it holds one set of weights; leave out --weights"),
+        ({"model": WEIGHTS}, "teacher", r"has no weights under 'teacher'; weights are under 'model'"),
+        (
+            {"model": WEIGHTS, "ema": Namespace()},
+            "ema",
+            r"holds an object of the class argparse\.Namespace under 'ema'",
+        ),
+    ],
+)
+def test_weights_that_are_not_there_are_refused(
+    tmp_path: Path, content: dict[str, object], weights: str, sentence: str
+) -> None:
+    with pytest.raises(CheckpointError, match=sentence):
+        read_checkpoint(saved(tmp_path / "x.pth", content), weights)
+
+
+def test_a_file_of_one_network_has_no_choice(tmp_path: Path) -> None:
+    save_file(WEIGHTS, tmp_path / "model.safetensors")
+    for path in (tmp_path, tmp_path / "model.safetensors"):
+        with pytest.raises(
+            CheckpointError, match="holds one set of weights, so there is no 'ema': leave out --weights"
+        ):
+            read_checkpoint(path, "ema")
+
+
+def test_a_name_of_prefixes_alone_takes_no_time() -> None:
+    assert list(without_prefixes({"module." * 200_000 + "w": torch.zeros(1)})) == ["w"]
+
+
+@pytest.mark.parametrize("layout", ["zip", "one storage", "one tensor", "legacy", "safetensors"])
+def test_more_tensors_than_any_network_has_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """A few megabytes can hold any number of empty ones."""
+    for module in (checkpoint_module, unpickling, pickle_names):
+        monkeypatch.setattr(module, "MAX_TENSORS", 1_000)
+    monkeypatch.setattr(unpickling, "OTHER_ENTRIES", 10)
+    path, shared, names = tmp_path / "x", torch.zeros(1), [str(i) for i in range(1_001)]
+    if layout == "safetensors":
+        save_file({name: torch.zeros(0) for name in names}, path)
+    elif layout == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for entry in ("data.pkl", *(f"data/{name}" for name in range(1_011))):
+                archive.writestr(f"x/{entry}", b"")
+    elif layout == "one tensor":
+        saved(path, dict.fromkeys(names, shared))
+    else:
+        saved(path, {name: shared.view(1) for name in names}, _use_new_zipfile_serialization=layout != "legacy")
+    with pytest.raises(CheckpointError, match=r"holds more than 1,000 tensors, which no network has: get another file"):
+        read_checkpoint(path)

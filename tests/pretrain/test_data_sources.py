@@ -1,7 +1,10 @@
 """Sources from files: what is listed, what is left out and why, and what one sample holds."""
 
+import errno
 import itertools
+import json
 import logging
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pretrain.data import transcripts
 from pretrain.data.cropping import CropConfig
 from pretrain.data.index import SourceIndexError
 from pretrain.data.segments import SegmentConfig
@@ -146,6 +150,67 @@ def test_a_folder_of_videos_with_transcripts_beside_them(
     assert all(text for i in range(4) for text in source.sample(i, rng(i)).texts)
 
 
+def test_one_bad_caption_file_is_one_listed_file(tmp_path: Path) -> None:
+    """What blocks, never ends, exhausts a parser or cannot be decoded loses its own video and no other."""
+    root = tmp_path / "in"
+    video = write_seconds(root / "good.mp4", 20).read_bytes()
+    good = "WEBVTT\n\n" + "\n\n".join(f"00:{i:02d}.000 --> 00:{i + 1:02d}.000\nsaid {i}" for i in range(20))
+    (root / "good.vtt").write_text(good)
+    (root / "digits.vtt").write_text(f"{good} &#{'9' * 5000};")
+    (root / "deep.json").write_text("[" * 100_000)
+    (root / "local.vtt").write_bytes(good.replace("said", "сказано").encode("cp1251"))
+    (root / "endless.vtt").symlink_to("/dev/zero")
+    os.mkfifo(root / "pipe.srt")
+    reasons = {
+        "deep.mp4": r"deep.json: not a transcript: nested too deeply",
+        "digits.mp4": r"digits.vtt: not a transcript: Exceeds the limit",
+        "endless.mp4": r"endless.vtt: it is not a file but a device",
+        "local.mp4": r"local.vtt, line 4: not UTF-8; save it as UTF-8",
+        "pipe.mp4": r"pipe.srt: it is not a file but a named pipe",
+    }
+    for name in reasons:
+        (root / name).write_bytes(video)
+    report = build(root, "folder", tmp_path, max_unreadable=1.0).index.report
+    assert (report.listed, report.used, report.counts["unreadable transcript"]) == (6, 1, 5)
+    for name, reason in reasons.items():
+        assert reason in report.excluded[name]
+
+
+def test_flaws_of_transcripts_that_are_used_are_listed(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    write_seconds(root / "a.mp4", 20)
+    segments = [{"start": i, "end": i + 1, "text": f"word {i}"} for i in (*range(20), *range(5))]
+    write_json(root / "a.json", {"segments": [*({"text": "no time"} for _ in range(5)), *segments]})
+    report = build(root, "folder", tmp_path).index.report
+    assert (report.used, report.counts) == (1, {"transcripts with parts that cannot be read": 1})
+    assert report.flaws == {"a.mp4": [*(f"segment {i}: no 'start'" for i in range(3)), "and 3 more"]}
+
+
+def test_a_file_that_could_not_be_read_for_the_moment_is_tried_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short_of_files(path: Path, most: int) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    with monkeypatch.context() as short:
+        short.setattr(transcripts, "read_regular", short_of_files)
+        with pytest.raises(SourceIndexError, match=r"none of the 10 samples .*too many open files"):
+            build(folder, "folder", tmp_path, max_unreadable=1.0)
+    healed = build(folder, "folder", tmp_path, max_unreadable=1.0)
+    assert (len(healed), healed.index.report.transient) == (4, [])
+
+
+def test_names_of_files_need_not_be_text(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    video = write_seconds(root / "a.mp4", 20)
+    name = os.fsdecode(b"caf\xe9")
+    video.rename(root / f"{name}.mp4")
+    write_json(root / f"{name}.json", yt_temporal(20))
+    source = build(root, "folder", tmp_path)
+    assert (source.index[0].path, source.index[0].id) == (root / f"{name}.mp4", f"{name}.mp4")
+    assert source.sample(0, rng()).texts
+
+
 def test_too_many_unreadable_files_stop_the_run(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceIndexError, match=r"2 of 10 files cannot be read, more than the share 0\.1") as refused:
         build(folder, "folder", tmp_path, max_unreadable=0.1)
@@ -164,7 +229,10 @@ def test_the_index_is_reused_until_a_file_changes(tmp_path: Path) -> None:
     first = build(root, "yt_temporal", tmp_path)
     written = first.index.path.stat().st_mtime_ns
     assert build(root, "yt_temporal", tmp_path).index.path.stat().st_mtime_ns == written
-    write_json(root / "videos/subset_0/annotations/train0.json", {"subtitles": []})
+    annotation = root / "videos/subset_0/annotations/train0.json"
+    before = annotation.stat()
+    annotation.write_text(json.dumps({"subtitles": []}).ljust(before.st_size))  # of the same size, and as old
+    os.utime(annotation, ns=(before.st_atime_ns, before.st_mtime_ns))
     again = build(root, "yt_temporal", tmp_path)
     assert again.index.path != first.index.path
     assert len(again) == 1
@@ -213,6 +281,19 @@ def test_cc3m_from_a_list_and_from_folders(tmp_path: Path) -> None:
         assert abs(int(sample.clip[0, 0, 8, 8]) - 100) < 5
     counts = build(tmp_path / "list", "cc3m", tmp_path, frames=1, max_unreadable=0.5).index.report.counts
     assert counts == {"missing file": 1, "no words": 1, "unreadable": 1}
+
+
+def test_captions_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "0").mkdir(exist_ok=True)
+        (tmp_path / "0" / f"{name}.jpg").write_bytes(b"an image")
+    (tmp_path / "0" / "a.txt").write_text("a cat")
+    (tmp_path / "0" / "b.txt").write_bytes("кот".encode("cp1251"))
+    os.mkfifo(tmp_path / "0" / "c.txt")
+    report = build(tmp_path, "cc3m", tmp_path / "cache", frames=1, max_unreadable=1.0).index.report
+    assert (report.used, report.counts) == (1, {"unreadable caption": 2, "unreadable": 2})
+    assert "b.txt, line 1: not UTF-8" in report.excluded["0/b"]
+    assert "it is not a file but a named pipe" in report.excluded["0/c"]
 
 
 def test_a_cc3m_list_of_links_is_refused(tmp_path: Path) -> None:

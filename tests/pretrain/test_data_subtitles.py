@@ -1,11 +1,14 @@
 """WebVTT and SRT files written here, with the words and times they must give."""
 
+import contextlib
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretrain.data.narrated import SUFFIXES, read_transcript
 from pretrain.data.subtitles import read_subtitles
 from pretrain.data.transcripts import TranscriptError, Word
 
@@ -130,13 +133,104 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         read_subtitles(tmp_path / "gone.vtt")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
-def test_encodings(tmp_path: Path, encoding: str) -> None:
-    mark = "\ufeff" if encoding == "utf-16-le" else ""
-    path = write(tmp_path, "a.vtt", f"{mark}WEBVTT\n\n00:01.000 --> 00:02.000\nétoile\n", encoding)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_encodings_that_name_themselves(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding.endswith(("-le", "-be")) else ""
+    path = write(tmp_path, "a.vtt", f"{mark}WEBVTT\n\n00:01.000 --> 00:02.000\nétoile 星\n", encoding)
     transcript = read_subtitles(path)
-    assert [word.text for word in transcript.words] == ["étoile"]
-    assert (transcript.flaws != ()) == (encoding == "latin-1")
+    assert [word.text for word in transcript.words] == ["étoile", "星"]
+    assert transcript.flaws == ()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "problem"),
+    [
+        ("cp1251", "Привет", "line 3: not UTF-8; save it as UTF-8"),
+        ("latin-1", "étoile", "line 3: not UTF-8; save it as UTF-8"),
+        ("shift_jis", "星", "line 3: not UTF-8; save it as UTF-8"),
+        ("utf-16-le", "a", "line 1: a zero byte, which no text has; save it as UTF-8"),
+    ],
+)
+def test_an_encoding_that_would_have_to_be_guessed_is_refused(
+    tmp_path: Path, encoding: str, text: str, problem: str
+) -> None:
+    path = write(tmp_path, "a.srt", f"1\n00:00:01,000 --> 00:00:02,000\n{text}\n", encoding)
+    with pytest.raises(TranscriptError, match=f"a.srt, {problem}"):
+        read_subtitles(path)
+
+
+def srt(*cues: tuple[float, float, str]) -> str:
+    """An SRT file of cues: start and end in seconds below a minute, and the text."""
+    times = [f"00:00:{start:06.3f} --> 00:00:{end:06.3f}".replace(".", ",") for start, end, _ in cues]
+    return "\n".join(f"{i}\n{time}\n{text}\n" for i, (time, (*_, text)) in enumerate(zip(times, cues, strict=True), 1))
+
+
+@pytest.mark.parametrize("suffix", ["srt", "vtt"])
+def test_what_is_said_again_in_every_cue_stays(tmp_path: Path, suffix: str) -> None:
+    text = srt(*((second, second + 1, "row row row") for second in range(6)))
+    text = f"WEBVTT\n\n{text.replace(',', '.')}" if suffix == "vtt" else text
+    assert len(heard(write(tmp_path, f"a.{suffix}", text))) == 18
+
+
+def test_short_cues_that_say_the_same_are_no_rolling_captions(tmp_path: Path) -> None:
+    """As karaoke and word-by-word captions have them."""
+    path = write(tmp_path, "a.srt", srt(*((i / 10, i / 10 + 0.1, "la") for i in range(6))))
+    assert len(heard(path)) == 6
+
+
+def test_rolling_captions_with_what_is_said_twice(tmp_path: Path) -> None:
+    """As yt-dlp converts them: each movement of the lines ends in a cue of ten milliseconds that shows the old ones."""
+    text = srt(
+        (0, 2, "and then"),
+        (2, 2.01, "and then"),
+        (2.01, 4, "and then\nyes"),
+        (4, 4.01, "yes"),
+        (4.01, 6, "yes\nyes"),
+        (6, 6.01, "yes"),
+        (6.01, 8, "yes\nof course"),
+    )
+    said = [("and", 0), ("then", 1), ("yes", 2.01), ("yes", 4.01), ("of", 6.01), ("course", 7.005)]
+    assert heard(write(tmp_path, "a.srt", text)) == said
+
+
+def test_times_that_begin_anew_end_the_transcript_and_are_named(tmp_path: Path) -> None:
+    """Two parts of a film in one file: how much is to be added to the second, nobody knows."""
+    cues = [(1, 2, "one"), (5, 6, "two"), (4.5, 6, "an interruption"), (0, 1, "three"), (9, 10, "four")]
+    transcript = read_subtitles(write(tmp_path, "a.srt", srt(*cues)))
+    assert [word.text for word in transcript.words] == ["one", "an", "two", "interruption"]
+    assert transcript.flaws == ("line 14: times begin anew, so 2 cues from here on are left out",)
+
+
+def test_line_ends_doubled_by_a_text_mode(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.srt", srt((1, 2, "one"), (2, 3, "two")).replace("\n", "\r\r\n"))
+    assert heard(path) == [("one", 1), ("two", 2)]
+    assert read_subtitles(path).flaws == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a&nbsp;b", ["a", "b"]),
+        ("a\\Nb\\hc", ["a", "b", "c"]),
+        ("{\\an8}<i>a</i> <font color=#fff>b</font>{\\i0}", ["a", "b"]),
+        ("Tom &amp; Jerry &#39;n&#x27; &lrm;co", ["Tom", "Jerry", "'n'", "\u200eco"]),
+        ("3 < 4 and 5 > 2, I <3 it", ["3", "4", "and", "5", "2,", "I", "<3", "it"]),
+    ],
+)
+def test_markup_is_not_said(tmp_path: Path, text: str, said: list[str]) -> None:
+    assert [word for word, _ in heard(write(tmp_path, "a.srt", srt((1, 2, text))))] == said
+
+
+def test_the_memory_that_a_file_takes_is_in_proportion_to_its_cues(tmp_path: Path) -> None:
+    """A cue of 30 bytes and one word takes less than a kilobyte while it is read."""
+    clocks = [f"{i // 60:02d}:{i % 60:02d}" for i in range(3600)]
+    path = write(tmp_path, "a.vtt", "WEBVTT\n\n" + "".join(f"{at}.000 --> {at}.900\nword\n\n" for at in clocks))
+    read_subtitles(path)  # what is imported on first use is not counted
+    tracemalloc.start()
+    read_subtitles(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3600 * 1000
 
 
 def test_no_cues_is_a_transcript_without_words(tmp_path: Path) -> None:
@@ -172,3 +266,14 @@ def test_any_order_of_plausible_lines(tmp_path_factory: pytest.TempPathFactory, 
     for word in words:
         assert word.text.strip()
         assert 0 <= word.start <= (word.end or word.start) <= 9
+
+
+@given(
+    data=st.binary(max_size=300), head=st.sampled_from([b"", b"WEBVTT\n\n", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf"])
+)
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes, head: bytes) -> None:
+    folder = tmp_path_factory.mktemp("bytes")
+    for suffix in SUFFIXES:
+        (folder / f"a{suffix}").write_bytes(head + data)
+        with contextlib.suppress(TranscriptError):
+            read_transcript(folder / f"a{suffix}")

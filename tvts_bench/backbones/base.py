@@ -30,6 +30,7 @@ class WeightSource:
     sha256: str  # of the file, or a digest of what made the weights
     report: LoadReport | None = None  # which tensors of a file were used; None where there is no file
     files: Mapping[str, str] = field(default_factory=dict)  # sha256 of each file, where `sha256` is of several
+    notes: tuple[str, ...] = ()  # what every result should say of them, a sentence each
 
 
 class Backbone(nn.Module):
@@ -97,12 +98,15 @@ def tensors_sha256(module: nn.Module) -> str:
 
 
 def adaptation_notes(backbone: Backbone, clip: ClipSpec) -> tuple[str, ...]:
-    """What the backbone changes of itself to take `clip`, each change with its name in front; also logged.
+    """What the backbone changes of itself to take `clip`, and what is to be said of its weights; also logged.
+
+    Each sentence has the backbone's name in front.
 
     Raises:
         BackboneError: it cannot take such clips, with the way out.
     """
-    notes = tuple(f"{backbone.family}:{backbone.variant}: {change}" for change in backbone.adaptations(clip))
+    changes = (*backbone.weights.notes, *backbone.adaptations(clip))
+    notes = tuple(f"{backbone.family}:{backbone.variant}: {change}" for change in changes)
     for note in notes:
         logger.warning("%s", note)
     return notes

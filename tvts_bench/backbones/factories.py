@@ -19,7 +19,7 @@ from tvts_bench import registry
 from tvts_bench.backbones.base import Backbone, BackboneError, as_embedding, tensors_sha256
 from tvts_bench.backbones.own import as_backbone
 from tvts_bench.backbones.seeded import seeded
-from tvts_bench.errors import UserError
+from tvts_bench.errors import UserError, with_article
 from tvts_bench.models.checkpoint import Checkpoint, LoadReport, load_strictly, without_prefixes
 from tvts_bench.provenance import digest, file_sha256
 from tvts_bench.video.spec import ClipSpec
@@ -101,7 +101,7 @@ def _built(name: str, module: ModuleType, seed: int) -> nn.Module:
         made: object = build()
         if isinstance(made, nn.Module):
             return made
-        raise BackboneError(f"{function}() returned a {type(made).__name__}, expected a torch.nn.Module")
+        raise BackboneError(f"{function}() returned {with_article(type(made).__name__)}, expected a torch.nn.Module")
 
     try:
         return seeded(network, seed)
@@ -115,7 +115,9 @@ def _tried(name: str, network: nn.Module) -> Backbone:
     """The network as a backbone that returns what it should for one clip of zeros."""
     spec = getattr(network, "clip_spec", None)
     if spec is not None and not isinstance(spec, ClipSpec):
-        raise BackboneError(f"--backbone {name}: clip_spec is a {type(spec).__name__}, expected a tvts_bench.ClipSpec")
+        raise BackboneError(
+            f"--backbone {name}: clip_spec is {with_article(type(spec).__name__)}, expected a tvts_bench.ClipSpec"
+        )
     try:
         if not isinstance(network, Backbone):
             return as_backbone(network, _short(name), spec)
@@ -145,7 +147,8 @@ def _record(
     seed: int,
 ) -> None:
     """Say in `weights` what made them. The code counts: changed, it may give other features of the same weights."""
-    code = {}
+    code: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
     source = inspect.getsourcefile(module)
     if source is not None and Path(source).is_file():
         code = {Path(source).name: file_sha256(Path(source))}
@@ -153,10 +156,11 @@ def _record(
         made, files = f"as {_short(name)} makes them (seed {seed})", code
         sha256 = digest({"tensors": tensors_sha256(backbone), **code})
     else:
-        made = checkpoint.origin or checkpoint.path.name
+        made = checkpoint.title
         files = {**(checkpoint.files or {checkpoint.path.name: checkpoint.sha256}), **code}
-        sha256 = digest(files)
-    backbone.weights = replace(backbone.weights, name=made, sha256=sha256, files=files, report=report)
+        sha256 = digest(files if checkpoint.part is None else {**files, "weights": checkpoint.part})
+        notes = checkpoint.notes
+    backbone.weights = replace(backbone.weights, name=made, sha256=sha256, files=files, report=report, notes=notes)
 
 
 def _short(name: str) -> str:

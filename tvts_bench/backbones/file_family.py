@@ -13,6 +13,7 @@ from tvts_bench.backbones.adapted import AdaptedBackbone
 from tvts_bench.backbones.base import Backbone, WeightSource
 from tvts_bench.backbones.seeded import random_source, seeded, unfilled
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, load_strictly, without_prefixes
+from tvts_bench.models.foreign_config import MAX_LAYERS
 from tvts_bench.video.spec import ClipSpec
 
 HEAD_WIDTH = 64  # channels of an attention head, where a family does not say otherwise
@@ -66,8 +67,17 @@ class SizeTeller:
         return width
 
     def depth(self, prefix: str) -> int:
-        """Blocks: how many different numbers follow `prefix`."""
-        return len({name.removeprefix(prefix).split(".")[0] for name in self.tensors if name.startswith(prefix)})
+        """Blocks: how many different numbers follow `prefix`.
+
+        Raises:
+            CheckpointMismatchError: more than any network has, which would take minutes to build.
+        """
+        depth = len({name.removeprefix(prefix).split(".")[0] for name in self.tensors if name.startswith(prefix)})
+        if depth > MAX_LAYERS:
+            raise CheckpointMismatchError(
+                f"{self.source} has {depth:,} different {prefix}*, expected blocks of a network, at most {MAX_LAYERS:,}"
+            )
+        return depth
 
     def hidden(self, prefix: str, suffix: str) -> int:
         """Width inside the MLP: the length of the first tensor whose name starts and ends so."""

@@ -47,14 +47,18 @@ class Inspection:
     families: tuple[str, ...] = ()  # whose tensors are called so; one, or the choice to be made
     nearest: tuple[str, ...] = ()  # where there is none
     use: Use | None = None
+    notes: tuple[str, ...] = ()  # what every result of them would say
 
 
-def inspect_checkpoint(reference: str | os.PathLike[str], name: str | None = None) -> Inspection:
+def inspect_checkpoint(
+    reference: str | os.PathLike[str], name: str | None = None, weights: str | None = None
+) -> Inspection:
     """What is in the file, folder or repository, and what of it `load_backbone` would use.
 
     Args:
         reference: as `load_backbone` takes it.
         name: family or family:variant to try it as; None: told from the tensors.
+        weights: which of a training checkpoint's, as `load_backbone` takes it.
 
     Raises:
         UnknownNameError: no family of that name.
@@ -62,7 +66,7 @@ def inspect_checkpoint(reference: str | os.PathLike[str], name: str | None = Non
     """
     asked = None if name is None else family_and_variant(name)
     try:
-        checkpoint = read_anywhere(reference)
+        checkpoint = read_anywhere(reference, weights)
     except UserError as error:
         return Inspection(file=os.fspath(reference), refused=str(error))
     layout, usable = Layout.of(checkpoint), families().usable
@@ -88,6 +92,7 @@ def inspect_checkpoint(reference: str | os.PathLike[str], name: str | None = Non
         families=found,
         nearest=() if found else tuple(nearest(layout.shapes, usable)),
         use=use,
+        notes=checkpoint.notes,
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tvts_bench.backbones.adapted import AdaptedBackbone
 from tvts_bench.backbones.base import BackboneError, WeightSource
+from tvts_bench.backbones.file_family import SizeTeller
 from tvts_bench.backbones.recognition import description
 from tvts_bench.backbones.seeded import random_source, seeded, unfilled
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, load_strictly
@@ -30,6 +31,7 @@ class Encoder:
     format: str  # what kind of file it was
     unused: tuple[str, ...] = ()  # names of known other parts
     notes: tuple[str, ...] = ()  # what every result should say of these weights
+    clip: ClipSpec | None = None  # the input that the folder describes; None: as the family's authors evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +57,10 @@ class JointFamily:
         network = unfilled(partial(JointViT, config), encoder.tensors, checkpoint.path)
         report = load_strictly(network, encoder.tensors, checkpoint.path, format=encoder.format, unused=encoder.unused)
         source = WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
-        return self._backbone(network, variant, source, encoder.notes)
+        return self._backbone(network, variant, replace(source, notes=encoder.notes), encoder.clip)
 
     def _backbone(
-        self, network: JointViT, variant: str, weights: WeightSource, notes: tuple[str, ...] = ()
+        self, network: JointViT, variant: str, weights: WeightSource, clip: ClipSpec | None = None
     ) -> AdaptedBackbone:
         config = network.config
 
@@ -67,14 +69,14 @@ class JointFamily:
                 changed = config.adaptation(clip.num_frames, clip.crop)
             except JointViTError as error:
                 raise BackboneError(f"backbone {self.name}:{variant}: {error}") from error
-            return notes if changed is None else (changed, *notes)
+            return () if changed is None else (changed,)
 
         return AdaptedBackbone(
             network=network,
             family=self.name,
             variant=variant,
             embed_dim=config.embed_dim,
-            clip_spec=self.clip(config),
+            clip_spec=clip or self.clip(config),
             weights=weights,
             tokens=network.tokens,
             layer_of=network.layer_of,
@@ -93,7 +95,7 @@ def told(tensors: Mapping[str, Tensor], sizes: Sizes, source: Path) -> tuple[str
     Raises:
         CheckpointMismatchError: no block, or a width whose number of attention heads cannot be known.
     """
-    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    depth = SizeTeller(tensors, source).depth("blocks.")
     width = _length(tensors, "patch_embed.proj.bias") or _length(tensors, "blocks.0.norm1.weight")
     if not depth or not width:
         raise CheckpointMismatchError(f"{source} holds no encoder with patches and blocks: {description(tensors)}")

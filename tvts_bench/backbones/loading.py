@@ -10,13 +10,17 @@ from tvts_bench.backbones.factories import from_factory, names_factory
 from tvts_bench.backbones.families import families, family
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.recognition import candidates, recognised
-from tvts_bench.errors import UserError
+from tvts_bench.errors import UserError, with_article
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError
 from tvts_bench.models.hub import read_anywhere
 
 
 def load_backbone(
-    name: str | None = None, checkpoint: str | os.PathLike[str] | None = None, *, seed: int = 0
+    name: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    seed: int = 0,
+    weights: str | None = None,
 ) -> Backbone:
     """The backbone `name` with the weights of `checkpoint`, in evaluation mode, on the CPU.
 
@@ -26,6 +30,8 @@ def load_backbone(
         checkpoint: a file of weights, a folder of weights and config.json, "hf://OWNER/NAME[@REVISION][/FILE]", or
             "timm/NAME". None: random initialisation from `seed`, a control; `weights.name` says so.
         seed: of the random initialisation; unused with a checkpoint.
+        weights: which of a training checkpoint's: "ema" for the averaged ones, or the key that they are under. None:
+            those that its authors evaluate.
 
     Raises:
         UnknownNameError: no backbone of that name.
@@ -37,30 +43,33 @@ def load_backbone(
     if name is not None and name.removesuffix(":").endswith(".py"):
         raise BackboneError(f"--backbone {name}: name the class or function in it, too: {name.removesuffix(':')}:Net")
     known = family_and_variant(name) if name is not None and not names_factory(name) else None
-    weights = None if checkpoint is None else read_anywhere(checkpoint)
+    if checkpoint is None and weights is not None:
+        raise BackboneError(f"--weights {weights} chooses among those in a checkpoint: add --ckpt")
+    read = None if checkpoint is None else read_anywhere(checkpoint, weights)
     if name is not None and known is None:
-        return from_factory(name, weights, seed).eval()
+        return from_factory(name, read, seed).eval()
     if known is None:
-        assert weights is not None
-        known = recognised(weights), None
-    if weights is None:
+        assert read is not None
+        known = recognised(read), None
+    if read is None:
         return _loaded(known[0], None, known[1], seed)
-    return load_read(known[0], weights, known[1])
+    return load_read(known[0], read, known[1])
 
 
-def load_as(name: str, checkpoint: str | os.PathLike[str]) -> Backbone:
+def load_as(name: str, checkpoint: str | os.PathLike[str], weights: str | None = None) -> Backbone:
     """The backbone of the family `name` with the weights of `checkpoint`, which may be told to be another's.
 
     A family that is named takes every file that fits its network, and other families' may: here they are refused.
+    `weights` says which of a training checkpoint's, as for `load_backbone`.
 
     Raises:
         CheckpointError: the file cannot be had or read safely, is of another family, or does not fit completely.
     """
-    weights = read_anywhere(checkpoint)
-    found = candidates(Layout.of(weights), families().usable)
+    read = read_anywhere(checkpoint, weights)
+    found = candidates(Layout.of(read), families().usable)
     if found and name not in found:
-        raise CheckpointMismatchError(f"{weights.path} is of {' or '.join(found)}, not of {name}")
-    return load_read(name, weights)
+        raise CheckpointMismatchError(f"{read.path} is of {' or '.join(found)}, not of {name}")
+    return load_read(name, read)
 
 
 def load_read(name: str, checkpoint: Checkpoint, variant: str | None = None) -> Backbone:
@@ -70,8 +79,9 @@ def load_read(name: str, checkpoint: Checkpoint, variant: str | None = None) -> 
         CheckpointError: they do not fit completely.
     """
     backbone = _loaded(name, checkpoint, variant, 0)
-    origin = checkpoint.origin or backbone.weights.name
-    backbone.weights = dataclasses.replace(backbone.weights, name=origin, files=checkpoint.files)
+    called = checkpoint.title if checkpoint.origin or checkpoint.part else backbone.weights.name
+    notes = (*checkpoint.notes, *backbone.weights.notes)
+    backbone.weights = dataclasses.replace(backbone.weights, name=called, files=checkpoint.files, notes=notes)
     return backbone
 
 
@@ -84,7 +94,9 @@ def _loaded(name: str, checkpoint: Checkpoint | None, variant: str | None, seed:
             raise
         raise BackboneError(f"backbone {name} of another package fails ({error!r}): ask its authors") from error
     if not isinstance(backbone, Backbone):
-        raise BackboneError(f"backbone {name} made a {type(backbone).__name__}, expected a tvts_bench Backbone")
+        raise BackboneError(
+            f"backbone {name} made {with_article(type(backbone).__name__)}, expected a tvts_bench Backbone"
+        )
     return backbone.eval()
 
 

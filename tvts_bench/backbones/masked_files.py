@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from tvts_bench.backbones.adapted import AdaptedBackbone
+from tvts_bench.backbones.folder_config import FolderConfig, built_as_described
 from tvts_bench.backbones.joint_vit import PATCHES, Encoder, JointFamily, Sizes, refuse_another, told
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.models.checkpoint import WRAPPERS, Checkpoint, CheckpointMismatchError, listed, without_prefixes
-from tvts_bench.models.joint_vit import JointViTConfig
+from tvts_bench.models.joint_vit import JointViTConfig, JointViTError
 from tvts_bench.models.renaming import renamed, replaced
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ def load_masked(family: JointFamily, checkpoint: Checkpoint, variant: str | None
     tensors = without_prefixes(checkpoint.tensors, (*WRAPPERS, *OUTER))
     theirs = _of_transformers(tensors)
     unused = [name for name in tensors if name.startswith(OTHER_PARTS)]
-    tensors = _encoder({name: tensor for name, tensor in tensors.items() if name not in set(unused)}, theirs, path)
+    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(OTHER_PARTS)}
+    tensors = _encoder(wanted, theirs, path)
     fine_tuned = any(name.startswith("fc_norm.") for name in tensors)
     token_norm = variant is not None and variant.endswith(TOKEN_NORM)
     if fine_tuned and token_norm:
@@ -100,14 +102,57 @@ def load_masked(family: JointFamily, checkpoint: Checkpoint, variant: str | None
     sizes = {name: size for name, size in family.sizes.items() if name.endswith(TOKEN_NORM) == token_norm}
     found, config = told(tensors, sizes, path)
     refuse_another(family.name, found, variant, path)
+    described = _described(checkpoint, config)
+    stated = config if described is None else _stated(described, config)
+    checkpoint = built_as_described(checkpoint, stated, config)
     saved_by, kind = "transformers" if theirs else "official", "fine-tuned" if fine_tuned else "pretrained"
     encoder = Encoder(
         tensors=with_one_bias(tensors),
         format=f"{saved_by} file, {kind}",
         unused=tuple(unused),
         notes=_suspicions(tensors, path),
+        clip=None if described is None else described.clip_spec(family.clip(stated)),
     )
-    return family.loaded(checkpoint, encoder, found, replace(config, affine_norm=fine_tuned or token_norm))
+    return family.loaded(checkpoint, encoder, found, replace(stated, affine_norm=fine_tuned or token_norm))
+
+
+def _described(checkpoint: Checkpoint, config: JointViTConfig) -> FolderConfig | None:
+    """The description of a VideoMAE beside the weights: the library's, or the one of version 2's authors."""
+    content = checkpoint.config or {}
+    inner = content.get("model_config")
+    described = content if content.get("model_type") == "videomae" else inner if isinstance(inner, Mapping) else None
+    if described is None:
+        return None
+    folder = FolderConfig(checkpoint, described)
+    for keys, value in (
+        (("num_hidden_layers", "depth"), config.depth),
+        (("hidden_size", "embed_dim"), config.embed_dim),
+        (("intermediate_size",), config.mlp_dim),
+        (("patch_size",), config.patch_size),
+    ):
+        folder.require(keys, value)
+    for key, plain in (("hidden_act", "gelu"), ("qkv_bias", True)):
+        folder.require((key,), plain, "the only one here; --backbone transformers builds what is described")
+    return folder
+
+
+def _stated(described: FolderConfig, config: JointViTConfig) -> JointViTConfig:
+    """`config` with what the folder says and the tensors cannot.
+
+    Raises:
+        CheckpointMismatchError: that makes no network.
+    """
+    try:
+        return replace(
+            config,
+            image_size=described.get(("image_size", "img_size"), config.image_size),
+            num_frames=described.get(("num_frames", "all_frames"), config.num_frames),
+            tubelet=described.get(("tubelet_size",), config.tubelet),
+            num_heads=described.get(("num_attention_heads", "num_heads"), config.num_heads),
+            norm_eps=described.get(("layer_norm_eps",), config.norm_eps),
+        )
+    except JointViTError as error:
+        raise CheckpointMismatchError(f"{described.path} describes no network: {error}") from error
 
 
 def with_one_bias(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

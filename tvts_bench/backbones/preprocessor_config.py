@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tvts_bench.backbones.base import BackboneError
-from tvts_bench.errors import UserError
+from tvts_bench.errors import UserError, with_article
 from tvts_bench.models.transformers_library import INPUT_FILES
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSpec, Interpolation
 
@@ -60,7 +60,9 @@ def _description(folder: Path) -> Mapping[str, Any] | None:
             raise BackboneError(f"{path} cannot be read ({error}): fetch the folder anew") from error
         if isinstance(content, dict):
             return next((content[part] for part in NESTED if isinstance(content.get(part), dict)), content)
-        raise BackboneError(f"{path} holds a {type(content).__name__}, expected an object: fetch the folder anew")
+        raise BackboneError(
+            f"{path} holds {with_article(type(content).__name__)}, expected an object: fetch the folder anew"
+        )
     return None
 
 

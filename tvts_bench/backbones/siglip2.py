@@ -6,7 +6,7 @@ of this name computes GELU exactly.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -15,9 +15,10 @@ from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.cards import FamilyCard
 from tvts_bench.backbones.file_family import FileFamily, SizeTeller
+from tvts_bench.backbones.folder_config import FolderConfig, built_as_described
 from tvts_bench.backbones.image_vit import ImageSize, adaptations
 from tvts_bench.backbones.layout import Layout
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, without_prefixes
 from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
 from tvts_bench.models.renaming import renamed, replaced
 from tvts_bench.video.spec import ClipSpec
@@ -29,9 +30,13 @@ from timm.models.vision_transformer import VisionTransformer  # isort: skip
 class SigLIPSize(ImageSize):
     """The shape of an image encoder of SigLIP; the defaults are ViT-B/16 at 224."""
 
+    described_heads: int | None = field(default=None, compare=False)  # as a config.json has them
+
     @property
     def heads(self) -> int:
         """Attention heads: 16 in the two sizes whose heads are wider than 64."""
+        if self.described_heads:
+            return self.described_heads
         return 16 if self.width in (1152, 1536) else super().heads
 
 
@@ -93,16 +98,51 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
     Raises:
         CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
     """
+    described = None if checkpoint is None else _described(checkpoint)
+    if checkpoint is not None and described is not None:
+        assumed = _size(SizeTeller(without_prefixes(checkpoint.tensors), checkpoint.path))
+        checkpoint = built_as_described(checkpoint, _stated(described, assumed).heads, assumed.heads)
     return FileFamily(
         name="siglip2",
         sizes=SIZES,
-        tell=_size,
+        tell=lambda teller: _stated(described, _size(teller)),
         build=build,
         convert=converted,
         unused=lambda name: name.startswith(OTHER_PARTS),
-        clip_spec=_clip_spec,
+        clip_spec=lambda size: _clip_spec(size) if described is None else described.clip_spec(_clip_spec(size)),
         adaptations=adaptations,
     ).load(checkpoint, variant, seed)
+
+
+def _described(checkpoint: Checkpoint) -> FolderConfig | None:
+    """The description of the image encoder beside the weights, in a folder of the transformers library."""
+    content = checkpoint.config or {}
+    if not str(content.get("model_type", "")).startswith("siglip"):
+        return None
+    inner = content.get("vision_config")
+    folder = FolderConfig(checkpoint, inner if isinstance(inner, Mapping) else content)
+    for key, plain in (("hidden_act", "gelu_pytorch_tanh"), ("layer_norm_eps", 1e-6)):
+        folder.require((key,), plain, "the only one here; --backbone transformers builds what is described")
+    return folder
+
+
+def _stated(described: FolderConfig | None, size: SigLIPSize) -> SigLIPSize:
+    """`size` with the heads that the folder says, where it says what fits the tensors.
+
+    Raises:
+        CheckpointMismatchError: it says something else of them.
+    """
+    if described is None:
+        return size
+    described.require(("num_hidden_layers",), size.depth)
+    described.require(("hidden_size",), size.width)
+    described.require(("intermediate_size",), size.hidden)
+    described.require(("patch_size",), size.patch_size)
+    described.require(("image_size",), size.grid * size.patch_size)
+    heads = described.get(("num_attention_heads",), size.heads)
+    if size.width % heads:
+        raise CheckpointMismatchError(f"{described.path} has {heads} heads, of which {size.width} is no multiple")
+    return replace(size, described_heads=heads)
 
 
 def build(size: SigLIPSize) -> FrameAverage:

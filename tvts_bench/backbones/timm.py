@@ -4,11 +4,13 @@ Weights are files in timm's own layout, or folders and `timm/NAME` of the Hub, w
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.backbones.adapted import AdaptedBackbone
@@ -17,7 +19,9 @@ from tvts_bench.backbones.cards import FamilyCard
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.seeded import random_source, seeded
 from tvts_bench.backbones.trial import refuse_what_fails
-from tvts_bench.models.checkpoint import Checkpoint, load_strictly, without_prefixes
+from tvts_bench.errors import with_article
+from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint, load_strictly, refuse_misfit, without_prefixes
+from tvts_bench.models.foreign_config import refuse_sizes
 from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
 from tvts_bench.video.spec import ClipSpec
 
@@ -34,12 +38,10 @@ VARIANTS = (
     "swin_base_patch4_window7_224",
     "tiny",
 )
-NOT_THE_NETWORKS = (
-    "num_classes",
-    "pretrained",
-    "checkpoint_path",
-    "cache_dir",
-)  # of model_args: classes, other weights
+NOT_THE_NETWORKS = re.compile("num_classes|checkpoint_path|cache_dir|features_only|scriptable|exportable|pretrained.*")
+"""Of model_args: classes, other weights, other uses."""
+INPUT = ("input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
+"""Of pretrained_cfg: what describes the input. Other entries say where weights are, and which tensors are a head."""
 TOY, TOY_PATCH, TOY_INPUT = "test_vit", 8, {"input_size": (3, 32, 32), "crop_pct": 1.0}  # what `tiny` is
 CARD = FamilyCard(
     title="timm",
@@ -67,27 +69,48 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
         CheckpointError: the file does not fit, by name or shape.
     """
     described = (checkpoint.config if checkpoint is not None else None) or {}
-    name = variant or described.get("architecture") or (VARIANTS[0] if checkpoint is None else None)
+    stated = described.get("architecture")
+    name = variant or (stated if isinstance(stated, str) else None) or (VARIANTS[0] if checkpoint is None else None)
     if name is None:
         assert checkpoint is not None
         raise BackboneError(f"{checkpoint.path} does not say which network it is: name it, --backbone timm:NAME")
     for part in ("model_args", "pretrained_cfg"):
         if not isinstance(described.get(part) or {}, Mapping):
-            kind = type(described[part]).__name__
-            raise BackboneError(f"config.json has a {kind} as {part}, expected an object: fetch the folder anew")
+            kind = with_article(type(described[part]).__name__)
+            raise BackboneError(f"config.json has {kind} as {part}, expected an object: fetch the folder anew")
     given: Mapping[str, Any] = described.get("model_args") or {}
-    arguments = {key: value for key, value in given.items() if key not in NOT_THE_NETWORKS}
-    if described.get("pretrained_cfg") and described.get("architecture") == name.partition(".")[0]:
+    arguments = {key: value for key, value in given.items() if not NOT_THE_NETWORKS.fullmatch(key)}
+    if described.get("pretrained_cfg") and stated == name.partition(".")[0]:
         arguments["pretrained_cfg"] = _with_input(name, described["pretrained_cfg"])
+    if checkpoint is not None:
+        refuse_sizes(described, checkpoint.path.parent / FOLDER_CONFIG)
+        if given:
+            _refuse_another(partial(_created, name, arguments), checkpoint)
     net = seeded(partial(_created, name, arguments), seed)
     if checkpoint is None:
         return _backbone(net, name, random_source(net, seed))
     tensors = without_prefixes(checkpoint.tensors)
-    own, heads = net.state_dict(), _classifiers(net)
-    unused = [key for key in tensors if key not in own and key.startswith(heads)]
-    wanted = {key: tensor for key, tensor in tensors.items() if key not in set(unused)}
+    wanted = _wanted(net, tensors)
+    unused = [key for key in tensors if key not in wanted]
     report = load_strictly(net, wanted, checkpoint.path, format=checkpoint.format, unused=unused)
     return _backbone(net, name, WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report))
+
+
+def _wanted(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors` without a classifier that `net` has not."""
+    own, heads = net.state_dict(), _classifiers(net)
+    return {key: tensor for key, tensor in tensors.items() if key in own or not key.startswith(heads)}
+
+
+def _refuse_another(build: Callable[[], nn.Module], checkpoint: Checkpoint) -> None:
+    """Nothing where `build`, with arguments from a config.json, makes a network that the tensors fit.
+
+    Raises:
+        CheckpointMismatchError: another one; said before memory is taken for it.
+    """
+    with torch.device("meta"):
+        net = build()
+    refuse_misfit(net, _wanted(net, without_prefixes(checkpoint.tensors)), checkpoint.path)
 
 
 def _created(name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -112,7 +135,7 @@ def _created(name: str, arguments: dict[str, Any]) -> nn.Module:
 def _with_input(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """What timm knows of the weights of `name`, with `given` in its place where it says otherwise."""
     known = timm.get_pretrained_cfg(name)
-    return {**(known.to_dict() if known else {}), **given}
+    return {**(known.to_dict() if known else {}), **{key: given[key] for key in INPUT if key in given}}
 
 
 def _classifiers(net: nn.Module) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ frames. A model of images and texts gives its encoder of images, not projected. 
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -17,10 +18,21 @@ from torch import Tensor, nn
 from tvts_bench.backbones.adapted import AdaptedBackbone
 from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
 from tvts_bench.backbones.cards import FamilyCard
+from tvts_bench.backbones.folder_config import built_as_described
 from tvts_bench.backbones.layout import Layout
 from tvts_bench.backbones.preprocessor_config import described_clip_spec
 from tvts_bench.backbones.trial import refuse_what_fails
-from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, LoadReport, listed, without_prefixes
+from tvts_bench.errors import UserError, with_article
+from tvts_bench.models.checkpoint import (
+    FOLDER_CONFIG,
+    Checkpoint,
+    CheckpointMismatchError,
+    LoadReport,
+    listed,
+    refuse_values,
+    without_prefixes,
+)
+from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_parts_elsewhere, refuse_sizes
 from tvts_bench.models.frame_average import FrameAverage
 from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.models.transformers_network import POOLINGS, PooledModel, VideoModel
@@ -30,6 +42,14 @@ VARIANTS = ("auto", *POOLINGS)
 FALLBACK = True  # a family that knows the architecture itself comes before this one
 FRAMES = ("num_frames", "frames_per_clip")  # what configurations of video models call T
 SIZES = ("image_size", "crop_size")
+MISSING_SHARE, MISSING_NUMBERS = 4, 2**24  # of a network's numbers to a file's: poolers and tables need not be there
+# Parts beside an encoder: heads, decoders, predictors, encoders of text. Names that encoders have are none of these.
+OTHER_PARTS = re.compile(
+    r"(?:\w+_)?(?:classifier|head|heads|decoder|predictor|projection|projector|projections|pooler|fc_norm|neck|mlm"
+    r"|logit_scale|logit_bias|query_tokens|qformer|text_model|text_encoder|text_\w+|language_model|lm_\w+|mask_token"
+    r"|encoder_to_decoder|qa_outputs|cls|mit|prompts_\w+|bert|image_newline)(?:\.|\d*$|\d*\.)"
+    r"|(?:\w+\.)*(?:mask_token|position_ids)$"
+)
 CARD = FamilyCard(
     title="transformers",
     what="any vision or video model of the transformers library; image models frame by frame, averaged",
@@ -60,12 +80,14 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
         given = f"; {checkpoint.path} has no config.json beside it" if checkpoint is not None else ""
         raise BackboneError(f"transformers needs a folder with config.json: --ckpt FOLDER or hf://OWNER/NAME{given}")
     config = _config(checkpoint)
-    model, report = _filled(checkpoint, config)
+    kind = _kind(checkpoint, config)
+    model, report = _filled(checkpoint, config, kind)
     frames = next((value for name in FRAMES if (value := getattr(config, name, None))), None)
     size = next((value for name in SIZES if (value := getattr(config, name, None))), 224)
     size = size if isinstance(size, int) else max(size)
     spec = described_clip_spec(checkpoint.path.parent, image_size=size, num_frames=frames or 16)
     encoder = PooledModel(model, size)
+    checkpoint = built_as_described(checkpoint, encoder.follows_clips, False)
     embed_dim = _choose_pooling(encoder, variant, (frames,) if frames else (), spec.crop)
     network = VideoModel(encoder) if frames else FrameAverage(encoder)
     return AdaptedBackbone(
@@ -85,18 +107,29 @@ def _choose_pooling(encoder: PooledModel, variant: str | None, frames: tuple[int
     """Pool as asked, and say how wide the embedding is; tried on an image, or a video, of zeros."""
     pixels = torch.zeros(1, *frames, 3, crop, crop)
     with torch.inference_mode():
-        possible = encoder.possible(pixels)
+        try:
+            possible = encoder.possible(pixels)
+        except Exception as error:  # a description may make a network that takes nothing
+            kind = with_article(type(encoder.model).__name__)
+            shape = f"{frames[0] if frames else 1} frames of {crop} x {crop} pixels"
+            raise BackboneError(f"{kind} fails for clips of {shape} ({_said(error)}): fetch the folder anew") from error
         if variant not in (None, VARIANTS[0], *possible):
-            raise BackboneError(f"a {type(encoder.model).__name__} has no {variant}: it has {', '.join(possible)}")
+            raise BackboneError(
+                f"{with_article(type(encoder.model).__name__)} has no {variant}: it has {', '.join(possible)}"
+            )
         encoder.pooling = next(pooling for pooling in possible if variant in (None, VARIANTS[0], pooling))
         return encoder(pixels).shape[1]  # type: ignore[no-any-return]
 
 
 def _config(checkpoint: Checkpoint) -> Any:
     """The library's configuration of the encoder of images or videos that config.json describes."""
-    described = dict(checkpoint.config or {})
+    described, path = dict(checkpoint.config or {}), checkpoint.path.parent / FOLDER_CONFIG
+    refuse_sizes(described, path)
     known, kind = from_transformers("CONFIG_MAPPING"), described.get("model_type")
-    if kind not in known:
+    if kind in TIMM_KINDS:
+        raise BackboneError(f"{path} describes a network of timm: --backbone timm:NAME loads it")
+    refuse_parts_elsewhere(described, path)
+    if not isinstance(kind, str) or kind not in known:
         close = difflib.get_close_matches(str(kind), list(known.keys()))
         hint = f"; close: {', '.join(close)}" if close else ""
         raise BackboneError(
@@ -112,23 +145,46 @@ def _config(checkpoint: Checkpoint) -> Any:
     return getattr(config, "vision_config", None) or config
 
 
-def _filled(checkpoint: Checkpoint, config: Any) -> tuple[nn.Module, LoadReport]:
-    """The library's model with all of the tensors that it has a place for, translated as the library does it."""
+def _kind(checkpoint: Checkpoint, config: Any) -> Any:
+    """The library's class for `config`, if it is of images or videos and no larger than the weights.
+
+    Raises:
+        BackboneError: the library cannot make it, or it takes something else.
+        CheckpointMismatchError: most of its numbers are not in the file; said before memory is taken for them.
+    """
     try:
         with torch.device("meta"):
-            kind = type(from_transformers("AutoModel").from_config(config))
+            kind = from_transformers("MODEL_MAPPING")[type(config)]
+            kind = kind[0] if isinstance(kind, tuple) else kind
+            if not str(kind.main_input_name).startswith("pixel_values"):
+                raise BackboneError(f"{checkpoint.path.parent}: a {config.model_type} takes no images or videos")
+            model = from_transformers("AutoModel").from_config(config)
+    except UserError:
+        raise
     except Exception as error:
         raise BackboneError(f"transformers cannot make a {config.model_type} ({_said(error)})") from error
+    described = sum(each.numel() for each in (*model.parameters(), *model.buffers()))
+    there = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    if described > MISSING_SHARE * there + MISSING_NUMBERS:
+        raise CheckpointMismatchError(
+            f"{checkpoint.path.parent / FOLDER_CONFIG} describes a {type(model).__name__} of {described:,} numbers,"
+            f" {checkpoint.path.name} has {there:,}: they are not of one model, fetch the folder anew"
+        )
+    return type(model)
+
+
+def _filled(checkpoint: Checkpoint, config: Any, kind: Any) -> tuple[nn.Module, LoadReport]:
+    """The library's model with all of the tensors that it has a place for, translated as the library does it."""
     tensors = without_prefixes(checkpoint.tensors)
+    cast = {name: tensor for name, tensor in tensors.items() if not _is_plain(tensor)}  # which the library would
+    refuse_values(cast, {name: torch.zeros(()) for name in cast}, checkpoint.path)
     model, info = _loaded(kind, config, tensors)
     missing = sorted(info["missing_keys"])
     if missing and all(name.startswith("pooler.") for name in missing):
         model, info = _loaded(kind, config, tensors, add_pooling_layer=False)
         missing = sorted(info["missing_keys"])
-    inside = {name.partition(".")[0] for name in model.state_dict()}
-    prefix = f"{model.base_model_prefix}."  # of names in files that hold a classifier, too
     beside = sorted(info["unexpected_keys"])
-    unknown = [name for name in beside if name.removeprefix(prefix).partition(".")[0] in inside]
+    unknown = [name for name in beside if not OTHER_PARTS.match(name)]
     wrong = [str(each[0] if isinstance(each, tuple) else each) for each in info["mismatched_keys"]]
     problems = [
         f"{what} {len(names)} ({listed(names)})"
@@ -137,12 +193,15 @@ def _filled(checkpoint: Checkpoint, config: Any) -> tuple[nn.Module, LoadReport]
     ]
     if problems:
         raise CheckpointMismatchError(f"{checkpoint.path} does not fit a {kind.__name__}: {'; '.join(problems)}")
-    odd = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
-    if odd:
-        raise CheckpointMismatchError(f"{checkpoint.path} has weights that are not finite numbers: {listed(odd)}")
-    return model, LoadReport(
-        format=f"transformers {config.model_type}", used=len(model.state_dict()), unexpected=tuple(beside)
-    )
+    state = model.state_dict()
+    refuse_values(state, state, checkpoint.path)
+    return model, LoadReport(format=f"transformers {config.model_type}", used=len(state), unexpected=tuple(beside))
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether these are numbers as networks have them: floating-point, or counters and masks."""
+    dense = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized
+    return dense and (tensor.element_size() > 1 or tensor.dtype == torch.bool)
 
 
 def _loaded(kind: Any, config: Any, tensors: Mapping[str, Tensor], **options: Any) -> tuple[nn.Module, dict[str, Any]]:
@@ -158,7 +217,7 @@ def _loaded(kind: Any, config: Any, tensors: Mapping[str, Tensor], **options: An
                 dtype=torch.float32,
                 **options,
             )
-        except (RuntimeError, MemoryError) as error:  # of a size that no memory holds
+        except Exception as error:  # whatever a description makes the library do
             raise BackboneError(f"transformers cannot fill a {kind.__name__} ({_said(error)})") from error
     return model.eval(), info
 

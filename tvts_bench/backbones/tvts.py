@@ -182,8 +182,10 @@ def _encoder_tensors(checkpoint: Checkpoint) -> tuple[dict[str, Tensor], list[st
     """
     tensors = without_prefixes(checkpoint.tensors)
     whole = any(name.startswith(ENCODER) for name in tensors)
-    unused = [name for name in tensors if name.startswith(OTHER_PARTS if whole else HEAD)]
-    encoder = {name.removeprefix(ENCODER): tensor for name, tensor in tensors.items() if name not in set(unused)}
+    others = OTHER_PARTS if whole else HEAD
+    unused = [name for name in tensors if name.startswith(others)]
+    wanted = (name for name in tensors if not name.startswith(others))
+    encoder = {name.removeprefix(ENCODER): tensors[name] for name in wanted}
     return encoder, unused, whole and checkpoint.format == "training checkpoint"
 
 

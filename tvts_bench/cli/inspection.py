@@ -29,6 +29,7 @@ def inspect(
             show_default=False,
         ),
     ] = None,
+    weights: options.WeightsKey = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -45,7 +46,7 @@ def inspect(
     from tvts_bench.backbones.inspection import inspect_checkpoint
     from tvts_bench.provenance import canonical
 
-    found = inspect_checkpoint(file, backbone)
+    found = inspect_checkpoint(file, backbone, weights)
     if as_json:
         typer.echo(json.dumps(canonical(found), indent=2))
     else:
@@ -66,6 +67,8 @@ def _lines(found: "Inspection") -> "Iterable[tuple[str, str]]":
     yield "format", found.format + (f", tensors under {found.container!r}" if found.container else "")
     if found.beside:
         yield "left alone", f"tensors under {_shortened(found.beside)}"
+    for note in found.notes:
+        yield "note", note
     yield "tensors", f"{sum(found.tensors.values()):,} with {found.values:,} values; {_counts(found.dtypes)}"
     yield "parts", _counts(found.tensors)
     if found.saved:

@@ -15,6 +15,7 @@ class Weights:
     """Which backbone, with which weights."""
 
     ckpt: options.Checkpoint = None
+    weights: options.WeightsKey = None
     backbone: options.BackboneName = None
     init_seed: options.InitSeed = 0
 

@@ -18,6 +18,17 @@ Checkpoint = Annotated[
         show_default=False,
     ),
 ]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="ema|KEY",
+        help="Which of a training checkpoint's weights: ema for their running average, or the key that they are under"
+        " (model, model_ema, teacher, student; `tvts-bench inspect` shows them). The usual ones by default.",
+        rich_help_panel=WEIGHTS,
+        show_default=False,
+    ),
+]
 BackboneName = Annotated[
     str | None,
     typer.Option(

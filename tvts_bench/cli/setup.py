@@ -57,7 +57,7 @@ def make_backbone(weights: Weights) -> Backbone:
     if here not in sys.path:
         sys.path.append(here)
     name = weights.backbone if weights.backbone or weights.ckpt else EMBEDDED_BACKBONE
-    return load_backbone(name, weights.ckpt, seed=weights.init_seed)
+    return load_backbone(name, weights.ckpt, seed=weights.init_seed, weights=weights.weights)
 
 
 def make_dataset(

@@ -27,6 +27,7 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
         data: own.Data = None,
         annotations: own.AnnotationLists = None,
         ckpt: own.Checkpoints = None,
+        weights: options.WeightsKey = None,
         ablations: own.Ablations = None,
         baseline: own.Baseline = None,
         probe: own.Probe = None,
@@ -42,7 +43,9 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
         from tvts_bench.results import require_writable
 
         asked = TableRequest.parse(name, data or [], annotations or [], ckpt or [])
-        asked = asked.varied(baseline=baseline, probe=probe, accumulate=accumulate, ablations=ablations)
+        asked = asked.varied(
+            baseline=baseline, probe=probe, accumulate=accumulate, ablations=ablations, weights=weights
+        )
         require_writable(out)
         if asked.from_grid:
             _report(asked, _grid_findings(asked, out), out)

@@ -21,6 +21,7 @@ def measure(
         table=request.table,
         rows=request.rows,
         checkpoints=request.checkpoints,
+        weights=request.weights,
         datasets=_datasets(request, local.cache),
         protocols=request.protocols,
         decoder=decoder,

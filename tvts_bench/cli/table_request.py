@@ -29,6 +29,7 @@ class TableRequest:
     accumulate: int | None = None
     baseline: str | None = None
     ablations: Path | None = None  # the folder of the grid; None: the usual one
+    weights: str | None = None  # which of each checkpoint's: "ema", or their key; None: the usual ones
 
     @classmethod
     def parse(
@@ -60,7 +61,13 @@ class TableRequest:
         return found
 
     def varied(
-        self, *, baseline: str | None, probe: str | None, accumulate: int | None, ablations: Path | None
+        self,
+        *,
+        baseline: str | None,
+        probe: str | None,
+        accumulate: int | None,
+        ablations: Path | None,
+        weights: str | None = None,
     ) -> "TableRequest":
         """With what else was asked for.
 
@@ -69,6 +76,8 @@ class TableRequest:
         """
         if accumulate is not None and not any(_evaluators(column) & {"finetune"} for column in self.table.columns):
             raise TableOptionError(f"{self.table.name} fine-tunes nothing: leave out --accumulate")
+        if weights is not None and not self.checkpoints:
+            raise TableOptionError(f"--weights {weights} chooses among those in checkpoints: add --ckpt ROW=FILE")
         if ablations is not None and not self.from_grid:
             filled = "--ckpt" if self.table.grid else "backbones"
             raise TableOptionError(
@@ -81,6 +90,7 @@ class TableRequest:
             protocols={} if probe is None else self._probes(probe),
             accumulate=accumulate,
             ablations=ablations,
+            weights=weights,
         )
 
     def _probes(self, probe: str) -> dict[str, Protocol]:

@@ -92,12 +92,22 @@ class Dataset:
     info: DatasetInfo
     readers: Mapping[str, Callable[[], Sequence[VideoRecord]]]  # one for each split that is there
     content: str | None = None  # digest of what decides the pixels, where the videos are made here and not collected
+    left_out: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # why -> files below the root that are no record
     _cache: dict[str, tuple[VideoRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits whose lists are there."""
         return tuple(self.readers)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the data set, a sentence a reason."""
+        return tuple(
+            f"left out: {len(paths):,} {reason}, the first: {paths[0]!r}" for reason, paths in self.left_out.items()
+        )
 
     def records(self, split: str) -> tuple[VideoRecord, ...]:
         """The split's videos in the order of the official list.

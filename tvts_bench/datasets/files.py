@@ -1,14 +1,18 @@
 """Where the videos and lists of a data set lie: folders are read once, not searched once a video."""
 
 import errno
+import functools
+import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 
 from tvts_bench.datasets.base import DatasetError, LoadOptions, SplitUnavailableError, VideoRecord
 from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
+
+log = logging.getLogger(__name__)
 
 
 # Plain string operations: pathlib costs seconds on lists of 200,000 names.
@@ -99,10 +103,15 @@ class VideoTree:
                 by_stem.setdefault(key, []).append(relative)
         return by_stem
 
-    def find(self, name: str, prefer: Sequence[str] = ()) -> Path | None:
+    def find(
+        self, name: str, prefer: Sequence[str] = (), accept: Callable[[str], bool] = lambda _: True
+    ) -> Path | None:
         """The file called `name` (extension and folder free); of several, the one sharing most of `name`'s path,
-        then the one under a folder named in `prefer`, the earlier the better, then the first by name."""
-        candidates = self._by_stem.get(self.keys(stem(name))[0])
+        then the one under a folder named in `prefer`, the earlier the better, then the first by name.
+
+        Only files whose path below the root `accept` takes are looked at.
+        """
+        candidates = [relative for relative in self._by_stem.get(self.keys(stem(name))[0], ()) if accept(relative)]
         if not candidates:
             return None
         if len(candidates) == 1:
@@ -134,29 +143,71 @@ def place(
     tree: VideoTree,
     *,
     listed_in: Path,
+    classes: Sequence[str],
     prefer: Sequence[str] = (),
     expected_in: str = "",
 ) -> list[VideoRecord]:
-    """A record for each entry; `prefer` as for `VideoTree.find`.
+    """A record for each entry; `prefer` as for `VideoTree.find`, `classes` the names of the labels.
 
     One whose file is absent gets the path where it is expected, `expected_in` below the root: it will be listed as
-    failed.
+    failed. A file of that name in the folder of another class is another video, and not taken.
 
     Raises:
         SplitUnavailableError: not one of the files is there.
     """
+    elsewhere = _Elsewhere.of(classes)
     records, present = [], 0
     for entry in entries:
-        found = next((path for name in entry.names if (path := tree.find(name, prefer))), None)
+        accept = partial(elsewhere.accepts, entry)
+        found = next((path for name in entry.names if (path := tree.find(name, prefer, accept))), None)
         present += found is not None
         expected = found or tree.root / expected_in / entry.names[0]
         records.append(VideoRecord(id=entry.id, path=expected, label=entry.label, group=entry.group))
+        if found:
+            elsewhere.refused.pop(entry.id, None)
+    if elsewhere.refused:
+        first, other = next(iter(elsewhere.refused.items()))
+        log.warning(
+            "%d videos listed in %s count as missing: files of their names are in folders of other classes only, "
+            "the first: %r in %r", len(elsewhere.refused), listed_in, first, other,
+        )  # fmt: skip
     if records and not present:
         raise SplitUnavailableError(
             f"none of the {len(records):,} videos listed in {listed_in} is under {tree.root} "
             f"(looked at every video file below it, for example for {entries[0].names[0]})"
         )
     return records
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Elsewhere:
+    """Whether files lie in a folder that is named for another class than theirs."""
+
+    labels: Mapping[str, int]  # plain form of a class name -> label; empty where classes are numbers
+    refused: dict[str, str] = field(default_factory=dict)  # id of an entry -> a file that was not taken
+
+    @classmethod
+    def of(cls, classes: Sequence[str]) -> "_Elsewhere":
+        numbered = all(name.isdecimal() for name in classes)
+        return cls(labels={} if numbered else {plain(name): label for label, name in enumerate(classes)})
+
+    def accepts(self, entry: Entry, relative: str) -> bool:
+        """Whether a file may be the entry's: the folder in which a list has it is right whatever its name."""
+        folder = _folder(relative)
+        accepted = self.labels.get(plain(folder), entry.label) == entry.label or folder == _folder(entry.names[0])
+        if not accepted:
+            self.refused[entry.id] = relative
+        return accepted
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0].rpartition("/")[2]
+
+
+@functools.lru_cache(maxsize=10_000)
+def plain(name: str) -> str:
+    """A class name without case, spaces and punctuation: how copies of a data set differ in their folders."""
+    return "".join(character for character in name.casefold() if character.isalnum())
 
 
 def video_folder(root: Path, folders: Sequence[str]) -> Path:
@@ -194,7 +245,8 @@ def list_folders(root: Path, options: LoadOptions, subfolders: Sequence[str]) ->
         return ListFolders(given=None, folders=(options.annotations,))
     if options.annotations.is_file():
         return ListFolders(given=options.annotations, folders=(options.annotations.parent, *default))
-    raise DatasetError(f"annotations {options.annotations} do not exist; give a list or a folder of lists")
+    problem = "are neither a file nor a folder" if options.annotations.exists() else "do not exist"
+    raise DatasetError(f"annotations {options.annotations} {problem}; give a list or a folder of lists")
 
 
 SPLIT_WORDS = {

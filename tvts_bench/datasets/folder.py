@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tvts_bench.datasets import files
 from tvts_bench.datasets.base import Dataset, DatasetError, DatasetInfo, LoadOptions, VideoRecord
+from tvts_bench.datasets.class_folders import ClassFolders, walk_classes
 from tvts_bench.runtime import Progress
 
 INFO = DatasetInfo(
@@ -18,8 +19,8 @@ INFO = DatasetInfo(
     url="your own",
     license="your own",
     layout="CLASS/*.mp4 (deeper folders count to their class), or train/CLASS/*.mp4, val/CLASS/*.mp4, test/CLASS/*.mp4",
-    notes="Everything named like a video is one, readable or not. Hidden entries and folders without a video are "
-    "left out.",
+    notes="Everything named like a video is one, readable or not. Other files of class folders, and links to what has "
+    "a class already, are left out and counted. Hidden entries are passed over.",
 )
 
 PREFERRED = ("val", "test", "train", "all")  # the default split is the first of these that is there
@@ -36,7 +37,8 @@ def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
     """
     options.refuse("folder", "annotations", "fold", "variant")
     folders = _split_folders(root)
-    found = {split: _classes(folder) for split, folder in folders.items()}
+    walked = {split: walk_classes(folder) for split, folder in folders.items()}
+    found = {split: classes.videos for split, classes in walked.items()}
     names = tuple(sorted({name for classes in found.values() for name in classes}))
     if not names:
         raise DatasetError(
@@ -47,7 +49,17 @@ def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
     }
     default = next(split for split in PREFERRED if split in readers)
     info = replace(INFO, splits=tuple(readers), default_split=default, num_classes=len(names))
-    return Dataset(name="folder", root=root, class_names=names, info=info, readers=readers)
+    left_out = _left_out({folders[split].relative_to(root): classes for split, classes in walked.items()})
+    return Dataset(name="folder", root=root, class_names=names, info=info, readers=readers, left_out=left_out)
+
+
+def _left_out(walked: Mapping[Path, ClassFolders]) -> dict[str, list[str]]:
+    """Why -> files below the root that are no records. `walked`: folder of a split below the root -> its classes."""
+    left_out: dict[str, list[str]] = {}
+    for folder, classes in walked.items():
+        for reason, paths in classes.left_out.items():
+            left_out.setdefault(reason, []).extend(str(folder / path) for path in paths)
+    return left_out
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
@@ -58,19 +70,6 @@ def _split_folders(root: Path) -> dict[str, Path]:
     if not folders or "" in splits or len(splits) < len(folders) or not holds_classes:
         return {"all": root}
     return {split: splits[split] for split in ("train", "val", "test") if split in splits}
-
-
-def _classes(folder: Path) -> dict[str, list[str]]:
-    """Videos of each class folder in `folder`, relative to it; class folders without any are left out."""
-    classes = {}
-    for entry in files.scan(folder):
-        if files.is_folder(entry):
-            videos = files.walk_videos(Path(entry.path))
-            if videos:
-                classes[entry.name] = [f"{entry.name}/{video}" for video in videos]
-        elif files.is_video_name(entry.name):
-            raise DatasetError(f"{entry.path} lies beside the class folders, so it has no class; move it into one")
-    return classes
 
 
 def _read(folder: Path, classes: Mapping[str, Sequence[str]], names: Sequence[str]) -> list[VideoRecord]:

@@ -78,7 +78,7 @@ def _read(split: str, names: Sequence[str], lists: Mapping[str, Path], tree: fil
             if SPLIT_OF_FLAG[flag] == split:
                 listed = f"{name}/{file.strip()}"
                 entries.append(files.Entry(id=listed, names=(listed,), label=label, group=_source(file, name)))
-    return files.place(entries, tree, listed_in=lists[names[0]].parent)
+    return files.place(entries, tree, listed_in=lists[names[0]].parent, classes=names)
 
 
 def _source(file: str, name: str) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tvts_bench.datasets import files, lines
+from tvts_bench.datasets import files, label_lists, lines
 from tvts_bench.datasets.base import (
     AnnotationError,
     Dataset,
@@ -113,8 +113,8 @@ def _class_names(folders: files.ListFolders, found: Mapping[str, Path]) -> tuple
 
 def _is_cvdf(path: Path) -> bool:
     """Whether a list is CVDF's table; VideoMAE's `path label` lists carry the same file names."""
-    first = lines.read_lines(path)[:1]
-    return bool(first) and "youtube_id" in first[0][1]
+    _, first = next(iter(lines.read_lines(path)), (0, ""))
+    return "youtube_id" in first
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
@@ -126,8 +126,8 @@ def _read(path: Path, split: str, names: Sequence[str], tree: files.VideoTree) -
     prefer = (*REPLACEMENTS, *_SPLIT_NAMES[split])
     if _is_cvdf(path):
         entries = _read_cvdf(path, split, classes)
-        return files.place(entries, tree, listed_in=path, prefer=prefer, expected_in=split)
-    return files.place(_read_paths(path, classes), tree, listed_in=path, prefer=prefer)
+        return files.place(entries, tree, listed_in=path, classes=names, prefer=prefer, expected_in=split)
+    return files.place(_read_paths(path, split, classes), tree, listed_in=path, classes=names, prefer=prefer)
 
 
 def _read_cvdf(path: Path, split: str, classes: Mapping[str, int]) -> list[files.Entry]:
@@ -158,17 +158,17 @@ def _clip_name(path: Path, number: int, row: Mapping[str, str]) -> str:
     return f"{row['youtube_id']}_{start:06d}_{end:06d}"
 
 
-def _read_paths(path: Path, classes: Mapping[str, int]) -> list[files.Entry]:
+def _read_paths(path: Path, split: str, classes: Mapping[str, int]) -> list[files.Entry]:
     """Entries of a `path label` list; either the list or the files may leave the times out of a name."""
     entries = []
-    for number, name, label in lines.read_path_labels(path):
+    for row in label_lists.read_rows(path, split):
         index = (
-            lines.checked_index(label, len(classes), path, number)
-            if lines.is_index(label)
-            else lines.index_of_class(label, classes, path, number)
+            lines.checked_index(row.label, len(classes), path, row.line)
+            if lines.is_index(row.label)
+            else lines.index_of_class(row.label, classes, path, row.line)
         )
-        stem = files.stem(name)
+        stem = files.stem(row.path)
         bare = _TIMES.sub("", stem)
         other = f"{bare}_*" if bare == stem else bare
-        entries.append(files.Entry(id=stem, names=(name, other), label=index))
+        entries.append(files.Entry(id=stem, names=(row.path, other), label=index))
     return entries

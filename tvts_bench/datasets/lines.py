@@ -1,8 +1,9 @@
 """Annotation files, read with the line number at hand: every complaint names the file and the line."""
 
+import codecs
 import csv
 import difflib
-import io
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,47 +11,80 @@ from pathlib import Path
 from typing import Any
 
 from tvts_bench.datasets.base import AnnotationError, DatasetError
+from tvts_bench.regular_file import open_regular, read_regular
 
-VIDEO_EXTENSIONS = frozenset(
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()  # noqa: SIM905
-)
+LONGEST_LINE = 1 << 20  # bytes
+
+VIDEO_EXTENSIONS = frozenset({
+    ".264", ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".ivf",
+    ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mkv", ".mod", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv",
+    ".mts", ".mxf", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".ts", ".vob", ".webm", ".wmv",
+})  # fmt: skip
 """Lower-case suffixes that make a file a video to the readers; its content is judged when it is decoded."""
 
-_SEPARATOR = r"(?:\s*,\s*|\s+)"
+_SEPARATOR = r"(?:\s*[,;]\s*|\s+)"
 _EXTENSION = "|".join(sorted(extension[1:] for extension in VIDEO_EXTENSIONS))
 _AFTER_EXTENSION = re.compile(rf"(?P<path>.*\.(?:{_EXTENSION})\"?){_SEPARATOR}(?P<label>\S.*)", re.IGNORECASE)
-_INDEX_LAST = re.compile(rf"(?P<path>.*[^\s,]){_SEPARATOR}(?P<label>[+-]?[0-9]{1, 9})")
+_INDEX_LAST = re.compile(rf"(?P<path>.*[^\s,;]){_SEPARATOR}(?P<label>[+-]?[0-9]{1, 9})")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")  # longer ones are ids, not class numbers
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, text without surrounding white space) of every line that is not blank.
+
+    Raises:
+        DatasetError: the file cannot be opened, or is not a regular file.
+        AnnotationError: bytes that are not UTF-8 text, with their line; a line without end.
+    """
+    for number, line in _lines(path):
+        if text := line.strip():
+            yield number, text
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, text) of every line; a list larger than the memory is read line by line."""
+    number = 0
+    try:
+        with open_regular(path) as file:
+            while data := file.readline(LONGEST_LINE + 1):
+                if not number:
+                    data = data.removeprefix(codecs.BOM_UTF8)
+                # Not str.splitlines: it also splits at characters such as U+2028 that may stand inside a file name.
+                for line in data.rstrip(b"\r\n").split(b"\r"):  # Windows, and Macs of old
+                    number += 1
+                    if len(line) > LONGEST_LINE:
+                        raise AnnotationError(
+                            path, number, f"a line of more than {LONGEST_LINE:,} bytes; is it a list?"
+                        )
+                    yield number, _decoded(line, path, number)
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _decoded(data: bytes, path: Path, number: int) -> str:
+    """Text of line `number`, or of all lines from there on."""
+    if b"\0" in data:  # a video or an archive taken for a list, or UTF-16
+        line = number + data.count(b"\n", 0, data.index(b"\0"))
+        raise AnnotationError(path, line, "a zero byte, which no text has; save the list as UTF-8 text")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = number + data.count(b"\n", 0, error.start)
+        problem = f"byte 0x{data[error.start]:02x} is not UTF-8; save the list as UTF-8 text"
+        raise AnnotationError(path, line, problem) from error
 
 
 def read_text(path: Path) -> str:
     """The file as UTF-8 (a byte-order mark is dropped), line ends as they are.
 
     Raises:
-        DatasetError: the file cannot be opened.
-        AnnotationError: bytes that are not UTF-8 text, with their line.
+        DatasetError, AnnotationError: as `read_lines`; or more than fits in memory.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror or error}") from error
-    if b"\0" in data:  # a video or an archive taken for a list, or UTF-16
-        line = data.count(b"\n", 0, data.index(b"\0")) + 1
-        raise AnnotationError(path, line, "a zero byte, which no text has; save the list as UTF-8 text")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        problem = f"byte 0x{data[error.start]:02x} is not UTF-8; save the list as UTF-8 text"
-        raise AnnotationError(path, line, problem) from error
-
-
-def read_lines(path: Path) -> list[tuple[int, str]]:
-    """(line number from 1, text without surrounding white space) of every line that is not blank."""
-    # Not str.splitlines: it also splits at characters such as U+2028 that may stand inside a file name.
-    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")  # Windows, and Macs of old
-    stripped = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
-    return [(number, line) for number, line in stripped if line]
+    return _decoded(data.removeprefix(codecs.BOM_UTF8), path, 1)
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -102,10 +136,14 @@ def _skip_separators(text: str, position: int) -> int:
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """(line number, row by column name) of a CSV file with a header; values stripped, blank rows left out.
 
+    Fields are separated by commas, semicolons or tabs, whichever the header has most of.
+
     Raises:
         AnnotationError: a column of `columns` is not in the header, or a row has more or fewer fields than it.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    texts = (f"{text}\n" for _, text in _lines(path))
+    first = next(texts, "")
+    reader = csv.reader(itertools.chain([first], texts), strict=True, delimiter=max(",;\t", key=first.count))
     try:
         header = [name.strip() for name in next(reader, [])]
         absent = [name for name in columns if name not in header]
@@ -122,44 +160,20 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
 
 
 def split_path_and_label(text: str) -> tuple[str, str] | None:
-    """The two parts of a `path label` or `path,label` line; None if there are not two.
+    """The two parts of a `path label`, `path,label` or `path;label` line; None if there are not two.
 
     The path may hold spaces and commas. The label is all that follows the last video extension, so it may hold spaces
-    too; without an extension it is the last token if that is a whole number, else all after the last comma or tab,
-    else the last word.
+    too; without an extension it is the last token if that is a whole number, else all after the last comma, semicolon
+    or tab, else the last word.
     """
     found = _AFTER_EXTENSION.fullmatch(text) or _INDEX_LAST.fullmatch(text)
     if found:
         return found["path"], found["label"]
-    for separator in (",", "\t", None):
+    for separator in (",", ";", "\t", None):
         parts = [part.strip() for part in text.rsplit(separator, 1)]
         if len(parts) == 2 and all(parts):
             return parts[0], parts[1]
     return None
-
-
-def read_path_labels(path: Path) -> list[tuple[int, str, str]]:
-    """(line number, path, label) of every line of a `path label` list; a quoted path loses its quotes.
-
-    Raises:
-        AnnotationError: a line without two parts.
-        DatasetError: an empty list.
-    """
-    rows = []
-    for number, text in read_lines(path):
-        parts = split_path_and_label(text)
-        if parts is None:
-            raise AnnotationError(path, number, f"expected `path label`, got {text!r}")
-        rows.append((number, _unquoted(parts[0]), _unquoted(parts[1])))
-    if not rows:
-        raise DatasetError(f"{path} lists no video")
-    return rows
-
-
-def _unquoted(text: str) -> str:
-    """CSV quoting undone: `"a ""b"".mp4"` is `a "b".mp4`."""
-    quoted = len(text) > 1 and text[0] == text[-1] == '"'
-    return text[1:-1].replace('""', '"') if quoted else text
 
 
 def index_of_class(name: str, classes: Mapping[str, int], path: Path, line: int) -> int:

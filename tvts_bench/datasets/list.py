@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tvts_bench.datasets.base import (
     SplitUnavailableError,
     VideoRecord,
 )
+from tvts_bench.datasets.label_lists import Row, read_rows
 from tvts_bench.runtime import Progress
 
 INFO = DatasetInfo(
@@ -27,28 +28,17 @@ INFO = DatasetInfo(
     official_sizes={},
     url="your own",
     license="your own",
-    layout="train.csv, val.csv, test.csv (or --annotations FILE) with `path label` or `path,label` lines; "
-    "paths absolute or below the root",
+    layout="train.csv, val.csv, test.csv (or --annotations FILE) with `path label` or `path,label` lines, or a header "
+    "and columns of paths, labels and, if you like, splits; paths absolute or below the root",
     notes="Labels are whole numbers from 0, or names. classes.txt beside the list names the classes, one a line. "
-    "A list named for no split is the split `all`.",
+    "A list named for no split is the split `all`; of one with a column of splits, --split selects.",
 )
 
 LISTS = {split: (f"{split}.csv", f"{split}.txt") for split in ("train", "val", "test")}
 NAME_FILES = ("classes.txt", "class_names.txt", "label_map.txt")
-HEADER_PATHS = frozenset({"path", "video", "video_path", "filename", "file", "name"})
-HEADER_LABELS = frozenset({"label", "class", "category", "target", "label_id"})
 MOST_CLASSES = 100_000  # a larger number is no class but an id or a time
 TWO_NUMBERS = re.compile(r"[0-9]+[\s,]+[0-9]+")  # `path frames label`, as lists of extracted frames have it
-PREFERRED = ("val", "test", "train", "all")  # the default split is the first of these that is there
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One line of a list."""
-
-    line: int
-    path: str
-    label: str
+PREFERRED = ("val", "test", "train")  # the default split is the first of these that is there, but `all` before
 
 
 def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
@@ -61,36 +51,49 @@ def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
     options.refuse("list", "fold", "variant")
     folders = files.list_folders(root, options, ())
     if folders.given:
-        found = {files.split_in_name(folders.given.name) or "all": folders.given}
+        lists = {folders.given: _rows(folders.given)}
+        has_splits = any(row.split for row in lists[folders.given])
+        name = None if has_splits else files.split_in_name(folders.given.name)
+        found = {name or "all": folders.given}
     else:
         searched = {split: folders.find(names) for split, names in LISTS.items()}
         found = {split: path for split, path in searched.items() if path}
+        lists = {path: _rows(path, split) for split, path in found.items()}
     if not found:
         raise DatasetError(f"no train.csv, val.csv or test.csv in {folders.described}; say --annotations FILE")
-    rows = {path: _rows(path) for path in found.values()}
+    rows = {split: (path, lists[path]) for split, path in found.items()}
+    if "all" in rows:
+        rows |= _by_split(*rows["all"])
     name_file = folders.find(NAME_FILES)
-    names = lines.read_names(name_file) if name_file else _names(rows)
+    names = lines.read_names(name_file) if name_file else _names(lists)
     readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {
-        split: partial(_read, path, rows[path], names, root) for split, path in found.items()
+        split: partial(_read, path, selected, names, root) for split, (path, selected) in rows.items()
     }
-    default = next(split for split in PREFERRED if split in readers)
+    default = "all" if "all" in readers else next(split for split in PREFERRED if split in readers)
     info = replace(INFO, splits=tuple(readers), default_split=default, num_classes=len(names))
     return Dataset(name="list", root=root, class_names=names, info=info, readers=readers)
 
 
-def _rows(path: Path) -> list[Row]:
-    """The lines of a list, without a header such as `path,label`."""
-    rows = [Row(line=line, path=name, label=label) for line, name, label in lines.read_path_labels(path)]
-    if rows[0].path.lower() in HEADER_PATHS and rows[0].label.lower() in HEADER_LABELS:
-        del rows[0]
-    if not rows:
-        raise DatasetError(f"{path} lists no video")
+def _rows(path: Path, split: str | None = None) -> list[Row]:
+    """The rows of a list."""
+    rows = read_rows(path, split)
     for row in rows:
         if TWO_NUMBERS.fullmatch(row.label):
             raise AnnotationError(
                 path, row.line, f"two numbers behind the path, {row.label!r}; leave out the number of frames"
             )
     return rows
+
+
+def _by_split(path: Path, rows: Sequence[Row]) -> dict[str, tuple[Path, list[Row]]]:
+    """The rows of each split that a list has a column of, in the order in which splits first appear."""
+    by_split: dict[str, tuple[Path, list[Row]]] = {}
+    for row in rows:
+        if row.split == "all":
+            raise AnnotationError(path, row.line, "a split cannot be called all: that is the whole list")
+        if row.split:
+            by_split.setdefault(row.split, (path, []))[1].append(row)
+    return by_split
 
 
 def _names(lists: dict[Path, list[Row]]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Load a data set by its name on the command line."""
 
+import logging
 import os
 from pathlib import Path
 from typing import cast
@@ -7,6 +8,8 @@ from typing import cast
 from tvts_bench import registry
 from tvts_bench.datasets.base import Dataset, DatasetError, DatasetInfo, LoadOptions
 from tvts_bench.runtime import Progress, silent
+
+log = logging.getLogger(__name__)
 
 
 def dataset_info(name: str) -> DatasetInfo:
@@ -43,4 +46,7 @@ def load_dataset(
         there = ", ".join(plugin.INFO.variants) or "none"
         raise DatasetError(f"{base} has no variant {variant!r}; it has: {there}")
     options = LoadOptions(annotations=annotations, fold=fold, variant=variant or None, cache=cache)
-    return cast(Dataset, plugin.load(root, options, progress))
+    dataset = cast(Dataset, plugin.load(root, options, progress))
+    for note in dataset.notes:
+        log.warning("%s", note)
+    return dataset

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tvts_bench.datasets import files, lines
+from tvts_bench.datasets import files, label_lists, lines
 from tvts_bench.datasets.base import (
     AnnotationError,
     Dataset,
@@ -102,8 +102,12 @@ def _read(
     classes = {name: index for index, name in enumerate(names)}
     if path.suffix != ".json":
         entries = [
-            files.Entry(id=files.stem(name), names=(name,), label=lines.checked_index(label, len(names), path, number))
-            for number, name, label in lines.read_path_labels(path)
+            files.Entry(
+                id=files.stem(row.path),
+                names=(row.path,),
+                label=lines.checked_index(row.label, len(names), path, row.line),
+            )
+            for row in label_lists.read_rows(path, split)
         ]
     elif split == "test":
         if answers is None:
@@ -113,7 +117,7 @@ def _read(
         entries = _read_answers(answers, classes)
     else:
         entries = _read_json(path, classes)
-    return files.place(entries, tree, listed_in=path)
+    return files.place(entries, tree, listed_in=path, classes=names)
 
 
 def _read_json(path: Path, classes: Mapping[str, int]) -> list[files.Entry]:

@@ -89,7 +89,7 @@ def _class_names(path: Path) -> tuple[str, ...]:
 def _read(path: Path, names: Sequence[str], tree: files.VideoTree) -> list[VideoRecord]:
     """Records of a train list (`CLASS/FILE number`) or a test list (`CLASS/FILE`)."""
     entries = [_entry(path, number, text, names) for number, text in lines.read_lines(path)]
-    return files.place(entries, tree, listed_in=path)
+    return files.place(entries, tree, listed_in=path, classes=names)
 
 
 def _entry(path: Path, number: int, text: str, names: Sequence[str]) -> files.Entry:

@@ -1,27 +1,25 @@
 """Weights from files: read safely (nothing in a file runs), loaded completely or not at all."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from tvts_bench.models.containers import CONTAINER_KEYS as CONTAINER_KEYS
+from tvts_bench.models.containers import choose, refuse_choice
+from tvts_bench.models.foreign_config import read_json_object, without_fetching
+from tvts_bench.models.pickle_names import MAX_TENSORS
 from tvts_bench.models.sharded import INDEX, indexed
-from tvts_bench.models.unpickling import PICKLE_MAGIC, ZIP_MAGIC, load_pickled
+from tvts_bench.models.unpickling import PICKLE_MAGIC, ZIP_MAGIC, described, load_pickled, too_many_tensors
 from tvts_bench.models.unpickling import CheckpointError as CheckpointError
+from tvts_bench.models.values import described_problems, problems_of
 from tvts_bench.provenance import digest, file_sha256
 
 logger = logging.getLogger(__name__)
 
-CONTAINER_KEYS = (
-    *("state_dict", "model_state", "module", "model"),
-    *("teacher", "target_encoder", "ema_encoder", "encoder"),  # averaged networks before those they average
-)
-"""Where training code keeps the weights among the other things it saves; the first that is there is taken."""
 FOLDER_WEIGHTS, FOLDER_CONFIG = ("model.safetensors", INDEX, "pytorch_model.bin"), "config.json"
 """What a folder of the Hub's libraries holds; the first of the weights that is there is read."""
 OWN_METADATA = "tvts_bench.architecture"
@@ -68,47 +66,70 @@ class Checkpoint:
     config: Mapping[str, Any] | None = None  # the folder's config.json, which names the architecture
     origin: str | None = None  # what results call it where the file's name does not say enough
     files: Mapping[str, str] = field(default_factory=dict)  # of a folder: sha256 of each file that was read
+    part: str | None = None  # `container`, where another one than the usual was asked for; `sha256` depends on it
+    notes: tuple[str, ...] = ()  # what every result should say of these weights
+
+    @property
+    def title(self) -> str:
+        """What results call these weights: where they are from, and which of a file's they are."""
+        return (self.origin or self.path.name) + (f" ({self.part})" if self.part else "")
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, weights: str | None = None) -> Checkpoint:
     """Read a file of weights, or a folder of weights and config.json, without running anything in it.
 
     Knows `torch.save` files (a state dict, or one inside a training checkpoint; also the layout before torch 1.6),
     TorchScript archives, of which the program is not run, and safetensors.
 
+    Args:
+        path: the file or folder.
+        weights: which of a training checkpoint's: "ema", or the key that they are under; None for the usual ones.
+
     Raises:
         CheckpointError: missing, not a file of weights, damaged, or hostile; the message says which.
     """
     if path.is_dir():
-        return _read_folder(path)
-    kind = _kind_of(path)
+        return _read_folder(path, weights)
+    if _kind_of(path) == "pickled":
+        return _read_pickled(path, weights)
+    refuse_choice(path, weights)
     sha256 = file_sha256(path)
-    if kind == "safetensors":
-        tensors, metadata = _read_safetensors(path)
-        format_ = "tvts-bench safetensors" if OWN_METADATA in metadata else "safetensors"
-        return Checkpoint(path=path, sha256=sha256, format=format_, tensors=tensors, metadata=metadata)
+    tensors, metadata = _read_safetensors(path)
+    format_ = "tvts-bench safetensors" if OWN_METADATA in metadata else "safetensors"
+    return Checkpoint(path=path, sha256=sha256, format=format_, tensors=tensors, metadata=metadata)
+
+
+def _read_pickled(path: Path, weights: str | None) -> Checkpoint:
+    """A `torch.save` file or a TorchScript archive."""
+    sha256 = file_sha256(path)
     loaded, stubbed, scripted = load_pickled(path)
     if not isinstance(loaded, Mapping):
-        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, not a dictionary of tensors")
-    holders = [key for key, value in loaded.items() if isinstance(value, Mapping) and _holds_tensors(value)]
-    container = next((key for key in CONTAINER_KEYS if key in holders), None)
-    tensors = _named_tensors(path, loaded if container is None else loaded[container])
+        raise CheckpointError(
+            f"{path} holds {described(loaded)}, not a dictionary of tensors: have its authors save the state_dict()"
+        )
+    chosen = choose(path, loaded, weights)
+    tensors = _named_tensors(path, chosen.held)
+    if len(tensors) > MAX_TENSORS:  # names of one tensor, say
+        raise too_many_tensors(path)
     _refuse_more_than_is_there(path, tensors)
     metadata = {str(key): value for key, value in loaded.items() if isinstance(value, str | int | float)}
-    format_ = "state dict" if container is None else "training checkpoint"
+    format_ = "state dict" if chosen.container is None else "training checkpoint"
     if scripted:
         format_, stubbed = "TorchScript archive", tuple(name for name in stubbed if not name.startswith("__torch__"))
     if stubbed:
         logger.info("%s: replaced by inert stand-ins: %s", path, ", ".join(stubbed))
     return Checkpoint(
         path=path,
-        sha256=sha256,
+        sha256=sha256 if chosen.part is None else digest({"file": sha256, "weights": chosen.part}),
         format=format_,
         tensors=tensors,
-        container=container,
-        beside=tuple(str(key) for key in holders if key != container),
+        container=chosen.container,
+        beside=chosen.beside,
         metadata=metadata,
         stubbed=stubbed,
+        files={} if chosen.part is None else {path.name: sha256},
+        part=chosen.part,
+        notes=chosen.notes,
     )
 
 
@@ -134,9 +155,7 @@ def load_strictly(
     """
     refuse_misfit(module, tensors, source)
     expected = module.state_dict()
-    odd = [name for name, wanted in expected.items() if not _is_plain_and_finite(tensors[name], wanted)]
-    if odd:
-        raise CheckpointMismatchError(f"{source} has weights that are not finite numbers: {listed(odd)}")
+    refuse_values(tensors, expected, source)
     module.load_state_dict(dict(tensors), strict=True)
     return LoadReport(format=format, used=len(expected), unexpected=tuple(unused))
 
@@ -166,6 +185,16 @@ def refuse_misfit(module: nn.Module, tensors: Mapping[str, Tensor], source: Path
         raise CheckpointMismatchError(f"{source} does not fit the network: {'; '.join(problems)}")
 
 
+def refuse_values(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: Path | str) -> None:
+    """Nothing where the values of `tensors` can take the place of those of `wanted`, which has the same names.
+
+    Raises:
+        CheckpointMismatchError: some are no finite floating-point numbers.
+    """
+    if problems := problems_of(tensors, wanted):
+        raise CheckpointMismatchError(described_problems(source, problems, LISTED))
+
+
 def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
@@ -174,10 +203,11 @@ def listed(names: Sequence[str]) -> str:
 
 def without_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str] = WRAPPERS) -> dict[str, Tensor]:
     """`tensors` with each of `prefixes` taken off again and again, as long as every name has it."""
-    stripped = dict(tensors)
-    while prefix := next((p for p in prefixes if stripped and all(name.startswith(p) for name in stripped)), None):
-        stripped = {name.removeprefix(prefix): tensor for name, tensor in stripped.items()}
-    return stripped
+    least, most = min(tensors, default=""), max(tensors, default="")  # what these two begin with, all begin with
+    start = 0
+    while prefix := next((p for p in prefixes if least.startswith(p, start) and most.startswith(p, start)), None):
+        start += len(prefix)
+    return {name[start:]: tensor for name, tensor in tensors.items()}
 
 
 def _kind_of(path: Path) -> str:
@@ -210,27 +240,27 @@ def _kind_of(path: Path) -> str:
     raise CheckpointError(f"{path} {what}; known are torch.save files and safetensors")
 
 
-def _read_folder(folder: Path) -> Checkpoint:
+def _read_folder(folder: Path, chosen: str | None) -> Checkpoint:
     """The weights in a folder as the Hub's libraries save it, and its config.json."""
     weights = next((folder / name for name in FOLDER_WEIGHTS if (folder / name).exists()), None)
     if weights is None:
         raise CheckpointError(
             f"{folder} is a folder with neither {' nor '.join(FOLDER_WEIGHTS)}: name the file of weights in it"
         )
-    checkpoint = _read_shards(weights) if weights.name == INDEX else read_checkpoint(weights)
+    if weights.name == INDEX:
+        refuse_choice(folder, chosen)
+        checkpoint = _read_shards(weights)
+    else:
+        checkpoint = read_checkpoint(weights, chosen)
     origin = f"{folder.resolve().name}/{weights.name}"
     files = dict(checkpoint.files) or {weights.name: checkpoint.sha256}
-    described = folder / FOLDER_CONFIG
-    if not described.exists():
+    described_in = folder / FOLDER_CONFIG
+    if not described_in.exists():
         return replace(checkpoint, origin=origin)
-    try:
-        config = json.loads(described.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{described} cannot be read ({error}): fetch the folder anew") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{described} holds a {type(config).__name__}, expected an object: fetch the folder anew")
-    files[FOLDER_CONFIG] = file_sha256(described)
-    return replace(checkpoint, config=config, origin=origin, files=files, sha256=digest(files))
+    config = without_fetching(read_json_object(described_in), described_in)
+    files[FOLDER_CONFIG] = file_sha256(described_in)
+    sha256 = digest(files if checkpoint.part is None else {**files, "weights": checkpoint.part})
+    return replace(checkpoint, config=config, origin=origin, files=files, sha256=sha256)
 
 
 def _read_shards(index: Path) -> Checkpoint:
@@ -252,13 +282,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as file:
+            if len(file.keys()) > MAX_TENSORS:
+                raise too_many_tensors(path)
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is a damaged safetensors file ({error})") from error
-
-
-def _holds_tensors(found: Mapping[object, object]) -> bool:
-    return any(isinstance(value, Tensor) for value in found.values())
 
 
 def _named_tensors(path: Path, found: Mapping[object, object]) -> dict[str, Tensor]:
@@ -279,11 +307,3 @@ def _refuse_more_than_is_there(path: Path, tensors: Mapping[str, Tensor]) -> Non
     larger = [name for name, tensor in tensors.items() if tensor.numel() * tensor.element_size() > size]
     if larger:
         raise CheckpointError(f"{path} has tensors that are larger than the whole file: {listed(larger)}")
-
-
-def _is_plain_and_finite(tensor: Tensor, wanted: Tensor) -> bool:
-    """Whether `tensor` is dense, free of NaN and infinity, and floating-point, unless `wanted` is a counter itself."""
-    floating = tensor.is_floating_point() or not wanted.is_floating_point()
-    quantised = tensor.is_floating_point() and tensor.element_size() == 1  # float8: its scales are elsewhere
-    plain = tensor.layout == torch.strided and floating and not tensor.is_meta and not quantised
-    return plain and bool(torch.isfinite(tensor).all())

@@ -59,14 +59,18 @@ def local_checkpoint(reference: str | os.PathLike[str]) -> Place:
     return Place(path)
 
 
-def read_anywhere(reference: str | os.PathLike[str]) -> Checkpoint:
+def read_anywhere(reference: str | os.PathLike[str], weights: str | None = None) -> Checkpoint:
     """What a local file or folder, or one on the Hub, holds.
+
+    Args:
+        reference: as `local_checkpoint` takes it.
+        weights: which of a training checkpoint's, as `read_checkpoint` takes it.
 
     Raises:
         CheckpointError: it cannot be had, or cannot be read safely.
     """
     place = local_checkpoint(reference)
-    checkpoint = read_checkpoint(place.path)
+    checkpoint = read_checkpoint(place.path, weights)
     return checkpoint if place.origin is None else replace(checkpoint, origin=place.origin)
 
 

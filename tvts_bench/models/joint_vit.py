@@ -45,6 +45,7 @@ class JointViTConfig:
     resampling: Resampling = "recomputed"  # for clips of another size: sinusoids of the new length, or interpolation
     pooling: Pooling = "norm_of_mean"
     affine_norm: bool = True  # whether the final norm has weights
+    norm_eps: float = 1e-6  # of all norms
 
     def __post_init__(self) -> None:
         for name in ("embed_dim", "depth", "num_heads", "mlp_dim", "image_size", "patch_size", "num_frames", "tubelet"):
@@ -55,6 +56,8 @@ class JointViTConfig:
                 raise JointViTError(
                     f"{whole} must be a multiple of {part}, got {getattr(self, whole)} and {getattr(self, part)}"
                 )
+        if not 0 <= self.norm_eps < 1:
+            raise JointViTError(f"norm_eps must be in 0..1, got {self.norm_eps}")
         if self.positions == "stored" and self.resampling == "recomputed":
             raise JointViTError("a stored table of positions cannot be recomputed: choose how it is resampled")
 
@@ -110,7 +113,7 @@ class JointViT(nn.Module):
             # A buffer: the official tables are fixed, so fine-tuning must leave them alone.
             table = torch.empty(1, _count(config.grid), dim)
             self.register_buffer("pos_embed", table if table.is_meta else sinusoid(_count(config.grid), dim).clone())
-        norm_layer = partial(nn.LayerNorm, eps=1e-6)
+        norm_layer = partial(nn.LayerNorm, eps=config.norm_eps)
         self.blocks = nn.ModuleList(
             Block(
                 dim,
@@ -121,7 +124,7 @@ class JointViT(nn.Module):
             )
             for _ in range(config.depth)
         )
-        self.norm = nn.LayerNorm(dim, eps=1e-6, elementwise_affine=config.affine_norm)
+        self.norm = nn.LayerNorm(dim, eps=config.norm_eps, elementwise_affine=config.affine_norm)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv3d):
                 nn.init.trunc_normal_(module.weight, std=0.02)

@@ -26,6 +26,14 @@ class GlobalName(NamedTuple):
         return f"{IMPORT_MAPPING.get(self.module, self.module)}.{self.name}"
 
 
+MAX_TENSORS = 100_000
+"""No network has more, and a file of a few megabytes can name any number of empty ones."""
+
+
+class TooManyTensorsError(ValueError):
+    """A pickle of more than `MAX_TENSORS` tensors."""
+
+
 Names = dict[GlobalName, set[str]]  # each with the opcodes that act on it
 
 
@@ -33,11 +41,19 @@ def named_globals(file: IO[bytes]) -> Names:
     """What the next pickle in `file` names, each with the opcodes that then act on it or on what it made.
 
     Follows the pickle's stack without building anything; the file is left after the pickle's end.
+
+    Raises:
+        TooManyTensorsError: it names more tensors than any network has.
     """
+    tensors = 0
     uses: Names = {}
     stack: list[object] = []
     memo: dict[object, object] = {}
     for opcode, arg, _ in pickletools.genops(file):
+        if opcode.name == "BINPERSID":  # by which torch writes a tensor's storage
+            tensors += 1
+            if tensors > MAX_TENSORS:
+                raise TooManyTensorsError
         if opcode.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
             popped = _pop(stack, opcode)
             module, name = str(arg).split(" ", 1) if opcode.name != "STACK_GLOBAL" else map(str, popped)

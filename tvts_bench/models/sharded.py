@@ -1,9 +1,9 @@
 """The index of weights in several safetensors files, as the Hub's libraries save large networks."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from tvts_bench.models.foreign_config import read_json_object
 from tvts_bench.models.unpickling import CheckpointError
 
 INDEX = "model.safetensors.index.json"
@@ -15,14 +15,13 @@ def indexed(index: Path) -> dict[str, frozenset[str]]:
     Raises:
         CheckpointError: it cannot be read, or is no index of files in its own folder.
     """
-    try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{index} cannot be read ({error}): fetch the folder anew") from error
-    places = content.get("weight_map") if isinstance(content, Mapping) else None
+    places = read_json_object(index).get("weight_map")
     if not isinstance(places, Mapping) or not places or not all(map(_is_shard, places.values())):
         raise CheckpointError(f"{index} does not say which tensor is in which file beside it: fetch the folder anew")
-    return {file: frozenset(name for name in places if places[name] == file) for file in sorted(set(places.values()))}
+    named: dict[str, set[str]] = {file: set() for file in sorted(set(places.values()))}
+    for name, file in places.items():
+        named[file].add(name)
+    return {file: frozenset(names) for file, names in named.items()}
 
 
 def _is_shard(name: object) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 Pooling = Literal["pooler", "cls", "mean"]
 POOLINGS: tuple[Pooling, ...] = ("pooler", "cls", "mean")
 FIRST_TOKENS = ("cls_token", "class_embedding")  # what the library's networks call the token that stands for the whole
+FOLLOWING = ("timesformer", "vjepa2")  # whose layers read the shape of a clip where the configuration had it
 LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks|block)\.(\d+)\.")
 
 
@@ -59,7 +60,24 @@ class PooledModel(nn.Module):
         depth = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
         return 0 if "embeddings." in name else depth + 1
 
+    @property
+    def follows_clips(self) -> bool:
+        """Whether the model has to be told the shape of the clips that it is given."""
+        config: Any = self.model.config
+        return config.model_type in FOLLOWING
+
+    def _follow(self, frames: int, size: int) -> None:
+        """Have the model take clips of that shape, as if its configuration had always said so."""
+        config: Any = self.model.config
+        if config.model_type == "timesformer":
+            config.num_frames, config.image_size = frames, size
+        else:
+            for layer in self.model.encoder.layer:  # type: ignore[union-attr]
+                layer.attention.grid_size = size // config.patch_size
+
     def _output(self, pixels: Tensor) -> Any:
+        if self.follows_clips:
+            self._follow(pixels.shape[1], pixels.shape[-1])
         options = dict(self.options)
         if self.interpolates and pixels.shape[-1] != self.image_size:
             options["interpolate_pos_encoding"] = True

@@ -19,6 +19,7 @@ from tvts_bench.datasets.scripted_motion.jobs import UNFINISHED
 from tvts_bench.datasets.scripted_motion.processes import Crew
 from tvts_bench.datasets.scripted_motion.produce import LABELLED, PARTS, class_names, folder, items, lists
 from tvts_bench.datasets.scripted_motion.world import GENERATOR_VERSION, World, WorldError, from_fields
+from tvts_bench.regular_file import read_regular
 from tvts_bench.runtime import Progress, default_workers, require_workers, silent
 
 MANIFEST = "scripted_motion.json"
@@ -111,7 +112,7 @@ def read_manifest(out: Path) -> Manifest | None:
     """
     path = out / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
         if content["generator"] != GENERATOR_VERSION:
             raise WorldError(
                 f"{path} was written by generator version {content['generator']}, this is version {GENERATOR_VERSION}; "
@@ -129,7 +130,9 @@ def read_manifest(out: Path) -> Manifest | None:
         return Manifest(world=from_fields(content["world"]), parts=parts)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except WorldError:
+        raise
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise WorldError(f"{path} is no manifest of a ScriptedMotion world ({error}); delete the folder") from error
 
 
