@@ -29,6 +29,7 @@ from pretrain.data.window import video_duration
 from tvts_bench.datasets.base import AnnotationError, DatasetError
 from tvts_bench.datasets.files import VideoTree, is_video_name, scan, stem, walk_videos
 from tvts_bench.datasets.lines import read_lines
+from tvts_bench.snapshot import FileSignature, signature
 from tvts_bench.video.container import VideoDecodeError
 
 SUFFIXES = (".json", ".vtt", ".srt")
@@ -50,9 +51,14 @@ def read_transcript(path: Path) -> Transcript:
     return read_json(path) if path.suffix.lower() == ".json" else read_subtitles(path)
 
 
-@functools.lru_cache(maxsize=_REMEMBERED)
 def words_of(transcript: Path, duration: float) -> tuple[Word, ...]:
     """The words to train on: denoised and aligned where there is denoised text, none past the end of the video."""
+    return _words_of(transcript, duration, signature(transcript))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _words_of(transcript: Path, duration: float, file: FileSignature | None) -> tuple[Word, ...]:
+    """Remembered for a file as it is: `file` tells it from another under its name."""
     return words_inside(spoken_words(read_transcript(transcript)), duration)
 
 
