@@ -77,7 +77,12 @@ Baseline = Annotated[
 ]
 Fresh = Annotated[
     bool,
-    typer.Option("--fresh", help="Measure again what --out holds already.", rich_help_panel=options.OUTPUT),
+    typer.Option(
+        "--fresh",
+        help="Measure again what --out holds already; what was fine-tuned is set aside, and every call with --fresh"
+        " begins its trainings anew.",
+        rich_help_panel=options.OUTPUT,
+    ),
 ]
 Out = Annotated[
     Path,
