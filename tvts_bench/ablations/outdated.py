@@ -65,14 +65,15 @@ def _sentence(count: int, cells: int, line: str, again: bool) -> str:
 
 def _reason(job: CellJob, stage: StageRecord, data: Mapping[str, Dataset], check: ReuseCheck) -> str | None:
     """How the results of a stage differ from what would be measured now."""
-    if stage.dataset not in data:
+    dataset = data.get(stage.dataset or "")
+    if dataset is None:
         return None
     for path in stage.results:
         try:
             result = load(job.folder / path)
         except UserError:
             continue  # tables name it
-        if (reason := check.difference(result, data[stage.dataset])) is not None:
+        if (reason := check.difference(result, dataset)) is not None:
             return reason
     return None
 
