@@ -1,5 +1,6 @@
 """Fine-tuning and the online probe, from files to metrics, on videos of plain colours."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,107 @@ def test_a_stopped_run_goes_on_and_gives_the_same_numbers(colours: Dataset, runt
     assert resumed.tables["curves"] == whole.tables["curves"]
     for name in ("last.pt", "best.pt", "steps.csv", "epochs.csv", "tensorboard"):
         assert (folder / name).exists()
+
+
+REPLACED = "files of train changed since this training read them, at step {} of 12: it begins anew"
+
+
+def copied(colours: Dataset, folder: Path) -> Dataset:
+    """The same videos as copies in `folder`, which tests may change."""
+    folder.mkdir()
+    splits = {}
+    for split in ("train", "val"):
+        splits[split] = [
+            replace(record, path=Path(shutil.copyfile(record.path, folder / f"{split}-{record.id}.mp4")))
+            for record in colours.records(split)
+        ]
+    return dataset(splits)
+
+
+def exchange_contents(records: Sequence[VideoRecord]) -> None:
+    """Give each video the content of the next, and the first that of the last, with sizes and times as they were."""
+    contents = [record.path.read_bytes() for record in records]
+    for record, content in zip(records, [*contents[1:], contents[0]], strict=True):
+        record.path.write_bytes(content)
+
+
+@pytest.mark.parametrize("best", ["held-out", "last"])
+def test_a_training_whose_videos_were_replaced_begins_anew_and_keeps_the_old_one(
+    colours: Dataset, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture, best: str
+) -> None:
+    """Names, ids and labels are the same: what is in the files tells, and the number is that of an empty folder."""
+    tune = replace(TUNE, recipe=replace(RECIPE, best=best))  # type: ignore[arg-type]
+    data = copied(colours, tmp_path / "videos")
+    first = evaluate(tiny_backbone(), data, tune, runtime)
+    (folder,) = (tmp_path / "results").iterdir()
+    before = (folder / "last.pt").read_bytes()
+    exchange_contents(data.records("train"))
+    again = evaluate(tiny_backbone(), data, tune, replace(runtime, resume=True))
+    fresh = evaluate(tiny_backbone(), data, tune, replace(runtime, out=tmp_path / "fresh"))
+    assert "15 " + REPLACED.format(12) in caplog.text
+    assert same_logits(again, fresh)
+    assert not same_logits(again, first)
+    aside = folder.with_name(f"{folder.name}.1")
+    assert (aside / "last.pt").read_bytes() == before
+    assert {path.name for path in aside.iterdir()} >= {"steps.csv", "epochs.csv"}
+    assert f"is kept in {aside}" in caplog.text
+    caplog.clear()
+    same = evaluate(tiny_backbone(), data, tune, replace(runtime, resume=True))  # nothing has changed since
+    assert not caplog.text
+    assert same_logits(same, again)
+
+
+@pytest.mark.parametrize("change", ["one replaced", "deleted", "put back"])
+def test_one_video_that_is_another_is_enough(
+    colours: Dataset, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    tune = replace(TUNE, recipe=replace(RECIPE, best="last", max_failures=0.2))
+    data = copied(colours, tmp_path / "videos")
+    path = data.records("train")[4].path
+    if change == "put back":
+        content = path.read_bytes()
+        path.unlink()
+    with pytest.raises(StoppedError):
+        evaluate(tiny_backbone(), data, tune, replace(runtime, progress=stopping_after(7)))
+    if change == "one replaced":
+        path.write_bytes(data.records("train")[5].path.read_bytes())
+    elif change == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    evaluate(tiny_backbone(), data, tune, replace(runtime, resume=True))
+    assert "1 " + REPLACED.format(7) in caplog.text
+
+
+def test_a_copy_of_the_data_is_known_by_what_it_holds(
+    colours: Dataset, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As for jobs that copy their data to a node's own disk: also in the first epoch, when not all has been read."""
+    whole = evaluate(tiny_backbone(), colours, TUNE, replace(runtime, out=tmp_path / "whole"))
+    with pytest.raises(StoppedError):
+        evaluate(tiny_backbone(), copied(colours, tmp_path / "a"), TUNE, replace(runtime, progress=stopping_after(2)))
+    moved = copied(colours, tmp_path / "b")
+    with pytest.raises(StoppedError):
+        evaluate(tiny_backbone(), moved, TUNE, replace(runtime, progress=stopping_after(7), resume=True))
+    resumed = evaluate(tiny_backbone(), copied(colours, tmp_path / "c"), TUNE, replace(runtime, resume=True))
+    assert "changed" not in caplog.text
+    assert same_logits(resumed, whole)
+    assert resumed.coverage[1].files is not None
+    assert resumed.coverage[1].files.contents is not None
+
+
+def test_test_clips_count_only_where_they_choose_the_epoch(
+    colours: Dataset, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = copied(colours, tmp_path / "videos")
+    choices = {best: replace(TUNE, recipe=replace(RECIPE, best=best)) for best in ("held-out", "test")}  # type: ignore[arg-type]
+    for tune in choices.values():
+        evaluate(tiny_backbone(), data, tune, runtime)
+    exchange_contents(data.records("val"))
+    evaluate(tiny_backbone(), data, choices["held-out"], replace(runtime, resume=True))
+    assert "changed" not in caplog.text
+    evaluate(tiny_backbone(), data, choices["test"], replace(runtime, resume=True))
+    assert "6 files of val changed since this training read them" in caplog.text
 
 
 def same_logits(first: Result, second: Result) -> bool:

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from timm.layers import DropPath  # type: ignore[attr-defined]
 from torch import nn
 
 from tests.training.supervised_world import tiny_backbone
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.training.classifier import Classifier, ClassifierError
+from tvts_bench.training.stochastic_depth import ClipDropPath
 
 CLIPS = torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -58,7 +58,7 @@ def test_drop_path_rises_from_the_first_block_to_the_last() -> None:
         module.drop_prob
         for block in list(blocks)[1:]
         for module in (block.drop_path1, block.drop_path2)
-        if isinstance(module, DropPath)
+        if isinstance(module, ClipDropPath)
     ]
     assert rates == pytest.approx([0.1, 0.1, 0.2, 0.2, 0.3, 0.3])
 

@@ -1,7 +1,7 @@
 """What a supervised training measured, as metrics, tables and words."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvts_bench.datasets.base import Dataset
@@ -10,6 +10,7 @@ from tvts_bench.evaluators.classified import Classified, classification_tables, 
 from tvts_bench.metrics.measured import SplitCoverage
 from tvts_bench.provenance import versions
 from tvts_bench.runtime import Runtime
+from tvts_bench.snapshot import Snapshot
 from tvts_bench.training.recipes import REFERENCE_BATCH, Recipe
 from tvts_bench.training.scoring import Scores, average_views
 from tvts_bench.training.supervised import Trained
@@ -29,6 +30,7 @@ class Tested:
     trained: Trained
     scores: Scores
     notes: tuple[str, ...]
+    files: Mapping[str, Snapshot]  # split -> its files
 
 
 def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
@@ -47,7 +49,10 @@ def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
     computed_by = f"{runtime.device.partition(':')[0]}, batches of {runtime.batch_size}, torch {versions()['torch']}"
     return Outcome(
         metrics=tuple(summarise([said], scores.labels)),
-        coverage=(_coverage(dataset, test, scores.failed), _coverage(dataset, train, tested.trained.failed)),
+        coverage=(
+            replace(_coverage(dataset, test, scores.failed, tested.files[test]), transient=scores.transient),
+            _coverage(dataset, train, tested.trained.failed, tested.files[train]),
+        ),
         decoders=scores.decoders,
         computed_by={computed_by: len(scores.ids)},
         protocol=in_words(tested),
@@ -66,7 +71,7 @@ def _view_logits(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _coverage(dataset: Dataset, split: str, failed: Mapping[str, str]) -> SplitCoverage:
+def _coverage(dataset: Dataset, split: str, failed: Mapping[str, str], files: Snapshot) -> SplitCoverage:
     listed = len(dataset.records(split))
     return SplitCoverage(
         split=split,
@@ -75,6 +80,7 @@ def _coverage(dataset: Dataset, split: str, failed: Mapping[str, str]) -> SplitC
         used=listed - len(failed),
         failed=dict(failed),
         official=tuple(dataset.info.official_sizes.get(split, ())),
+        files=files,
     )
 
 
@@ -94,8 +100,9 @@ def in_words(tested: Tested) -> tuple[str, ...]:
         "last": "the last",
     }[recipe.best]
     averaged = f", {recipe.average} averaged" if tested.clip.num_views > 1 else ""
+    processes = f", {', then '.join(map(str, trained.processes))} processes" if trained.processes != (1,) else ""
     return (
-        f"trained on {train}: {what}; seed {recipe.seed}, {recipe.precision}",
+        f"trained on {train}: {what}; seed {recipe.seed}, {recipe.precision}{processes}",
         _optimiser(recipe, tested.frozen),
         _variation(recipe),
         f"tested epoch {trained.epoch} of {trained.epochs}: {chosen}",

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,11 @@ from tvts_bench.metrics.measured import failure_line
 from tvts_bench.probes.selection import hold_out
 from tvts_bench.provenance import digest
 from tvts_bench.runtime import Runtime, silent
+from tvts_bench.snapshot import file_signatures, snapshot
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import StepSettings
 from tvts_bench.training.clip_loader import ClipLoader, ClipsConfig
+from tvts_bench.training.files_read import FilesRead
 from tvts_bench.training.place import TrainingPlace
 from tvts_bench.training.ranks import Rank
 from tvts_bench.training.recipes import Recipe
@@ -32,7 +33,7 @@ from tvts_bench.training.supervised import Measure, Trained, train_classifier
 from tvts_bench.video.reader import decoder_identity
 from tvts_bench.video.spec import ClipSpec
 
-VERSION = 1  # raised when equal inputs train other weights
+VERSION = 2  # raised when equal inputs train other weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,10 @@ class SupervisedRun:
             EvaluationError, StoppedError, UserError: see `Supervised.run`.
         """
         parts = self._parts(dataset)
-        trained, model = self._train(backbone, dataset, parts, runtime)
+        train, test = self.splits
+        tested = file_signatures(_files(parts.test))  # before any is read
+        files = FilesRead({split: _files(dataset.records(split)) for split in self._depends_on})
+        trained, model = self._train(backbone, dataset, parts, runtime, files)
         scores = Scorer(parts.test, self.clip, self.decoder, runtime).score(
             model, self.recipe.precision, len(dataset.class_names)
         )
@@ -79,10 +83,17 @@ class SupervisedRun:
                 trained=trained,
                 scores=scores,
                 notes=parts.notes,
+                files={train: files.snapshot(train), test: snapshot(tested)},
             ),
             dataset,
             runtime,
         )
+
+    @property
+    def _depends_on(self) -> tuple[str, ...]:
+        """The splits whose files the weights depend on, first the one that is trained on."""
+        train, test = self.splits
+        return (train, test) if self.recipe.best == "test" else (train,)
 
     def _parts(self, dataset: Dataset) -> _Parts:
         lists = train_and_test(dataset, *self.splits, allow_shared=self.allow_shared_clips)
@@ -100,7 +111,7 @@ class SupervisedRun:
         return _Parts(fit=fit, choose=choose, test=test, notes=notes)
 
     def _train(
-        self, backbone: Backbone, dataset: Dataset, parts: _Parts, runtime: Runtime
+        self, backbone: Backbone, dataset: Dataset, parts: _Parts, runtime: Runtime, files: FilesRead
     ) -> tuple[Trained, Classifier]:
         recipe, classes = self.recipe, len(dataset.class_names)
         rank = Rank(rank=runtime.rank, world_size=runtime.world_size, device=runtime.device)
@@ -124,10 +135,24 @@ class SupervisedRun:
             digest=key,
             resume=runtime.resume,
             progress=runtime.progress,
+            files=files,
         )
-        failed = loader.failed if recipe.best == "held-out" else {}  # those of the test clips are counted when tested
-        measure = self._measure(parts.choose, classes, failed, runtime) if parts.choose else None
+        measure = self._choice(parts.choose, classes, loader, files, runtime) if parts.choose else None
         return train_classifier(model, loader, settings, place, measure), model
+
+    def _choice(
+        self, records: Sequence[VideoRecord], classes: int, loader: ClipLoader, files: FilesRead, runtime: Runtime
+    ) -> Measure:
+        """What chooses the epoch by `records`."""
+        one_view = replace(self.clip, temporal_views=1, spatial_views=1)
+        return _EpochChoice(
+            scorer=Scorer(records, one_view, self.decoder, replace(runtime, progress=silent)),
+            recipe=self.recipe,
+            num_classes=classes,
+            failed=loader.failed if self.recipe.best == "held-out" else {},  # test clips are counted when tested
+            files=files,
+            split=self._depends_on[-1],
+        )
 
     def training_key(self, backbone: Backbone, dataset: Dataset) -> str:
         """sha256 (hex) of everything that can change the weights; how they are tested is not among it."""
@@ -152,22 +177,32 @@ class SupervisedRun:
         name = "-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
         return (runtime.out or runtime.cache / "training") / name
 
-    def _measure(
-        self, records: Sequence[VideoRecord], classes: int, failed: dict[str, str], runtime: Runtime
-    ) -> Measure:
-        """Top-1 and loss on one view of each of `records`, as they are tested; those unreadable go into `failed`."""
-        clip = replace(self.clip, temporal_views=1, spatial_views=1)
-        scorer = Scorer(records, clip, self.decoder, replace(runtime, progress=silent))
-        return partial(self._measured, scorer, classes, failed)
 
-    def _measured(self, scorer: Scorer, classes: int, failed: dict[str, str], model: nn.Module) -> Mapping[str, float]:
-        scores = scorer.score(model, self.recipe.precision, classes)
-        failed.update(scores.failed)
-        _require(scores, len(scorer.records), "clips that choose the epoch", scorer.runtime)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _EpochChoice:
+    """Top-1 and loss on one view of each clip that chooses the epoch, as they are tested."""
+
+    scorer: Scorer
+    recipe: Recipe
+    num_classes: int  # C
+    failed: dict[str, str]  # id -> reason: those unreadable are added
+    files: FilesRead  # of `split`: what was read is added
+    split: str
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        scores = self.scorer.score(model, self.recipe.precision, self.num_classes)
+        self.failed.update(scores.failed)
+        if not self.files.knows((record.id for record in self.scorer.records), self.split):
+            self.files.add(self.scorer.contents(), self.split)
+        _require(scores, len(self.scorer.records), "clips that choose the epoch", self.scorer.runtime)
         logits = average_views(scores.logits, "logits")
         loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(scores.labels))
         top_1 = 100 * float(correct_at_k(logits, scores.labels).mean())
         return {"top_1": top_1, "loss": float(loss), "clips": float(len(scores.ids))}
+
+
+def _files(records: Sequence[VideoRecord]) -> dict[str, Path]:
+    return {record.id: record.path for record in records}
 
 
 def _require(scores: Scores, listed: int, what: str, runtime: Runtime) -> None:

@@ -3,12 +3,12 @@
 import copy
 
 import torch
-from timm.layers import DropPath  # type: ignore[attr-defined]
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from tvts_bench.backbones.base import Backbone, as_embedding
 from tvts_bench.errors import UserError
+from tvts_bench.training.stochastic_depth import ClipDropPath
 
 HEAD_STD = (
     2e-5  # as BEiT's and VideoMAE's fine-tuning: 0.02 x 0.001, so that the first steps disturb the backbone little
@@ -82,4 +82,6 @@ def _set_drop_path(backbone: Backbone, rate: float) -> None:
         return
     for depth, block in enumerate(blocks):
         own = rate * depth / max(len(blocks) - 1, 1)
-        block.drop_path1, block.drop_path2 = (DropPath(own) if own else nn.Identity() for _ in range(2))
+        block.drop_path1, block.drop_path2 = (
+            ClipDropPath(own, 2 * depth + branch) if own else nn.Identity() for branch in range(2)
+        )

@@ -1,12 +1,15 @@
 """One step of supervised training: a pure function of weights, batch, and (seed, step).
 
-Mixing and stochastic depth draw from (seed, step, micro-batch), micro-batches being numbered over all processes: a part
-of the batch that is fed together is mixed with itself, as the official code does on every GPU. So no state of a random
-number generator outlives a step, and two processes do what one does with twice the micro-batches.
+Nothing that is drawn depends on how a batch is divided. Clips are mixed in pairs that stay together (see `ClipOrder`);
+`_MIXED_ALIKE` clips share a draw, as those of a GPU do in the official code; stochastic depth draws from a clip's seed.
+So no state of a random number generator outlives a step, and several processes or micro-batches do what one does at
+once, but for rounding, for the statistics of batch norms, and for dropout that a network brings along: that is seeded
+by (seed, step, micro-batch), micro-batches being numbered over all processes.
 """
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -23,10 +26,12 @@ from tvts_bench.training.mixing import mix
 from tvts_bench.training.optim import autocast
 from tvts_bench.training.ranks import Rank
 from tvts_bench.training.recipes import Recipe
+from tvts_bench.training.stochastic_depth import seed_drop_paths
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import normalise
 
 _MIX, _DROP = 3, 4  # what a seed is for; clips and their order use 1 and 2
+_MIXED_ALIKE = 12  # clips: the paper's batch a GPU; an even number
 
 
 class TrainingError(UserError):
@@ -70,11 +75,11 @@ def backward(model: nn.Module, batch: ClipBatch, step: int, settings: StepSettin
     """
     recipe, rank = settings.recipe, settings.rank
     total = torch.zeros((), device=rank.device)
-    for number, rows in enumerate(_parts(len(batch), recipe.accumulate)):
-        place = (recipe.seed, step, rank.rank * recipe.accumulate + number)
-        pixels, targets = _mixed(batch.clips[rows], batch.labels[rows], _number(_MIX, *place), settings)
+    for number, rows in enumerate(_parts(batch.positions, recipe.accumulate)):
+        pixels, targets = _mixed(batch, rows, step, settings)
         waits = isinstance(model, DistributedDataParallel) and number < recipe.accumulate - 1
-        torch.manual_seed(_number(_DROP, *place))  # stochastic depth knows no other generator
+        seed_drop_paths(model, batch.seeds[rows] or (0,))
+        torch.manual_seed(_number(_DROP, recipe.seed, step, rank.rank * recipe.accumulate + number))
         with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
             with autocast(rank.device, recipe.precision):
                 logits = model(pixels)
@@ -84,19 +89,35 @@ def backward(model: nn.Module, batch: ClipBatch, step: int, settings: StepSettin
     return total
 
 
-def _mixed(clips: Tensor, labels: Tensor, seed: int, settings: StepSettings) -> tuple[Tensor, Tensor]:
+def _mixed(batch: ClipBatch, rows: slice, step: int, settings: StepSettings) -> tuple[Tensor, Tensor]:
     """Normalised clips and soft targets on the device. In place of no clip, one without a class, and so no loss."""
-    device = settings.rank.device
+    device, recipe, clips = settings.rank.device, settings.recipe, batch.clips[rows]
     if not len(clips):  # all were unreadable; DistributedDataParallel waits for a backward pass all the same
         nothing = torch.zeros(1, *clips.shape[1:], device=device)
         return nothing, torch.zeros(1, settings.num_classes, device=device)
     pixels = normalise(clips.to(device, non_blocking=True), settings.clip.mean, settings.clip.std)
-    return mix(pixels, labels.to(device), settings.recipe.mix, settings.num_classes, seed)
+    labels = batch.labels[rows].to(device)
+    if not recipe.mix.mixes:
+        return mix(pixels, labels, recipe.mix, settings.num_classes, seed=0)
+    mixed = []
+    for pair in _pairs(batch.positions[rows]):
+        seed = _number(_MIX, recipe.seed, step, batch.positions[rows][pair.start] // _MIXED_ALIKE)
+        mixed.append(mix(pixels[pair], labels[pair], recipe.mix, settings.num_classes, seed))
+    return torch.cat([each for each, _ in mixed]), torch.cat([targets for _, targets in mixed])
 
 
-def _parts(size: int, count: int) -> list[slice]:
-    """`count` consecutive parts of `size` rows, as equal as can be; empty ones where there are too few rows."""
-    return [slice(size * number // count, size * (number + 1) // count) for number in range(count)]
+def _pairs(positions: Sequence[int]) -> list[slice]:
+    """The rows that are mixed with each other: two, or one whose partner could not be read or is not there."""
+    starts = [row for row, position in enumerate(positions) if not row or position // 2 != positions[row - 1] // 2]
+    return [slice(start, end) for start, end in itertools.pairwise([*starts, len(positions)])]
+
+
+def _parts(positions: Sequence[int], count: int) -> list[slice]:
+    """`count` consecutive parts of the rows, as equal as whole pairs can be; empty ones where there are too few."""
+    pairs = _pairs(positions)
+    edges = [*(pair.start for pair in pairs), len(positions)]
+    bounds = [edges[len(pairs) * number // count] for number in range(count + 1)]
+    return [slice(start, end) for start, end in itertools.pairwise(bounds)]
 
 
 def _number(*key: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tvts_bench.training.files_read import UNREADABLE, content_sha256
 from tvts_bench.training.time_limit import within
 from tvts_bench.video.clips import MAX_ASPECT
 from tvts_bench.video.reader import VideoDecodeError, decode_frames
@@ -55,6 +56,14 @@ class FrameMemory:
             self._videos[path] = frames
             self.held += frames.nbytes
         return frames[sample(num_frames)]
+
+    def content(self, path: Path) -> str:
+        """sha256 (hex) of the file, `UNREADABLE` for one that cannot be read in time."""
+        try:
+            return UNREADABLE if path in self._slow else within(self.seconds, partial(content_sha256, path))
+        except TimeoutError:
+            self._slow.add(path)
+            return UNREADABLE
 
     def _read(self, path: Path, sample: Sample) -> tuple[NDArray[np.uint8], int]:
         """The frames of the file, and how many it has."""

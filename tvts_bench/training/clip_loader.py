@@ -9,8 +9,8 @@ a set that nobody asked for. A share of such videos above `max_failures` ends th
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.training.clip_frames import FrameMemory
-from tvts_bench.training.clip_order import ClipOrder
+from tvts_bench.training.clip_order import ClipDraw, ClipOrder
 from tvts_bench.training.recipes import Recipe
 from tvts_bench.training.step_loading import load_in_order
 from tvts_bench.video.augment import augment_clip
@@ -49,7 +49,10 @@ class ClipBatch:
     clips: Tensor  # uint8 [B, 3, T, crop, crop]
     labels: Tensor  # int64 [B]
     ids: tuple[str, ...]
+    positions: tuple[int, ...]  # [B], in the step's batch over all processes
+    seeds: tuple[int, ...]  # [B], of every random choice in a clip
     failed: tuple[tuple[str, str], ...] = ()  # (id, reason) of what is missing
+    contents: Mapping[str, str] = field(default_factory=dict)  # id -> sha256 of each file that no step read before
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -89,6 +92,9 @@ class ClipLoader:
     `failed` holds the reason for each video that could not be read so far, by id. Whoever resumes a run puts those of
     the run before back into it, and whoever reads other training clips (to choose the epoch by), what failed of them;
     the loader's own alone count against `max_failures`.
+
+    `contents` holds the sha256 of each file that this process was the first to read, by id (see `files_read`); whoever
+    keeps them may empty it.
     """
 
     def __init__(
@@ -118,6 +124,7 @@ class ClipLoader:
         self.order = ClipOrder(size=len(records), batch_size=config.batch_size, seed=config.seed)
         self.order.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
         self.failed: dict[str, str] = {}
+        self.contents: dict[str, str] = {}
         self._allowed = max(1, int(config.max_failures * len(records))) if config.max_failures else 0
         self._ids = frozenset(record.id for record in records)
         self._config, self._workers = config, workers
@@ -143,6 +150,7 @@ class ClipLoader:
             yield batch
 
     def _account(self, batch: ClipBatch) -> None:
+        self.contents.update(batch.contents)
         for name, reason in batch.failed:
             if name not in self.failed:
                 self.failed[name] = reason
@@ -173,22 +181,28 @@ class _Steps(Dataset[ClipBatch]):
 
     def __getitem__(self, step: int) -> ClipBatch:
         clips: list[Tensor] = []
-        used: list[VideoRecord] = []
+        used: list[tuple[VideoRecord, ClipDraw]] = []
         failed: list[tuple[str, str]] = []
+        new: list[VideoRecord] = []
         for draw in self._order.draws(step, self._rank, self._world_size):
             record = self._records[draw.index]
+            if self._order.is_first(step, draw.index):
+                new.append(record)
             try:
                 clips.append(self._clip(record, draw.seed))
-                used.append(record)
+                used.append((record, draw))
             except VideoDecodeError as error:
                 failed.append((record.id, str(error)))
         clip = self._config.clip
         nothing = torch.empty((0, 3, clip.num_frames, clip.crop, clip.crop), dtype=torch.uint8)
         return ClipBatch(
             clips=torch.stack(clips) if clips else nothing,
-            labels=torch.tensor([record.label for record in used], dtype=torch.int64),
-            ids=tuple(record.id for record in used),
+            labels=torch.tensor([record.label for record, _ in used], dtype=torch.int64),
+            ids=tuple(record.id for record, _ in used),
+            positions=tuple(draw.position for _, draw in used),
+            seeds=tuple(draw.seed for _, draw in used),
             failed=tuple(failed),
+            contents={record.id: self._frames.content(record.path) for record in new},
         )
 
     def _clip(self, record: VideoRecord, seed: int) -> Tensor:

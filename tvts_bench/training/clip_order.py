@@ -1,10 +1,12 @@
 """Which clips a step is made of: a pure function of (seed, step), so that a run is taken up again by one integer.
 
 Every epoch is a fresh permutation, cut into batches; what is left over at its end waits for another epoch's order. Rank
-r of W takes the r-th of W equal parts of a batch, so the union over ranks does not depend on W.
+r of W takes the r-th of W parts of a batch, so the union over ranks does not depend on W. Clips 0 and 1 of a batch are
+mixed with each other, and so 2 and 3: such a pair is never divided, so parts may differ by a pair.
 """
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,7 @@ class ClipDraw:
 
     index: int  # of the record
     seed: int  # of every random choice in this clip in this epoch, 0 to 2**63 - 1
+    position: int  # in the step's batch over all processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +64,29 @@ class ClipOrder:
                 f"choose a --total-batch that is a multiple of {world_size}"
             )
         epoch, batch = divmod(step, self.steps_per_epoch)
-        part = self.batch_size // world_size
-        first = batch * self.batch_size + rank * part
-        order = _permutation(self.seed, epoch, self.size)
-        return tuple(ClipDraw(int(index), self._seed(epoch, int(index))) for index in order[first : first + part])
+        order = _permutation(self.seed, epoch, self.size)[batch * self.batch_size :]
+        pairs = math.ceil(self.batch_size / 2)
+        first, last = (min(2 * (pairs * each // world_size), self.batch_size) for each in (rank, rank + 1))
+        return tuple(
+            ClipDraw(int(order[position]), self._seed(epoch, int(order[position])), position)
+            for position in range(first, last)
+        )
+
+    def is_first(self, step: int, index: int) -> bool:
+        """Whether record `index`, drawn in `step`, was in no epoch before: then nobody has read its file yet."""
+        return all(index in _left_over(self, epoch) for epoch in range(step // self.steps_per_epoch))
 
     def _seed(self, epoch: int, index: int) -> int:
         """Of a clip in an epoch: batches of another size vary it in the same way."""
         numbers = np.random.SeedSequence((self.seed, _CLIP, epoch, index)).generate_state(1, np.uint64)
         return int(numbers[0] >> np.uint64(1))
+
+
+@functools.lru_cache(maxsize=64)
+def _left_over(order: ClipOrder, epoch: int) -> frozenset[int]:
+    """The records that are in no batch of `epoch`."""
+    used = order.steps_per_epoch * order.batch_size
+    return frozenset(_permutation(order.seed, epoch, order.size)[used:].tolist())
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,11 +1,12 @@
 """Where a training leaves its state and its best weights, and whether one that is there is continued."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tvts_bench.runtime import Progress, silent
+from tvts_bench.training.files_read import FilesRead
 from tvts_bench.training.states import (
     BEST,
     LAST,
@@ -28,6 +29,7 @@ class TrainingPlace:
     digest: str  # of everything that can change the weights; a state of another one is refused
     resume: bool = False
     progress: Progress = silent
+    files: FilesRead = field(default_factory=FilesRead)  # of the splits that the weights depend on
 
     def found(self) -> TrainingState | None:
         """The state to continue from.
@@ -45,6 +47,22 @@ class TrainingPlace:
                 " there, or give another --out to begin anew"
             )
         return state
+
+    def set_aside(self) -> Path:
+        """Rename the folder, with all that an earlier training left there; where it is now.
+
+        Raises:
+            TrainingStateError: the system does not let it be renamed.
+        """
+        number = 1
+        while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
+            number += 1
+        try:
+            return self.folder.rename(aside)
+        except OSError as error:
+            raise TrainingStateError(
+                f"cannot rename {self.folder} to {aside.name}: {error.strerror or error}"
+            ) from error
 
     def keep(self, state: TrainingState, *, required: bool) -> None:
         """Write the state; unless `required`, a full disk is only a warning.

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from tvts_bench.features.base import Failure
 from tvts_bench.features.decoding import Decoded, Decoding
 from tvts_bench.features.workers import load_clips
 from tvts_bench.runtime import Runtime
+from tvts_bench.training.files_read import content_sha256
 from tvts_bench.training.optim import Precision, autocast
 from tvts_bench.training.ranks import of_all_ranks
 from tvts_bench.video.spec import ClipSpec
@@ -33,6 +35,7 @@ class Scores:
     labels: NDArray[np.int64]  # [N]
     logits: NDArray[np.float32]  # [N, V, C], of every view
     failed: Mapping[str, str]  # id -> reason
+    transient: tuple[str, ...]  # ids in `failed` that may be readable another time
     decoders: Mapping[str, int]  # decoder and version -> clips it read
 
 
@@ -63,6 +66,13 @@ class Scorer:
             model.train(training)
         return _merged(self.records, of_all_ranks(mine, self.runtime.world_size), (self.clip.num_views, num_classes))
 
+    def contents(self) -> dict[str, str]:
+        """id -> sha256 (hex) of every file, or `UNREADABLE`; each rank reads its share. All ranks must call this."""
+        with ThreadPoolExecutor(max(1, self.runtime.workers)) as pool:  # hashing lets other threads run
+            read = pool.map(content_sha256, (record.path for record in self._mine))
+            mine = dict(zip((record.id for record in self._mine), read, strict=True))
+        return {name: each for share in of_all_ranks(mine, self.runtime.world_size) for name, each in share.items()}
+
     def _score(self, model: nn.Module, precision: Precision, num_classes: int) -> "_Share":
         """This rank's share: whole clips are collected until a batch of views is full."""
         share = _Share()
@@ -72,6 +82,7 @@ class Scorer:
             for record, outcome in zip(self._mine, self._outcomes(), strict=True):
                 if isinstance(outcome, Failure):
                     share.failed[record.id] = outcome.reason
+                    share.transient |= {record.id} if outcome.retry else set()
                 else:
                     share.decoders[outcome.decoder] += 1
                     staged.append((record, outcome.pixels))
@@ -122,6 +133,7 @@ class _Share:
     def __init__(self) -> None:
         self.logits: dict[str, NDArray[np.float32]] = {}
         self.failed: dict[str, str] = {}
+        self.transient: set[str] = set()
         self.decoders: Counter[str] = Counter()
 
 
@@ -129,12 +141,14 @@ def _merged(records: Sequence[VideoRecord], shares: Sequence[_Share], shape: tup
     """In the order of the records, whoever scored them."""
     logits = {name: row for share in shares for name, row in share.logits.items()}
     failed = {name: reason for share in shares for name, reason in share.failed.items()}
+    transient = {name for share in shares for name in share.transient}
     read = [record for record in records if record.id in logits]
     return Scores(
         ids=tuple(record.id for record in read),
         labels=np.array([record.label for record in read], dtype=np.int64),
         logits=np.stack([logits[record.id] for record in read]) if read else np.empty((0, *shape), np.float32),
         failed={record.id: failed[record.id] for record in records if record.id in failed},
+        transient=tuple(record.id for record in records if record.id in transient),
         decoders=dict(sum((share.decoders for share in shares), Counter())),
     )
 

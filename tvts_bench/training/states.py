@@ -14,7 +14,7 @@ from tvts_bench.atomic import sync_folder
 from tvts_bench.errors import UserError
 from tvts_bench.models.saving import save_pickled
 
-FORMAT = 1
+FORMAT = 2
 LAST, BEST = "last.pt", "best.pt"
 
 
@@ -44,7 +44,8 @@ class TrainingState:
     loss_sum: float  # over the steps of the unfinished epoch
     history: list[dict[str, float]] = field(default_factory=list)  # one record an epoch
     failed: dict[str, str] = field(default_factory=dict)  # training clips that could not be read: id -> reason
-    world_size: int = 1  # of the run that wrote it
+    processes: list[int] = field(default_factory=lambda: [1])  # how many there were, and again whenever that changed
+    files: str = '{"signatures": {}, "contents": {}}'  # what it has read so far: `FilesRead.text`
 
 
 def save_state(path: Path, state: TrainingState | BestWeights) -> None:

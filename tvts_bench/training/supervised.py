@@ -44,6 +44,7 @@ class Trained:
     epochs: int
     history: tuple[Mapping[str, float], ...]  # a record an epoch
     failed: Mapping[str, str]  # training clips that could not be read: id -> reason
+    processes: tuple[int, ...] = (1,)  # how many trained it, and again whenever that changed
 
 
 def train_classifier(
@@ -95,7 +96,8 @@ class _Training:
         self.steps = recipe.epochs * self.per_epoch
         self.step, self.loss_sum = 0, 0.0
         self.history: list[dict[str, float]] = []
-        state = place.found()
+        self.processes = [rank.world_size]
+        state = self._unless_changed(place.found())
         model.to(rank.device).train()
         self.optimizer = build_optimizer(recipe, model.backbone, model.head, recipe.batch_size)
         self.weights = MeasuredWeights(model.trained, recipe.ema)
@@ -173,6 +175,7 @@ class _Training:
         """Write the state; unless `required`, a full disk is only a warning."""
         self.loss_sum += self.watch.look()
         failed = self._failed()
+        self._collect_contents()
         if not self.rank.is_first:
             return
         state = TrainingState(
@@ -185,9 +188,27 @@ class _Training:
             loss_sum=self.loss_sum,
             history=self.history,
             failed=failed,
-            world_size=self.rank.world_size,
+            processes=self.processes,
+            files=self.place.files.text(),
         )
         self.place.keep(state, required=required)
+
+    def _unless_changed(self, state: TrainingState | None) -> TrainingState | None:
+        """`state`, or None where files that it was trained on are others now: it is then set aside and said."""
+        changed = self.place.files.changed(state.files, self.rank) if state is not None else {}
+        if state is None or not changed:
+            return state
+        if self.rank.is_first:
+            which = " and ".join(f"{count:,} files of {split}" for split, count in changed.items())
+            log.warning(
+                "%s changed since this training read them, at step %d of %d: it begins anew, and what was trained on"
+                " the old ones is kept in %s",
+                which,
+                state.step,
+                state.steps,
+                self.place.set_aside(),
+            )
+        return None
 
     def _restore(self, state: TrainingState) -> None:
         self.model.trained.load_state_dict(state.model)
@@ -195,14 +216,20 @@ class _Training:
         self.weights.restore(state.average)
         self.step, self.loss_sum, self.history = state.step, state.loss_sum, list(state.history)
         self.loader.failed.update(state.failed)
+        self.place.files.restore(state.files)
         if self.measure is not None and self.history:
             self.place.best()  # refused now, not after the epochs that are left
-        if self.rank.is_first and state.world_size != self.rank.world_size:
-            log.warning(
-                "the training had %d processes and has %d now: batches stay the same, mixing and rounding differ",
-                state.world_size,
-                self.rank.world_size,
-            )
+        if self.step == self.steps:
+            self.processes = list(state.processes)
+        elif state.processes[-1] != self.rank.world_size:
+            self.processes = [*state.processes, self.rank.world_size]
+            if self.rank.is_first:
+                log.warning(
+                    "the training had %d processes and has %d now: clips, mixing and stochastic depth stay the same;"
+                    " rounding, statistics of batch norms and dropout within the backbone differ",
+                    state.processes[-1],
+                    self.rank.world_size,
+                )
 
     def _finished(self) -> Trained:
         """With the weights to test in the model."""
@@ -217,8 +244,13 @@ class _Training:
             epoch = best.epoch
             self.model.trained.load_state_dict(best.model)
         self.model.eval()
-        history = tuple(self.history)
-        return Trained(epoch=epoch, epochs=self.recipe.epochs, history=history, failed=self._failed())
+        return Trained(
+            epoch=epoch,
+            epochs=self.recipe.epochs,
+            history=tuple(self.history),
+            failed=self._failed(),
+            processes=tuple(self.processes),
+        )
 
     def _failed(self) -> dict[str, str]:
         """The training clips that could not be read so far, on any rank."""
@@ -227,6 +259,12 @@ class _Training:
             for failed in of_all_ranks(self.loader.failed, self.rank.world_size)
             for name, reason in failed.items()
         }
+
+    def _collect_contents(self) -> None:
+        """Know on every rank what files all ranks have read since the last time."""
+        for contents in of_all_ranks(dict(self.loader.contents), self.rank.world_size):
+            self.place.files.add(contents)
+        self.loader.contents.clear()
 
     def _agreed(self, number: int, late: bool) -> tuple[int, bool]:
         """(signal or 0, whether a state is due by time), the same on every rank."""
