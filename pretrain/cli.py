@@ -68,6 +68,8 @@ def resume(
     """Go on where a run was stopped, exactly: on a CPU the result is the same to the bit.
 
     What may differ is where it runs (device, workers, number of processes), the batch size and the folders of data.
+    Videos or transcripts that changed since it began are refused; changed_files=accept takes them, or a copy of the
+    data, as they are, and writes that down in metrics.jsonl.
     """
     from pretrain.runs import resume as go_on
     from tvts_bench.cli.progress import progress_bar
@@ -109,13 +111,12 @@ def config(
 
     tvts-pretrain config scripted_motion_tiny objective.sort=none
     """
-    import yaml
-
+    from pretrain import yaml_core
     from pretrain.config import compose
     from pretrain.schema import plain
 
     found = [plain(compose(preset, [*(assignments or []), *more])[0]) for more in _lists(each)]
-    typer.echo(json.dumps(found) if as_json else yaml.safe_dump_all(found, sort_keys=False).strip())
+    typer.echo(json.dumps(found) if as_json else "---\n".join(map(yaml_core.dump, found)).strip())
 
 
 def _lists(each: TextIO | None) -> list[list[str]]:

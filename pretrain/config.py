@@ -8,13 +8,13 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import yaml
-
+from pretrain import yaml_core
 from pretrain.config_groups import CheckpointConfig, DataConfig, InitConfig, ModelConfig, ValidationConfig
 from pretrain.data.segments import SegmentConfig
 from pretrain.data.sources import CAPTIONED, TUBELET, SourceConfig
+from pretrain.limits import refuse_too_large
 from pretrain.model.text import TextConfig
 from pretrain.model.tvts import TVTSConfig
 from pretrain.objectives import ordering
@@ -24,6 +24,7 @@ from pretrain.schema import ConfigError, build, override, plain, read_yaml, unkn
 from tvts_bench import provenance
 from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformerConfig
+from tvts_bench.runtime import MAX_WORKERS
 from tvts_bench.training.optim import OptimConfig
 
 ALIASES = {
@@ -35,7 +36,7 @@ ALIASES = {
     "objective.k": "objective.segments",
 }
 """Short and customary names for keys."""
-PLACE = ("out", "device", "workers", "threads", "log_every", "cache", "samples")
+PLACE = ("out", "device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
 """Keys of `Place`, at the top level on the command line."""
 FREE_ON_RESUME = (
     *("data.batch_size", "data.max_failures", "data.strict", "optim.accumulate"),
@@ -65,6 +66,7 @@ class RunConfig:
     collapse_after: int = 500  # steps in a row with all embeddings alike after which the run stops as failed
 
     def __post_init__(self) -> None:
+        refuse_too_large(self.flat)
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError("exactly one of steps and epochs says how long the run is; set the other to null")
         length = self.steps if self.steps is not None else self.epochs
@@ -158,7 +160,12 @@ class RunConfig:
     @property
     def lineage(self) -> str:
         """sha256 (hex) of what must not differ when the run is taken up again: its states are known by it."""
-        return provenance.digest({key: value for key, value in _flat(plain(self)).items() if not is_free(key)})
+        return provenance.digest({key: value for key, value in self.flat.items() if not is_free(key)})
+
+    @property
+    def flat(self) -> dict[str, Any]:
+        """Plain values by dotted key."""
+        return _flat(plain(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,12 +179,16 @@ class Place:
     log_every: int = 10  # steps between readings of the losses; every step is logged, a GPU is waited for only then
     cache: Path | None = None  # of indexes and the embedded world; null: the user's
     samples: Path | None = None  # drawn batches are kept here for runs that read the same ones; null: they are not
+    changed_files: Literal["refuse", "accept"] = "refuse"  # on resume, of sources; accept: once, and it is logged
 
     def __post_init__(self) -> None:
         if self.workers < 0 or self.log_every < 1:
             raise ConfigError(f"workers must be 0 or more and log_every positive, got {self.workers}, {self.log_every}")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be at least 1 or null, got {self.threads}")
+        for name in ("workers", "threads"):
+            if (getattr(self, name) or 0) > MAX_WORKERS:
+                raise ConfigError(f"{name} must be at most {MAX_WORKERS:,}, got {getattr(self, name):,}")
 
 
 def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, Place]:
@@ -221,8 +232,7 @@ def apply(values: dict[str, Any], place: dict[str, Any], assignments: Sequence[s
 def to_yaml(config: RunConfig) -> str:
     """The resolved configuration with its digest, as it is saved with the run."""
     head = f"# Resolved configuration of a run; digest {config.digest}\n"
-    text: str = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True, width=120)
-    return head + text
+    return head + yaml_core.dump(plain(config))
 
 
 def from_yaml(text: str, source: Path) -> RunConfig:

@@ -4,7 +4,7 @@ import difflib
 from importlib import resources
 from pathlib import Path
 
-from pretrain.schema import ConfigError
+from pretrain.schema import ConfigError, read_yaml
 
 _FOLDER = "configs"
 
@@ -22,6 +22,8 @@ def preset_text(name: str) -> str:
         ConfigError: there is none.
     """
     if name.endswith((".yaml", ".yml")):
+        if Path(name).exists() and not Path(name).is_file():  # reading a pipe or a device may never end
+            raise ConfigError(f"preset file {name} cannot be read (it is not a file)")
         try:
             return Path(name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -37,6 +39,4 @@ def preset_text(name: str) -> str:
 
 def description(name: str) -> str:
     """The preset's own line about itself."""
-    import yaml
-
-    return str(yaml.safe_load(preset_text(name)).get("description", ""))
+    return str(read_yaml(preset_text(name), name).get("description", ""))

@@ -2,6 +2,7 @@
 
 DIR/config.yaml           the resolved configuration, with its digest
 DIR/place.yaml            where it ran; `resume` takes device, workers and cache from it
+DIR/source_files.parquet  what the files of its sources were, where it reads any
 DIR/tokenizer.json        where the vocabulary was built from the transcripts
 DIR/metrics.jsonl         one line a step; tensorboard/ shows the same
 DIR/checkpoints/last.pt   the whole state; best.pt where checkpoint.best is set
@@ -12,14 +13,17 @@ DIR/backbone.safetensors  the encoder at the end, for `tvts-bench retrieval --ck
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 
+from pretrain import yaml_core
 from pretrain.assembly import TOKENIZER
 from pretrain.checkpoints import LAST, State, checkpoint_folder, load_state
 from pretrain.config import FREE_OF_SOURCES, FREE_ON_RESUME, Place, RunConfig, from_yaml, is_free, to_yaml
+from pretrain.data.source_files import FILE as SOURCE_FILES
+from pretrain.data.source_files import SourceFiles
 from pretrain.runlog import METRICS, read_status
 from pretrain.schema import ConfigError, build, plain, read_yaml
 from tvts_bench.atomic import whole_file
@@ -27,8 +31,20 @@ from tvts_bench.errors import UserError
 from tvts_bench.training.ranks import Rank
 
 CONFIG, PLACE, BACKBONE, LOCK = "config.yaml", "place.yaml", "backbone.safetensors", ".lock"
-_OUR_FILES = {CONFIG, PLACE, TOKENIZER, METRICS, "status.json", "tensorboard", "checkpoints", BACKBONE, LOCK}
+_OUR_FILES = {
+    CONFIG,
+    PLACE,
+    TOKENIZER,
+    SOURCE_FILES,
+    METRICS,
+    "status.json",
+    "tensorboard",
+    "checkpoints",
+    BACKBONE,
+    LOCK,
+}
 """What a run writes."""
+_SHOWN = 5  # samples in a message
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +117,9 @@ def prepare(folder: Path, config: RunConfig, place: Place) -> None:
 
 
 def write_config(folder: Path, config: RunConfig, place: Place) -> None:
-    """Keep what the run is and where it runs, each file written whole."""
-    for name, text in ((PLACE, yaml.safe_dump(plain(place), sort_keys=False)), (CONFIG, to_yaml(config))):
+    """Keep what the run is and where it runs, each file written whole. Changed files are accepted once, not for ever."""
+    place = replace(place, changed_files="refuse")
+    for name, text in ((PLACE, yaml_core.dump(plain(place))), (CONFIG, to_yaml(config))):
         with whole_file(folder / name) as file:
             file.write(text.encode())
 
@@ -119,6 +136,47 @@ def last_state(folder: Path, saved: RunConfig) -> State | None:
             "begin a new run with init.checkpoint"
         )
     return state
+
+
+def keep_source_files(folder: Path, now: SourceFiles) -> None:
+    """Keep what the files of the run's sources are.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    try:
+        now.write(folder)
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def changed_files(folder: Path, state: State, now: SourceFiles, *, accept: bool) -> list[str]:
+    """The samples of the run's sources whose files are others `now` than when it began; none as a rule.
+
+    Raises:
+        RunError: there are such, and they are not to be accepted.
+    """
+    before = SourceFiles.read(folder)
+    if before is None:
+        if len(now):
+            logger.warning(
+                "%s does not say what the files of its sources were: that they are the same is taken for granted",
+                folder,
+            )
+        return []
+    differing = before.differing(now)
+    if differing:
+        shown = ", ".join(differing[:_SHOWN]) + (f" and {len(differing) - _SHOWN:,} more" * (len(differing) > _SHOWN))
+        what = (
+            f"{len(differing):,} samples of the run in {folder}, now at step {state.step:,}, have other files: {shown}"
+        )
+        if not accept:
+            raise RunError(
+                f"{what}; put them back, begin a new run with out=DIR, or go on with them as they are (a copy of the"
+                " data, say) by adding changed_files=accept"
+            )
+        logger.warning("%s; accepted, and recorded in %s", what, folder / METRICS)
+    return differing
 
 
 def refuse_changes(folder: Path, changed: list[str]) -> None:

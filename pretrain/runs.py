@@ -23,10 +23,23 @@ from pretrain.assembly import (
 )
 from pretrain.checkpoints import BEST, LAST, State, checkpoint_folder, load_state, save_state
 from pretrain.config import Place, RunConfig, apply, differences
+from pretrain.data.source_files import SourceFiles
+from pretrain.data.sources import Source
 from pretrain.export import SUFFIXES, Format, export
 from pretrain.model.text import TextTokenizer
 from pretrain.objectives.health import NonFiniteLossError
-from pretrain.run_folder import BACKBONE, RunError, alone, last_state, open_run, prepare, refuse_changes, write_config
+from pretrain.run_folder import (
+    BACKBONE,
+    RunError,
+    alone,
+    changed_files,
+    keep_source_files,
+    last_state,
+    open_run,
+    prepare,
+    refuse_changes,
+    write_config,
+)
 from pretrain.runlog import STATUS, Outcome, RunLog, write_status
 from pretrain.schema import plain
 from pretrain.stepwatch import CollapsedError
@@ -38,6 +51,8 @@ from tvts_bench.runtime import Progress, default_cache, default_workers, silent
 from tvts_bench.training.ranks import Rank, joined
 from tvts_bench.training.signals import StoppedError
 from tvts_bench.training.states import TrainingStateError
+
+LOGGED_FILES = 1000  # accepted on resume, by name
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +178,8 @@ def _assemble(config: RunConfig, place: Place, rank: Rank, state: State | None, 
     elif state is None:
         check_start(config)
     sources = build_sources(config, cache, progress, workers=default_workers())
-    tokenizer = _tokenizer(config, place.out, sources, rank)
+    differing = _same_files(place, sources, state) if rank.is_first else []
+    tokenizer = _tokenizer(config, place.out, sources, rank, fresh=state is None)
     if rank.is_first:
         _meet(rank)
     loader = build_loader(config, sources, tokenizer, rank, place.workers, place.samples)
@@ -177,6 +193,10 @@ def _assemble(config: RunConfig, place: Place, rank: Rank, state: State | None, 
         logger.warning("the text encoder stays as it starts: without L_base and with stop_gradient nothing trains it")
     settings = step_settings(config, rank)
     step = 0 if state is None else state.step
+    log = RunLog(place.out, step, active=rank.is_first)
+    if differing:
+        log.write({"step": step, "changed_files": differing[:LOGGED_FILES], "changed_files_in_all": len(differing)})
+        log.flush()
     return Trainer(
         config=config,
         place=place,
@@ -184,17 +204,34 @@ def _assemble(config: RunConfig, place: Place, rank: Rank, state: State | None, 
         model=model,
         loader=loader,
         validation=Validation(config=config, tokenizer=tokenizer, settings=settings, cache=cache, progress=progress),
-        log=RunLog(place.out, step, active=rank.is_first),
+        log=log,
         steps=total_steps(config, loader),
         state=state,
         progress=progress,
     )
 
 
-def _tokenizer(config: RunConfig, folder: Path, sources: list[Any], rank: Rank) -> TextTokenizer:
-    """The run's own tokenizer where it has one already, else made, and kept if it was built here."""
+def _same_files(place: Place, sources: list[Source], state: State | None) -> list[str]:
+    """The samples whose files changed since the run began and are accepted as they are. What they are now is kept.
+
+    Raises:
+        RunError: some changed and are not to be accepted.
+    """
+    assert place.out is not None
+    now, differing = SourceFiles.of(sources), []
+    if state is not None:
+        differing = changed_files(place.out, state, now, accept=place.changed_files == "accept")
+    keep_source_files(place.out, now)
+    return differing
+
+
+def _tokenizer(config: RunConfig, folder: Path, sources: list[Source], rank: Rank, *, fresh: bool) -> TextTokenizer:
+    """The run's own tokenizer where it has one already, else made, and kept if it was built here.
+
+    A run without a state (`fresh`) makes it anew: transcripts may have changed since it was killed.
+    """
     path = folder / TOKENIZER
-    if path.is_file():
+    if path.is_file() and not (fresh and rank.is_first):
         return TextTokenizer.load(path, config.text.max_tokens)
     tokenizer = build_tokenizer(config, sources)
     if rank.is_first and config.text.name is None:

@@ -14,9 +14,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 
+from pretrain import yaml_core
 from tvts_bench.errors import UserError
 
 T = TypeVar("T")
+
+_SHOWN = 200  # characters of a value in a message
 
 
 class ConfigError(UserError):
@@ -30,11 +33,11 @@ def read_yaml(text: str, source: Path | str) -> dict[str, Any]:
         ConfigError: it is not YAML, with the file and the line, or not a mapping.
     """
     try:
-        values = yaml.safe_load(text)
+        values = yaml_core.load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}{_where(error)}: not YAML ({_problem(error)})") from None
-    except (RecursionError, ValueError) as error:  # ValueError: a date such as 2023-13-45
-        raise ConfigError(f"{source}: not YAML ({error})") from None
+    except (RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
+        raise ConfigError(f"{source}: not YAML ({_problem(error)})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{source} holds no configuration: expected a YAML mapping")
     return values
@@ -86,9 +89,10 @@ def override(values: dict[str, Any], key: str, text: str) -> None:
         ConfigError: `text` is no YAML, or `key` does not lead anywhere; `build` checks names and types.
     """
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        raise ConfigError(f"{key}={text} cannot be read as a YAML value; quote it") from None
+        value = yaml_core.load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        raise ConfigError(f"{key}={shown} cannot be read as a YAML value ({_problem(error)}); quote it") from None
     *path, last = key.split(".")
     node: Any = values
     for depth, name in enumerate(path):
@@ -113,7 +117,7 @@ def _where(error: yaml.YAMLError) -> str:
     return f", line {mark.line + 1}" if mark else ""
 
 
-def _problem(error: yaml.YAMLError) -> str:
+def _problem(error: Exception) -> str:
     return str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).splitlines()[0]
 
 
@@ -169,8 +173,8 @@ def _scalar(value: Any, wanted: Any, key: str) -> Any:
         return Path(value).expanduser()
     if wanted is float and not isinstance(value, bool):
         try:
-            number = float(value)  # YAML 1.1 takes 1e-3, without a point, for a word
-        except (TypeError, ValueError, OverflowError):
+            number = float(value) if isinstance(value, int | float) else math.nan
+        except OverflowError:
             number = math.nan
         if math.isfinite(number):
             return number

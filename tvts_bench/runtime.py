@@ -10,6 +10,8 @@ from typing import Protocol
 from tvts_bench.errors import UserError
 
 CACHE_VARIABLE = "TVTS_BENCH_CACHE"
+MAX_WORKERS = 1024
+"""Processes or threads of one process; with many more, systems refuse to start them, or crash."""
 
 
 class Progress(Protocol):
@@ -39,6 +41,16 @@ def default_workers() -> int:
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
+def require_workers(count: int, name: str = "workers") -> None:
+    """Refuse more processes than one machine runs.
+
+    Raises:
+        UserError: with the number, under its `name`, and the limit.
+    """
+    if count > MAX_WORKERS:
+        raise UserError(f"{name} must be at most {MAX_WORKERS:,} processes, got {count:,}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """What may change how long a run takes but not what it measures."""
@@ -59,5 +71,6 @@ class Runtime:
         for name, least in (("workers", 0), ("batch_size", 1), ("world_size", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        require_workers(self.workers)
         if not self.clip_timeout > 0:  # so that nan is refused too
             raise UserError(f"clip_timeout must be positive, got {self.clip_timeout}")

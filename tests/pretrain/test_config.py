@@ -1,6 +1,7 @@
 """Configurations: presets, overrides, refusals, and that what is saved is what is read."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pretrain.cli import app
 from pretrain.config import compose, differences, from_yaml, to_yaml
 from pretrain.presets import description, preset_names
 from pretrain.schema import ConfigError, override, plain
-from tests.pretrain.tiny_run import preset, tiny
+from tests.pretrain.tiny_run import PRESET, preset, tiny
 
 PAPER = ("root=/data/yt",)
 
@@ -75,7 +76,18 @@ def test_steps_and_epochs_replace_each_other(tmp_path: Path) -> None:
         ("seed=99999999999999999999", "seed must be from 0 to 2**63 - 1"),
         ("collapse_after=0", "collapse_after must be at least 1 step, got 0"),
         ("model.sorter_heads=0", "video.embed_dim 32 is not a multiple of sorter_heads 0"),
-        ("steps=2023-13-45", "steps=2023-13-45 cannot be read as a YAML value"),
+        ("steps=2023-13-45", "steps must be a whole number, got '2023-13-45'"),
+        ("steps=1:30:00", "steps must be a whole number, got '1:30:00'"),
+        ("steps=1_000", "steps must be a whole number, got '1_000'"),
+        ("lr=1_000.5", "optim.lr must be a finite number, got '1_000.5'"),
+        ("lr='1e-3'", "optim.lr must be a finite number, got '1e-3'"),
+        ("steps=0b11", "steps must be a whole number, got '0b11'"),
+        ("data.strict=yes", "data.strict must be true or false, got 'yes'"),
+        ("data.strict=on", "data.strict must be true or false, got 'on'"),
+        ("data.strict=!!bool yes", "'yes' is neither true nor false"),
+        ("optim={lr: 1, lr: 2}", "(the key 'lr' is given twice); quote it"),
+        ("data.lengths=[&a 3, *a]", "(the alias *a is not allowed, write its value out); quote it"),
+        ("steps=" + "9" * 5000, "cannot be read as a YAML value (Exceeds the limit"),
         ("optim.lr=-1", "optim: lr must be positive, got -1.0"),
         ("optim.schedule=linear", "optim.schedule must be one of constant, cosine, step, got 'linear'"),
         ("objective.stop_gradient=1", "objective.stop_gradient must be true or false, got 1"),
@@ -91,6 +103,19 @@ def test_steps_and_epochs_replace_each_other(tmp_path: Path) -> None:
         ("video.image_size=64", "data.crop.size 32 and video.image_size 64 must be equal"),
         ("data.sources=[]", "data.sources is empty"),
         ("workers=-1", "workers must be 0 or more"),
+        ("workers=100000", "workers must be at most 1,024, got 100,000"),
+        ("threads=100000", "threads must be at most 1,024, got 100,000"),
+        ("video.depth=1000000000", "video.depth must be at most 1,000, got 1,000,000,000"),
+        ("video.embed_dim=1000000000", "video.embed_dim must be at most 65,536, got 1,000,000,000"),
+        ("video={embed_dim: 65536, depth: 1000, num_heads: 8}", "more than the 20,000,000,000 allowed"),
+        ("video.num_frames=1000000000", "video.num_frames must be at most 4,096"),
+        ("text.dim=2000000", "text.dim must be at most 65,536, got 2,000,000"),
+        ("text.max_tokens=1000000000", "text.max_tokens must be at most 8,192"),
+        ("data.batch_size=1000000000000", "data.batch_size must be at most 1,000,000"),
+        ("data.sources.0.batch_size=10000000", "data.sources.0.batch_size must be at most 1,000,000"),
+        ("steps=1000000000000", "steps must be at most 1,000,000,000"),
+        ("epochs=1e12", "epochs must be at most 1,000,000"),
+        ("init.text_batch=1000000000", "init.text_batch must be at most 1,000,000"),
         ("model.sorter_heads=0", "not a multiple of sorter_heads 0"),
         ("checkpoint.best=recall_at_1", "checkpoint.best=recall_at_1 needs validation.every, which is 0"),
         ("data.sources.0.frames=8", "a source has 8 frames, more than video.num_frames 4"),
@@ -186,7 +211,10 @@ def test_what_is_written_is_read_back(steps: int, lr: float, schedule: str) -> N
     [
         (b"steps: 4\nvideo: [1,\noptim: {", "mine.yaml, line 3: not YAML"),
         (b"steps:\n\t- 1", "mine.yaml, line 2: not YAML"),
-        (b"steps: 2023-13-45", "mine.yaml: not YAML (month must be in 1..12)"),
+        (b"steps: 4\ndata: {}\nsteps: 5", "mine.yaml, line 3: not YAML (the key 'steps' is given twice)"),
+        (b"optim:\n  lr: 1\n  lr: 2", "mine.yaml, line 3: not YAML (the key 'lr' is given twice)"),
+        (b"a: &a [1]\nb: *a", "mine.yaml, line 2: not YAML (the alias *a is not allowed, write its value out)"),
+        (b"a: " + b"[" * 100_000, "mine.yaml: not YAML (maximum recursion depth exceeded"),
         (b"a: !!python/object:os.system {}", "mine.yaml, line 1: not YAML"),
         (b"- 1", "mine.yaml holds no configuration: expected a YAML mapping"),
         (b"", "mine.yaml holds no configuration"),
@@ -202,6 +230,38 @@ def test_a_malformed_preset_file_is_one_sentence_with_its_line(tmp_path: Path, c
         compose(str(path), [])
     assert sentence in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("010", 10), ("0o10", 8), ("0x10", 16), ("+7", 7), ("1e3", 1000), ("12e03", 12000)],
+)
+def test_whole_numbers_are_those_of_yaml_1_2(tmp_path: Path, text: str, value: int) -> None:
+    """Decimal whatever it begins with: 1.1 reads 010 as 8."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(PRESET.replace("steps: 10", f"steps: {text}"))
+    assert compose(str(path), [])[0].steps == value
+    assert compose(str(path), [f"steps={text}"])[0].steps == value
+
+
+def test_aliases_of_aliases_cost_no_time(tmp_path: Path) -> None:
+    """Ten lines that stand for ten billion values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    path = tmp_path / "mine.yaml"
+    path.write_text("\n".join(lines))
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match=r"line 2: not YAML \(the alias \*a0 is not allowed"):
+        compose(str(path), [])
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("text", ["yes", "010", "1e5", "1:30", "0o17", "null", "~", "2023-01-01", "1_0", "true", "<<"])
+def test_text_that_looks_like_something_else_is_read_back_as_text(text: str) -> None:
+    config = compose("scripted_motion_tiny", [f"description='{text}'"])[0]
+    assert config.description == text
+    assert from_yaml(to_yaml(config), Path("x")) == config
+    assert yaml.safe_load(to_yaml(config)) == plain(config)
 
 
 def test_the_command_shows_the_configuration_that_a_run_would_have() -> None:

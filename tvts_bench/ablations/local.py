@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tvts_bench.ablations.jobs import CellJob, Outcome, run_cell
-from tvts_bench.runtime import default_workers
+from tvts_bench.runtime import default_workers, require_workers
 
 _AGAIN = 1.0  # seconds until a cell that somebody else runs is looked at again
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -40,7 +40,11 @@ def slots_for(cells: int, device: str, at_once: int | None = None) -> Slots:
         cells: to be run.
         device: "cpu", "auto", "cuda", "cuda:1".
         at_once: slots asked for.
+
+    Raises:
+        UserError: more slots than one machine runs processes.
     """
+    require_workers(at_once or 0, "--jobs")
     cores = default_workers()
     gpus = visible_gpus() if device in ("auto", "cuda") else ()
     count = at_once or max(1, min(cells, len(gpus) or (cores if device in ("auto", "cpu") else 1)))

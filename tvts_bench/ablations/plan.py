@@ -17,7 +17,8 @@ from tvts_bench.errors import UserError
 from tvts_bench.provenance import digest, file_sha256
 from tvts_bench.version import VERSION
 
-PLACE = ("device", "workers", "threads", "log_every", "cache", "samples")  # keys of tvts-pretrain that change no weight
+PLACE = ("device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
+"""Keys of tvts-pretrain that change no weight."""
 STARTS = ("mae", "checkpoint")  # keys of init that name files of weights
 OURS = {"out": "--out says where everything goes", "seed": "--seeds says how many"}
 UNTRAINED = {

@@ -11,6 +11,7 @@ from tvts_bench.training.optim import OptimConfig, Precision
 from tvts_bench.video.spec import ClipSpec, Sampling
 from tvts_bench.video.variation import PLAIN, ClipAugment
 
+MAX_EPOCHS, MAX_BATCH, MAX_VIEWS = 1_000_000, 1_000_000, 1_000  # far beyond what anyone trains
 REFERENCE_BATCH = 256  # clips; the batch that `base_lr` is meant for
 
 Optimizer = Literal["sgd", "adamw"]
@@ -62,6 +63,9 @@ class Recipe:
         for name in ("base_lr", "batch_size", "epochs", "accumulate"):
             if not getattr(self, name) > 0:
                 raise RecipeError(f"{name} must be positive, got {getattr(self, name)}")
+        for name, limit in (("epochs", MAX_EPOCHS), ("batch_size", MAX_BATCH), ("accumulate", MAX_BATCH)):
+            if getattr(self, name) > limit:
+                raise RecipeError(f"{name} must be at most {limit:,}, got {getattr(self, name):,}")
         for name in ("momentum", "drop_path", "max_failures"):
             if not 0 <= getattr(self, name) < 1:
                 raise RecipeError(f"{name} must be in [0, 1), got {getattr(self, name)}")
@@ -81,7 +85,9 @@ class Recipe:
     @property
     def num_views(self) -> tuple[int, Literal[1, 3]]:
         """Temporal and spatial views of `views`."""
-        found = re.fullmatch(r"([1-9]\d*)x([13])", self.views)
+        found = re.fullmatch(r"([1-9][0-9]{0,8})x([13])", self.views)
+        if found is not None and int(found[1]) > MAX_VIEWS:
+            raise RecipeError(f"views must be at most {MAX_VIEWS:,} temporal ones, got {self.views!r}")
         if found is None:
             raise RecipeError(
                 f"views must be temporal x spatial, with 1 or 3 spatial ones, such as 2x3 or 5x1, got {self.views!r}"

@@ -20,7 +20,7 @@ from tvts_bench.datasets.scripted_motion.processes import Crew
 from tvts_bench.datasets.scripted_motion.produce import LABELLED, PARTS, class_names, folder, items, lists
 from tvts_bench.datasets.scripted_motion.world import GENERATOR_VERSION, World, WorldError, from_fields
 from tvts_bench.regular_file import read_regular
-from tvts_bench.runtime import Progress, default_workers, silent
+from tvts_bench.runtime import Progress, default_workers, require_workers, silent
 
 MANIFEST = "scripted_motion.json"
 DEFAULT = World()
@@ -86,6 +86,7 @@ def make_world(
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise WorldError(f"ScriptedMotion has no part {unknown[0]!r}; it has: {', '.join(PARTS)}")
+    require_workers(workers or 0)
     found = read_manifest(out)
     if found and found.world == world and not found.missing(parts):
         return found
