@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -27,8 +28,8 @@ app = typer.Typer(
     help="Train video backbones from narrated video, by aligning clips with transcripts and by putting transcripts in"
     " order.\n\n"
     "Start with [bold]tvts-pretrain run scripted_motion_tiny[/]: it needs no data and no GPU.\n\n"
-    "Exit codes: 0 finished, 2 an error of yours in one sentence, 3 training diverged or collapsed, 130 or 143 stopped"
-    " by Ctrl-C or SIGTERM with everything saved.",
+    "Exit codes: 0 finished, 2 an error of yours in one sentence, 3 training diverged or collapsed, 129, 130 or"
+    " 143 stopped by SIGHUP, Ctrl-C or SIGTERM with everything saved.",
 )
 
 Assignments = Annotated[
@@ -132,6 +133,16 @@ def _lists(each: TextIO | None) -> list[list[str]]:
     return [[str(item) for item in one] for one in found]
 
 
+def changed(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    debug: Debug = False,
+) -> None:
+    """Show, as JSON, the samples of each run whose videos or transcripts changed since it began."""
+    from pretrain.runs import differing_files
+
+    typer.echo(json.dumps({str(folder): names for folder, names in differing_files(folders).items()}))
+
+
 def presets(debug: Debug = False) -> None:
     """List the presets."""
     from pretrain.presets import description, preset_names
@@ -142,8 +153,8 @@ def presets(debug: Debug = False) -> None:
         stdout.print(f"{name:<{width}}  {description(name)}", markup=False, highlight=False, soft_wrap=True)
 
 
-for _name, _command in (("run", run), ("resume", resume), ("export", export), ("config", config), ("presets", presets)):
-    register(app, _name, _command)
+for _command in (run, resume, changed, export, config, presets):
+    register(app, _command.__name__, _command)
 
 
 def _train(folder: Path, train: Callable[[], Path]) -> None:
@@ -174,7 +185,8 @@ def _train(folder: Path, train: Callable[[], Path]) -> None:
 
 
 def _say(text: str) -> None:
-    stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+    with suppress(OSError):  # the terminal may be gone, which is how SIGHUP comes
+        stderr.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

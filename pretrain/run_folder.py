@@ -26,7 +26,7 @@ from pretrain.data.source_files import FILE as SOURCE_FILES
 from pretrain.data.source_files import SourceFiles
 from pretrain.runlog import METRICS, read_status
 from pretrain.schema import ConfigError, build, plain, read_yaml
-from tvts_bench.atomic import whole_file
+from tvts_bench.atomic import remove_leftovers, whole_file
 from tvts_bench.errors import UserError
 from tvts_bench.training.ranks import Rank
 
@@ -86,8 +86,10 @@ def alone(folder: Path, rank: Rank) -> Iterator[None]:
         yield
         return
     lock = FileLock(folder / LOCK, blocking=False)
+    remove_leftovers(folder)  # others may export from it
     try:
         lock.acquire()
+        remove_leftovers(checkpoint_folder(folder), alone=True)
     except Timeout:
         raise RunError(f"another process is training in {folder}; wait for it, or stop it") from None
     except (OSError, NotImplementedError) as error:  # some network file systems have no locks
@@ -117,7 +119,7 @@ def prepare(folder: Path, config: RunConfig, place: Place) -> None:
 
 
 def write_config(folder: Path, config: RunConfig, place: Place) -> None:
-    """Keep what the run is and where it runs, each file written whole. Changed files are accepted once, not for ever."""
+    """Keep what the run is and where it runs, each file written whole. Changed files are accepted once only."""
     place = replace(place, changed_files="refuse")
     for name, text in ((PLACE, yaml_core.dump(plain(place))), (CONFIG, to_yaml(config))):
         with whole_file(folder / name) as file:

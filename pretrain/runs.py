@@ -47,6 +47,7 @@ from pretrain.text_start import pretrain_text
 from pretrain.train import Trainer, step_settings
 from pretrain.validation import Validation
 from tvts_bench.errors import UserError
+from tvts_bench.provenance import digest
 from tvts_bench.runtime import Progress, default_cache, default_workers, silent
 from tvts_bench.training.ranks import Rank, joined
 from tvts_bench.training.signals import StoppedError
@@ -118,6 +119,24 @@ def resume(folder: Path, assignments: Sequence[str] = (), progress: Progress = s
             write_config(folder, config, place)
         _meet(rank)
         return _train(config, place, rank, state, progress)
+
+
+def differing_files(folders: Sequence[Path]) -> dict[Path, list[str]]:
+    """Of each run in `folders`, the samples whose files are others now than when it began (see `SourceFiles`).
+
+    Raises:
+        UserError: no run, or sources that cannot be read any more.
+    """
+    found: dict[Path, list[str]] = {}
+    known: dict[str, SourceFiles] = {}  # the runs of a grid read the same sources
+    for folder in folders:
+        before = SourceFiles.read(folder)
+        config, place = open_run(folder)
+        key = digest([config.data.sources, config.segments])
+        if before is not None and key not in known:
+            known[key] = SourceFiles.of(build_sources(config, place.cache, workers=default_workers()))
+        found[folder] = [] if before is None else before.differing(known[key])
+    return found
 
 
 def export_run(folder: Path, format: Format, out: Path | None, best: bool = False) -> Path:

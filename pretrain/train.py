@@ -129,11 +129,15 @@ class Trainer:
         )
 
     def save(self, *, required: bool) -> None:
-        """Write the state, after all that the log has to say; unless `required`, a full disk is only a warning."""
+        """Write the state, after all that the log has to say.
+
+        Unless `required`, a full disk is only a warning, but not where there is no state yet: a disk that was full from
+        the start would cost the whole run.
+        """
         self.watch.read()
         if not self.rank.is_first:
             return
-        if required:
+        if required or not self._path(LAST).exists():
             save_state(self._path(LAST), self.current())
         else:
             self._try_to_save(LAST, "; training goes on")

@@ -61,7 +61,8 @@ class CoreLoader(yaml.SafeLoader):
                         problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark
                     )
                 seen.add(key)
-        return super().construct_mapping(node, deep)
+        values: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        return values
 
 
 class _CoreDumper(yaml.SafeDumper):

@@ -1,12 +1,14 @@
 """A file is the old one or the new one, whole."""
 
 import os
+import platform
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tvts_bench.atomic import whole_file
+from tvts_bench.atomic import remove_leftovers, whole_file
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -40,3 +42,27 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="something that is not a file"), whole_file(tmp_path / "pipe"):
         pass
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_what_a_killed_process_left_is_removed_and_what_others_still_write_is_not(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    alive = subprocess.Popen(["sleep", "60"])
+    try:
+        names = {
+            "dead": f".a.pt.{platform.node()}.{dead.pid}.tmp",
+            "an earlier one of this number": f".a.pt.{platform.node()}.{os.getpid()}.tmp",
+            "alive": f".b.pt.{platform.node()}.{alive.pid}.tmp",
+            "elsewhere": ".c.pt.another-node.1.tmp",
+        }
+        others = {"a.pt", ".hidden", ".notes.tmp", "notes.7.tmp"}
+        for name in (*names.values(), *others):
+            (tmp_path / name).touch()
+        remove_leftovers(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == others | {names["alive"], names["elsewhere"]}
+        remove_leftovers(tmp_path, alone=True)  # held by a lock, which no process of another machine has
+        assert {path.name for path in tmp_path.iterdir()} == others | {names["alive"]}
+        remove_leftovers(tmp_path / "nothing")
+    finally:
+        alive.kill()
+        alive.wait()

@@ -16,6 +16,7 @@ from tvts_bench.runtime import CACHE_VARIABLE, Runtime, default_cache, default_w
     ("field", "value", "sentence"),
     [
         ("workers", -1, "workers must be at least 0, got -1"),
+        ("workers", 100_000, "workers must be at most 1,024 processes, got 100,000"),
         ("batch_size", 0, "batch_size must be at least 1, got 0"),
         ("world_size", 0, "world_size must be at least 1, got 0"),
         ("clip_timeout", 0, "clip_timeout must be positive, got 0"),

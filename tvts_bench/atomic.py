@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,40 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def remove_leftovers(folder: Path, *, alone: bool = False) -> None:
+    """Remove what processes that were killed while they wrote to `folder` have left there (see `whole_file`).
+
+    Called before this process writes there. What may be another's who still writes is left alone.
+
+    Args:
+        folder: need not exist.
+        alone: no process of any machine but this one writes to it, as whoever holds its lock knows.
+    """
+    here = platform.node()
+    for path in folder.glob(f".*{SUFFIX}"):
+        written_by = re.fullmatch(r"\..+\.([0-9]+)", path.name.removesuffix(SUFFIX))
+        if written_by is None:
+            continue
+        process = int(written_by[1])
+        is_ours = path.name.endswith(f".{here}.{process}{SUFFIX}")
+        if (is_ours and not _is_another(process)) or (alone and not is_ours):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _is_another(process: int) -> bool:
+    """Whether it is a process that runs on this machine, other than this one."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,7 +21,7 @@ from pretrain.data.mixing import Mixture
 from pretrain.data.sources import Source
 from pretrain.schema import ConfigError
 from tvts_bench import provenance
-from tvts_bench.atomic import whole_file
+from tvts_bench.atomic import remove_leftovers, whole_file
 from tvts_bench.errors import UserError
 from tvts_bench.version import VERSION
 
@@ -41,6 +41,7 @@ class KeptBatches(Dataset[Made]):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(folder, error) from None
+        remove_leftovers(folder)
 
     def __getitem__(self, step: int) -> Made:
         path = self._folder / f"{step:07d}.safetensors"

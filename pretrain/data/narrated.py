@@ -30,6 +30,7 @@ from pretrain.data.window import video_duration
 from tvts_bench.datasets.base import AnnotationError, DatasetError
 from tvts_bench.datasets.files import VideoTree, is_video_name, scan, stem, walk_videos
 from tvts_bench.datasets.lines import read_lines
+from tvts_bench.snapshot import FileSignature, signature
 from tvts_bench.video.container import VideoDecodeError
 
 SUFFIXES = (".json", ".vtt", ".srt")
@@ -65,9 +66,14 @@ def _narration(path: Path) -> tuple[Transcript, tuple[Word, ...]]:
         raise TranscriptError(path, None, f"not a transcript: {str(error) or type(error).__name__}") from error
 
 
-@functools.lru_cache(maxsize=_REMEMBERED)
 def words_of(transcript: Path, duration: float) -> tuple[Word, ...]:
     """The words to train on, none past the end of the video."""
+    return _words_of(transcript, duration, signature(transcript))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _words_of(transcript: Path, duration: float, file: FileSignature | None) -> tuple[Word, ...]:
+    """Remembered for a file as it is: `file` tells it from another under its name."""
     return words_inside(_narration(transcript)[1], duration)
 
 

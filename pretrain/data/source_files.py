@@ -20,7 +20,10 @@ _COLUMNS = ("source", "id", "video", "text")
 
 
 class SourceFiles:
-    """Every sample's video and text, told by signature; of drawn sources, which have no files, nothing."""
+    """Every sample's video and text, told by signature.
+
+    Of drawn sources, which have no files, nothing, nor of the default world, which every machine makes for itself.
+    """
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -31,7 +34,7 @@ class SourceFiles:
         rows = [
             (str(number), entry.id.encode(errors="surrogateescape"), _signature(entry.path), _text(entry))
             for number, source in enumerate(sources)
-            if not isinstance(source.index, StoryIndex)
+            if not _is_made_here(source)
             for entry in (source.index[place] for place in range(len(source)))
         ]
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(_COLUMNS)
@@ -76,6 +79,11 @@ class SourceFiles:
         columns = (self._table.column(name).to_pylist() for name in _COLUMNS)
         for source, name, video, text in zip(*columns, strict=True):
             yield (source, name), (video, text)
+
+
+def _is_made_here(source: Source) -> bool:
+    made = source.config.kind == "scripted_motion" and source.config.root is None
+    return made or isinstance(source.index, StoryIndex)
 
 
 def _signature(path: Path) -> str:

@@ -22,6 +22,7 @@ from pretrain.data.segments import SegmentConfig, draw_cut, frame_times
 from pretrain.data.transcripts import text_between
 from pretrain.data.window import frames_at, video_duration
 from tvts_bench import provenance
+from tvts_bench.atomic import remove_leftovers
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, default_cache, silent
 from tvts_bench.snapshot import signature
@@ -161,6 +162,7 @@ def build_source(
         }
     )
     folder = cache / "pretrain-index"
+    remove_leftovers(folder)
     index = build_index(
         candidates,
         check,

@@ -1,13 +1,17 @@
 """The command line: exit codes, sentences, and an interrupted run that ends as an uninterrupted one, to the bit."""
 
+import fcntl
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,20 +122,50 @@ def test_ctrl_c_reaches_loading_processes_too_and_yet_all_is_saved(tmp_path: Pat
     assert_same_end(tmp_path / "run", uninterrupted)
 
 
-def test_sigterm_ends_with_143_after_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_run_after_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    """SIGHUP is what a terminal or a connection leaves behind that is gone."""
     forward, calls = TVTS.forward, []
 
-    def terminated(self: TVTS, *args: Any, **kwargs: Any) -> Any:
+    def told(self: TVTS, *args: Any, **kwargs: Any) -> Any:
         calls.append(1)
         if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(TVTS, "forward", terminated)
+    monkeypatch.setattr(TVTS, "forward", told)
     result = runner.invoke(app, ["run", preset(tmp_path), f"out={tmp_path / 'run'}", "workers=0", "threads=1"])
-    assert result.exit_code == 143, result.output
-    assert "stopped by SIGTERM" in result.output
+    assert result.exit_code == code, result.output
+    assert f"stopped by {number.name}" in result.output
     assert load_state(tmp_path / "run/checkpoints" / LAST).step == 3
+    assert read_status(tmp_path / "run")["outcome"] == "interrupted"
+
+
+def test_a_terminal_that_is_gone_costs_no_step(tmp_path: Path) -> None:
+    """Its end sends SIGHUP to all processes of the run, loading ones too, and nothing can be printed any more."""
+    master, slave = os.openpty()
+    os.set_blocking(master, False)
+    settings = ("steps=5000", f"out={tmp_path / 'run'}", "workers=1", "threads=1", "log_every=1", "device=cpu")
+    process = subprocess.Popen(
+        command("run", preset(tmp_path), *settings),
+        **dict.fromkeys(("stdin", "stdout", "stderr"), slave),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(slave)
+    metrics = tmp_path / "run/metrics.jsonl"
+    while not (metrics.is_file() and '"step": 3,' in metrics.read_text()):
+        assert process.poll() is None
+        with suppress(BlockingIOError):
+            os.read(master, 1 << 16)  # as a terminal does, lest the run waits for it
+        time.sleep(0.01)
+    os.close(master)
+    assert process.wait(120) == 128 + signal.SIGHUP
+    assert read_status(tmp_path / "run")["outcome"] == "interrupted"
+    assert 3 <= load_state(tmp_path / "run/checkpoints" / LAST).step < 5000
 
 
 def test_a_run_that_could_not_begin_may_be_begun_again(tmp_path: Path) -> None:
@@ -395,16 +429,51 @@ def test_a_full_disk_leaves_the_state_before(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == [BEST]
 
 
-def test_a_disk_that_is_full_for_a_while_stops_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_is_full_for_a_while_stops_no_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Until the end, where the state has to be written: then the one before is what is left."""
+    save, sizes = Trainer.save, [None, 1000, 1000, 1000]
+
+    def short_of_space(self: Trainer, *, required: bool) -> None:
+        size = sizes.pop(0)
+        with files_no_longer_than(size) if size else nullcontext():
+            save(self, required=required)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "save", short_of_space)
+        with pytest.raises(TrainingStateError, match=r"last\.pt: File too large; the state saved before stays"):
+            begin(*tiny(tmp_path, "steps=3", "checkpoint.every_steps=1"))
+    assert caplog.text.count("training goes on") == 2
+    assert load_state(tmp_path / "run/checkpoints" / LAST).step == 1
+    assert read_status(tmp_path / "run")["outcome"] == "failed"
+    resume(tmp_path / "run")
+    assert read_status(tmp_path / "run")["outcome"] == "finished"
+
+
+def test_a_disk_that_is_full_from_the_start_ends_a_run_at_its_first_state(tmp_path: Path) -> None:
+    """Not after the last step, when nothing of it could be kept."""
     begin(*tiny(tmp_path, "steps=1"))
     size = (tmp_path / "run/checkpoints" / LAST).stat().st_size
     with files_no_longer_than(size // 2), pytest.raises(TrainingStateError, match=r"last\.pt: File too large"):
-        begin(*tiny(tmp_path / "full", "steps=3", "checkpoint.every_steps=1"))
-    assert caplog.text.count("last.pt: File too large; training goes on") == 3
-    assert read_status(tmp_path / "full/run")["outcome"] == "failed"
+        begin(*tiny(tmp_path / "full", "steps=9", "checkpoint.every_steps=2"))
+    status = read_status(tmp_path / "full/run")
+    assert (status["outcome"], status["step"]) == ("failed", 2)
     resume(tmp_path / "full/run")
     assert read_status(tmp_path / "full/run")["outcome"] == "finished"
+
+
+def test_what_killed_runs_left_of_their_states_is_removed_by_the_next(tmp_path: Path) -> None:
+    begin(*tiny(tmp_path, "steps=1"))
+    folder = tmp_path / "run/checkpoints"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = [folder / f".last.pt.{platform.node()}.{dead.pid}.tmp", folder / ".last.pt.another-node.7.tmp"]
+    for path in left:
+        path.write_bytes(b"half of a state")
+    (folder / ".mine.tmp").write_bytes(b"another's")
+    resume(tmp_path / "run")
+    assert {path.name for path in folder.iterdir()} == {LAST, ".mine.tmp"}
 
 
 def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:

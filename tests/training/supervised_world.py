@@ -85,7 +85,7 @@ def train(
     return model, trained
 
 
-def stopping_after(step: int) -> Progress:
+def stopping_after(step: int, number: int = signal.SIGTERM) -> Progress:
     """A progress bar that has this process told to stop while it works on `step`."""
 
     @contextmanager
@@ -96,7 +96,7 @@ def stopping_after(step: int) -> Progress:
             nonlocal done
             done += units
             if done == step:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
 
         yield advance
 

@@ -116,6 +116,9 @@ def test_without_augmentation_nothing_else_changes() -> None:
     [
         ({"optimizer": "adam"}, "sgd, adamw, got 'adam'"),
         ({"base_lr": 0.0}, "base_lr must be positive, got 0.0"),
+        ({"epochs": 10**9}, "epochs must be at most 1,000,000, got 1,000,000,000"),
+        ({"batch_size": 10**12}, "batch_size must be at most 1,000,000, got 1,000,000,000,000"),
+        ({"views": "99999999x3"}, "views must be at most 1,000 temporal ones, got '99999999x3'"),
         ({"batch_size": -4}, "-4"),
         ({"epochs": 5}, "warmup_epochs must be less than 5 epochs, got 5"),
         ({"layer_decay": 1.5}, "layer_decay"),

@@ -2,6 +2,8 @@
 
 import csv
 import os
+import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.pretrain.short_of_space import files_no_longer_than
 from tests.training.supervised_world import (
     RECIPE,
     loader_of,
@@ -22,9 +25,10 @@ from tests.training.supervised_world import (
     train,
     write_records,
 )
+from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.classifier_step import backward
+from tvts_bench.training.classifier_step import TrainingError, backward
 from tvts_bench.training.clip_loader import ClipBatch, ClipLoader, TooManyUnreadableError
 from tvts_bench.training.clip_order import BatchError
 from tvts_bench.training.curves import STEP_COLUMNS, Curves
@@ -91,6 +95,39 @@ def test_workers_that_die_of_the_same_signal_do_not_hide_it(
             train(records, tmp_path / "parts")
     resumed, _ = train(records, tmp_path / "parts", resume=True)  # from the end of the first epoch
     assert_equal_to_the_bit(resumed, whole)
+
+
+def test_sighup_saves_as_sigterm_does_but_not_under_nohup(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    with pytest.raises(StoppedError) as stopped:
+        train(records, tmp_path / "run", progress=stopping_after(5, signal.SIGHUP))
+    assert stopped.value.signal == signal.SIGHUP
+    assert torch.load(tmp_path / "run/last.pt", weights_only=True)["step"] == 5
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        _, trained = train(records, tmp_path / "nohup", progress=stopping_after(5, signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert len(trained.history) == 3
+
+
+def test_a_disk_that_is_full_from_the_start_ends_a_training_at_its_first_state(
+    tmp_path: Path, records: Sequence[VideoRecord]
+) -> None:
+    with files_no_longer_than(5000), pytest.raises(TrainingStateError, match=r"last\.pt: File too large"):
+        train(records, tmp_path / "run")
+    assert len(rows(tmp_path / "run/steps.csv")) == 3  # the first epoch
+
+
+def test_what_killed_trainings_left_is_removed_by_the_next(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = tmp_path / f".last.pt.{platform.node()}.{dead.pid}.tmp"
+    left.write_bytes(b"half of a state")
+    elsewhere = tmp_path / ".last.pt.another-node.7.tmp"
+    elsewhere.write_bytes(b"half of a state")
+    train(records, tmp_path)
+    assert not left.exists()
+    assert elsewhere.exists()  # nobody here knows whether it is being written
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
@@ -315,6 +352,37 @@ def test_unreadable_training_clips_are_left_out_and_named_also_after_a_stop(
     assert "broken.mp4" in trained.failed["broken"]
     with pytest.raises(TooManyUnreadableError, match=r"broken\.mp4"):
         train(broken, tmp_path / "strict", replace(recipe, max_failures=0.0))
+
+
+class NormedVectors(Backbone):
+    """A backbone that ends in a batch norm of vectors, which cannot be trained on one clip."""
+
+    family, variant, embed_dim = "normed", "toy", 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clip_spec, self.weights = tiny_backbone().clip_spec, tiny_backbone().weights
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """[B, 3]."""
+        return self.norm(clips.mean(dim=(2, 3, 4)))  # type: ignore[no-any-return]
+
+
+def test_batch_norms_are_not_trained_on_what_is_no_batch(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
+    """A clip whose partner is unreadable is trained on with the statistics there are; no recipe of single clips is."""
+    recipe = replace(STEADY, batch_size=2, layer_decay=1.0, epochs=2, max_failures=0.2, ema=None)
+    (tmp_path / "broken.mp4").write_text("no video")
+    broken = [*records[:-1], replace(records[-1], path=tmp_path / "broken.mp4")]
+    model, trained = train(broken, tmp_path / "run", recipe, backbone=NormedVectors())
+    assert len(trained.failed) == 1
+    norm = model.get_submodule("backbone.norm")
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.num_batches_tracked == 2 * 6 - 2  # in either epoch one of six batches held one clip
+    with pytest.raises(
+        TrainingError, match=r"batch norms, which need several clips at once, and a batch of 1 in 1 proc"
+    ):
+        train(records, tmp_path / "one", replace(recipe, batch_size=1), backbone=NormedVectors())
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(records: Sequence[VideoRecord]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvts_bench.ablations.cells import Failure
+from tvts_bench.training.signals import STOPPING
 
 DIVERGED = 3  # exit code of tvts-pretrain
 GRACE = 60.0  # seconds that a command has to save its state, from being told to stop until it is killed
@@ -95,8 +96,7 @@ def explain(ended: Ended) -> tuple[Failure, str]:
 
 def was_told_to_stop(ended: Ended) -> bool:
     """Whether it was stopped and may go on: by us, or by a scheduler's or another user's signal."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    return ended.stopped or any(ended.code in (-number, 128 + number) for number in signals)
+    return ended.stopped or any(ended.code in (-number, 128 + number) for number in STOPPING)
 
 
 def _end(process: "subprocess.Popen[bytes]", grace: float) -> None:

@@ -17,6 +17,7 @@ from tvts_bench.ablations.cells import CellRecord, StageRecord, cell_folder, rea
 from tvts_bench.ablations.claims import claim
 from tvts_bench.ablations.commands import GRACE, Ended, Limits, explain, run_command, was_told_to_stop
 from tvts_bench.ablations.stages import Stage
+from tvts_bench.atomic import remove_leftovers
 
 Outcome = Literal["done", "failed", "stopped", "taken"]
 _PLACES = re.compile(r"^(samples|cache)=.*$")  # keys of tvts-pretrain that name folders and change no weight
@@ -69,6 +70,7 @@ def run_cell(job: CellJob, stop: Callable[[], bool] = never) -> Outcome:
     with claim(job.folder) as lock:
         if lock is None:
             return "taken"
+        remove_leftovers(job.folder, alone=True)
         until = None if job.timeout is None else time.monotonic() + job.timeout
         limits = Limits(until=until, stop=stop, grace=job.grace)
         record = _begun(job)

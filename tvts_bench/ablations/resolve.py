@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tvts_bench.errors import UserError
@@ -22,12 +23,27 @@ def resolve(preset: str, assignments: Sequence[Sequence[str]]) -> list[dict[str,
         PretrainingError: no such preset or key, or a value that does not fit; or tvts-pretrain does not start.
     """
     each = json.dumps([list(one) for one in assignments])
-    command = [sys.executable, "-m", "pretrain", "config", preset, "--each", "-", "--json"]
-    ended = subprocess.run(command, input=each, capture_output=True, text=True, check=False)
+    return list(_ask(["config", preset, "--each", "-", "--json"], each))
+
+
+def changed_files(runs: Sequence[Path]) -> dict[Path, list[str]]:
+    """Of each run's folder, the samples whose files changed since it began.
+
+    Raises:
+        PretrainingError: the sources of one cannot be read any more; or tvts-pretrain does not start.
+    """
+    found = _ask(["changed", *map(str, runs)]) if runs else {}
+    return {Path(folder): list(names) for folder, names in found.items()}
+
+
+def _ask(arguments: Sequence[str], text: str = "") -> Any:
+    """What a command of tvts-pretrain answers, as JSON."""
+    command = [sys.executable, "-m", "pretrain", *arguments]
+    ended = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if ended.returncode == 0:
-        return list(json.loads(ended.stdout))
-    said = ended.stderr.strip()
-    if said.startswith(ERROR):
-        raise PretrainingError(said.removeprefix(ERROR))
-    last = said.splitlines()[-1:] or [f"exit code {ended.returncode}"]
+        return json.loads(ended.stdout)
+    written = ended.stderr.strip()
+    if ERROR in written:
+        raise PretrainingError(written.rpartition(ERROR)[2])
+    last = written.splitlines()[-1:] or [f"exit code {ended.returncode}"]
     raise PretrainingError(f"tvts-pretrain does not start: {last[0]}")

@@ -120,6 +120,7 @@ def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOption
     """Run the cells, showing how they stand, and end with the code that says how it went."""
     from tvts_bench.ablations.asked_again import with_earlier_results
     from tvts_bench.ablations.cells import read_grid, write_grid
+    from tvts_bench.ablations.changed import set_aside_changed
     from tvts_bench.ablations.jobs import outcome_now
     from tvts_bench.ablations.local import Slots, run_local
     from tvts_bench.ablations.slurm import follow, submit
@@ -132,6 +133,7 @@ def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOption
     before = read_grid(out, planned.record.grid)
     if before is not None and (other := before.keys - planned.record.keys):
         _say(f"{len(other)} cells that this grid had before are of other settings, seeds or versions: left as they are")
+    set_aside_changed(jobs)
     record = with_earlier_results(planned.record, before, out)
     outcomes = {job.key: outcome_now(job) for job in jobs}
     left = [job for job in jobs if outcomes[job.key] == "stopped"]

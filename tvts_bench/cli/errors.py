@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -50,7 +51,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             return _end(error, f"{error.filename or 'a file'}: {error.strerror}", debug)
         except StoppedError as stop:
             name = signal.Signals(stop.signal).name
-            stderr.print(f"stopped by {name}; the same command with --resume goes on", highlight=False)
+            with suppress(OSError):  # the terminal may be gone, which is how SIGHUP comes
+                stderr.print(f"stopped by {name}; the same command with --resume goes on", highlight=False)
             raise typer.Exit(128 + stop.signal) from None
         except KeyboardInterrupt:
             stderr.print("stopped; what was computed is kept, the same command takes it up again", highlight=False)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich import progress
 from rich.text import Text
@@ -33,7 +33,9 @@ def progress_bar(total: int, unit: str, description: str) -> Iterator[Callable[[
         RateColumn(unit),
         progress.TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with progress.Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bars:
+    bars = progress.Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+    bars.start()
+    try:
         task = bars.add_task(description, total=total)
         started, done = time.monotonic(), 0
 
@@ -44,6 +46,9 @@ def progress_bar(total: int, unit: str, description: str) -> Iterator[Callable[[
 
         yield advance
         seconds = time.monotonic() - started
+    finally:
+        with suppress(OSError):  # a terminal that is gone must not hide how the loop ended
+            bars.stop()
     if seconds > SHOWN_AFTER_SECONDS:
         line = f"{description}: {done:,.0f} {unit} in {seconds:.1f} s ({done / seconds:,.1f} {unit}/s)"
         stderr.print(line, highlight=False, style="dim")

@@ -56,7 +56,7 @@ class Supervised:
         Raises:
             EvaluationError: the splits do not go together (see `train_and_test`), nothing can be held out, or a clip
                 cannot be read and `runtime.strict` is set.
-            StoppedError: SIGTERM or Ctrl-C; `runtime.resume` goes on.
+            StoppedError: SIGTERM, Ctrl-C or SIGHUP; `runtime.resume` goes on.
             UserError: the kinds of `train_classifier`.
         """
         resolved = self.resolve(backbone, dataset)

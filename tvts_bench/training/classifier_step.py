@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from tvts_bench.errors import UserError
@@ -75,13 +76,14 @@ def backward(model: nn.Module, batch: ClipBatch, step: int, settings: StepSettin
     """
     recipe, rank = settings.recipe, settings.rank
     total = torch.zeros((), device=rank.device)
-    for number, rows in enumerate(_parts(batch.positions, recipe.accumulate)):
+    parts = _parts(batch.positions, recipe.accumulate)
+    for number, rows in enumerate(parts):
         pixels, targets = _mixed(batch, rows, step, settings)
-        waits = isinstance(model, DistributedDataParallel) and number < recipe.accumulate - 1
+        waits = isinstance(model, DistributedDataParallel) and number < len(parts) - 1
         seed_drop_paths(model, batch.seeds[rows] or (0,))
         torch.manual_seed(_number(_DROP, recipe.seed, step, rank.rank * recipe.accumulate + number))
         with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
-            with autocast(rank.device, recipe.precision):
+            with autocast(rank.device, recipe.precision), _norms_at_rest(model, batch, rows, settings):
                 logits = model(pixels)
             loss = F.cross_entropy(logits.float(), targets, reduction="sum") / settings.share
             loss.backward()
@@ -106,6 +108,24 @@ def _mixed(batch: ClipBatch, rows: slice, step: int, settings: StepSettings) -> 
     return torch.cat([each for each, _ in mixed]), torch.cat([targets for _, targets in mixed])
 
 
+@contextmanager
+def _norms_at_rest(model: nn.Module, batch: ClipBatch, rows: slice, settings: StepSettings) -> Iterator[None]:
+    """Batch norms use the statistics that they have while what is fed is no batch: nothing, or one clip of several.
+
+    The others of its part could not be read. Parts of one clip by the recipe are fed as they are.
+    """
+    clips = len(batch.ids[rows])
+    is_rest = clips == 0 or (clips == 1 and settings.share > settings.recipe.accumulate)
+    norms = [each for each in model.modules() if isinstance(each, _BatchNorm) and each.training] if is_rest else []
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
+
+
 def _pairs(positions: Sequence[int]) -> list[slice]:
     """The rows that are mixed with each other: two, or one whose partner could not be read or is not there."""
     starts = [row for row, position in enumerate(positions) if not row or position // 2 != positions[row - 1] // 2]
@@ -113,11 +133,11 @@ def _pairs(positions: Sequence[int]) -> list[slice]:
 
 
 def _parts(positions: Sequence[int], count: int) -> list[slice]:
-    """`count` consecutive parts of the rows, as equal as whole pairs can be; empty ones where there are too few."""
+    """Up to `count` consecutive parts of the rows, as equal as whole pairs can be; an empty one if there is no row."""
     pairs = _pairs(positions)
     edges = [*(pair.start for pair in pairs), len(positions)]
     bounds = [edges[len(pairs) * number // count] for number in range(count + 1)]
-    return [slice(start, end) for start, end in itertools.pairwise(bounds)]
+    return [slice(start, end) for start, end in itertools.pairwise(bounds) if end > start] or [slice(0, 0)]
 
 
 def _number(*key: int) -> int:
@@ -130,7 +150,8 @@ def fitting(settings: StepSettings) -> Iterator[None]:
     """What this machine or its processes cannot train, as one sentence.
 
     Raises:
-        TrainingError: a GPU does not hold a micro-batch, or several processes wait for gradients that never come.
+        TrainingError: a GPU does not hold a micro-batch, batch norms see one clip at a time, or several processes wait
+            for gradients that never come.
     """
     try:
         yield
@@ -140,6 +161,15 @@ def fitting(settings: StepSettings) -> Iterator[None]:
         raise TrainingError(
             f"{settings.rank.device} has not enough memory to train on {clips} clips at once: raise --accumulate"
             f" (now {recipe.accumulate}), which leaves the batch of {recipe.batch_size} as it is"
+        ) from error
+    except ValueError as error:
+        if "Expected more than 1 value per channel" not in str(error):  # a batch norm's
+            raise
+        recipe = settings.recipe
+        raise TrainingError(
+            f"this backbone has batch norms, which need several clips at once, and a batch of {recipe.batch_size} in"
+            f" {settings.rank.world_size} processes x {recipe.accumulate} micro-batches feeds it one: raise"
+            " --total-batch or lower --accumulate"
         ) from error
     except RuntimeError as error:
         if "Expected to have finished reduction" not in str(error):  # DistributedDataParallel's, of its second step

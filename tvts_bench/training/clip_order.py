@@ -66,7 +66,10 @@ class ClipOrder:
         epoch, batch = divmod(step, self.steps_per_epoch)
         order = _permutation(self.seed, epoch, self.size)[batch * self.batch_size :]
         pairs = math.ceil(self.batch_size / 2)
-        first, last = (min(2 * (pairs * each // world_size), self.batch_size) for each in (rank, rank + 1))
+        first, last = (
+            min(2 * math.ceil(pairs * each / world_size), self.batch_size)
+            for each in (rank, rank + 1)  # the first rank, whose batch norms are kept, has clips if any has
+        )
         return tuple(
             ClipDraw(int(order[position]), self._seed(epoch, int(order[position])), position)
             for position in range(first, last)

@@ -65,15 +65,15 @@ class TrainingPlace:
             ) from error
 
     def keep(self, state: TrainingState, *, required: bool) -> None:
-        """Write the state; unless `required`, a full disk is only a warning.
+        """Write the state; unless `required`, a full disk is only a warning where an earlier state is there.
 
         Raises:
-            TrainingStateError: it cannot be written, and is required.
+            TrainingStateError: it cannot be written, and is required or would be the first.
         """
         try:
             save_state(self.folder / LAST, state)
         except TrainingStateError as error:
-            if required:
+            if required or not (self.folder / LAST).exists():
                 raise
             log.warning("%s; training goes on", error)
 

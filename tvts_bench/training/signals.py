@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM and Ctrl-C are remembered until a step is done."""
+"""Being told to stop: SIGTERM, Ctrl-C and SIGHUP (a terminal or a connection is gone) wait until a step is done."""
 
 import signal
 import threading
@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPPING = tuple(number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)))
+"""What tells a process to save and end; Windows knows no SIGHUP."""
+
 
 class StoppedError(Exception):
-    """SIGTERM or Ctrl-C. `signal` is its number."""
+    """SIGTERM, Ctrl-C or SIGHUP. `signal` is its number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by signal {number}")
@@ -17,9 +20,10 @@ class StoppedError(Exception):
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], int]]:
-    """SIGTERM and the first Ctrl-C are remembered until a step is done: yields what asks for the number (or 0).
+    """Those of `STOPPING` are remembered until a step is done: yields what asks for the number of the last (or 0).
 
-    The second Ctrl-C stops at once. Outside the main thread, which alone gets signals, the answer is always 0.
+    The second Ctrl-C stops at once. SIGHUP stays ignored where it is, as under nohup. Outside the main thread, which
+    alone gets signals, the answer is always 0.
     """
     received = 0
 
@@ -32,9 +36,13 @@ def stop_signals() -> Iterator[Callable[[], int]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0
         return
-    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, remember) for number in STOPPING if not _is_nohup(number)}
     try:
         yield lambda: received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_nohup(number: int) -> bool:
+    return signal.Signals(number).name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from tvts_bench.errors import UserError
+from tvts_bench.training.signals import STOPPING
 
 T = TypeVar("T")
 
@@ -70,6 +71,7 @@ class _Caught(Dataset[T | UserError]):
 
 def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
-    # Ctrl-C and a scheduler's SIGTERM reach every process of a run; the trainer decides what is done first.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Ctrl-C, a scheduler's SIGTERM and the end of a terminal reach every process of a run; the trainer decides what is
+    # done first.
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import distributed, nn
 
+from tvts_bench.atomic import remove_leftovers
 from tvts_bench.training.averaging import MeasuredWeights
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import StepSettings, backward, fitting
@@ -66,7 +67,7 @@ def train_classifier(
         LossError: the loss is not finite any more.
         TrainingError: the device's memory does not hold a micro-batch.
         TrainingStateError: there is a state already and `place.resume` is off, or it cannot be read or written.
-        StoppedError: SIGTERM or Ctrl-C; a state is on disk, unless it came before the first.
+        StoppedError: SIGTERM, Ctrl-C or SIGHUP; a state is on disk, unless it came before the first.
         UserError: what the loader or `measure` raises.
     """
     device = torch.device(settings.rank.device)
@@ -97,6 +98,8 @@ class _Training:
         self.step, self.loss_sum = 0, 0.0
         self.history: list[dict[str, float]] = []
         self.processes = [rank.world_size]
+        if rank.is_first:
+            remove_leftovers(place.folder)
         state = self._unless_changed(place.found())
         model.to(rank.device).train()
         self.optimizer = build_optimizer(recipe, model.backbone, model.head, recipe.batch_size)
