@@ -1,5 +1,6 @@
 """`tvts-bench make-data`: write the embedded world anywhere."""
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,10 +89,9 @@ def _world(seed: int, size: float | None, narrated: int | None, settings: list[s
         name, equals, value = text.partition("=")
         if not equals or name not in known:
             raise UserError(f"--set {text!r}: expected NAME=VALUE with NAME one of {', '.join(sorted(known))}")
-        try:
-            scaled[name] = int(value)
-        except ValueError:
-            raise UserError(f"--set {text!r}: {value!r} is not a whole number") from None
+        if re.fullmatch(r"[-+]?[0-9]{1,18}", value) is None:  # int() takes 1_000, too, and other scripts' digits
+            raise UserError(f"--set {text!r}: {value!r} is not a whole number")
+        scaled[name] = int(value)
     return replace(world, **scaled)
 
 

@@ -23,7 +23,7 @@ class ClipDropPath(DropPath):
     def forward(self, x: Tensor) -> Tensor:
         """`x` [B, ...] or [B * n, ...], the n rows of a clip one after the other."""
         if self.seeds is None or not self.training:
-            return super().forward(x)
+            return super().forward(x)  # type: ignore[no-any-return]
         assert len(x) % len(self.seeds) == 0, (x.shape, len(self.seeds))
         rows = len(x) // len(self.seeds)
         draws = [np.random.Generator(np.random.PCG64([seed, self.number])).random(rows) for seed in self.seeds]
