@@ -17,8 +17,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import tvts_bench
+from tvts_bench.cli.main import app
 from tvts_bench.cli.make_data import make_data
 from tvts_bench.datasets import scripted_motion
 from tvts_bench.datasets.base import DatasetError
@@ -330,3 +332,18 @@ def test_the_defaults_are_what_the_issue_of_precision_asks_for() -> None:
     """At p = 0.5 the 95 % interval of 2,400 clips is +-2.0 points; the labelled parts are made when none is named."""
     assert 1.96 * 50 / World().ssv2_val ** 0.5 <= 2.001
     assert set(LABELLED) == set(PARTS) - {"narrated-train", "narrated-val"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--set", "ssv2_train=1_000", "'1_000' is not a whole number"),
+        ("--set", "ssv2_train=1e3", "'1e3' is not a whole number"),
+        ("--workers", "100000", "workers must be at most 1,024 processes, got 100,000"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_one_sentence(tmp_path: Path, option: str, value: str, sentence: str) -> None:
+    made = CliRunner().invoke(app, ["make-data", "scripted-motion", "--out", str(tmp_path / "world"), option, value])
+    assert made.exit_code == 2
+    assert sentence in made.stderr
+    assert not (tmp_path / "world").exists()
