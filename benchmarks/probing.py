@@ -197,6 +197,8 @@ def compare_steps(backbone: Backbone, recipe: Recipe, batch: int, precision: Pre
         clips=torch.randint(256, (batch, 3, clip.num_frames, clip.crop, clip.crop), generator=seed, dtype=torch.uint8),
         labels=torch.randint(classes, (batch,), generator=seed),
         ids=tuple(map(str, range(batch))),
+        positions=tuple(range(batch)),
+        seeds=tuple(range(batch)),
     )
 
     def step() -> None:

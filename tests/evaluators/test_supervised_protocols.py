@@ -145,7 +145,7 @@ REPLACED = "files of train changed since this training read them, at step {} of 
 def copied(colours: Dataset, folder: Path) -> Dataset:
     """The same videos as copies in `folder`, which tests may change."""
     folder.mkdir()
-    splits = {}
+    splits: dict[str, Sequence[VideoRecord]] = {}
     for split in ("train", "val"):
         splits[split] = [
             replace(record, path=Path(shutil.copyfile(record.path, folder / f"{split}-{record.id}.mp4")))
@@ -230,7 +230,7 @@ def test_test_clips_count_only_where_they_choose_the_epoch(
     colours: Dataset, runtime: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = copied(colours, tmp_path / "videos")
-    choices = {best: replace(TUNE, recipe=replace(RECIPE, best=best)) for best in ("held-out", "test")}  # type: ignore[arg-type]
+    choices = {best: replace(TUNE, recipe=replace(RECIPE, best=best)) for best in ("held-out", "test")}
     for tune in choices.values():
         evaluate(tiny_backbone(), data, tune, runtime)
     exchange_contents(data.records("val"))

@@ -150,7 +150,9 @@ def test_a_terminal_that_is_gone_costs_no_step(tmp_path: Path) -> None:
     settings = ("steps=5000", f"out={tmp_path / 'run'}", "workers=1", "threads=1", "log_every=1", "device=cpu")
     process = subprocess.Popen(
         command("run", preset(tmp_path), *settings),
-        **dict.fromkeys(("stdin", "stdout", "stderr"), slave),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),

@@ -288,7 +288,9 @@ def test_nothing_that_is_drawn_depends_on_how_a_batch_is_divided(
     loss = backward(model, next(loader_of(records, whole).batches(1, 2)), 1, settings_of(whole))
     expected = gradient(model)
     divided = replace(whole, accumulate=accumulate)
-    shares, ids, total = [], [], 0.0
+    shares: list[dict[str, Tensor]] = []
+    ids: list[str] = []
+    total = 0.0
     for number in range(world_size):
         rank = Rank(rank=number, world_size=world_size)
         batch = next(loader_of(records, divided, rank).batches(1, 2))
@@ -299,7 +301,7 @@ def test_nothing_that_is_drawn_depends_on_how_a_batch_is_divided(
     assert len(set(ids)) == len(ids) == 6
     assert total == pytest.approx(float(loss), rel=1e-5)
     for name, grad in expected.items():
-        mean = sum(share[name] for share in shares) / world_size
+        mean = torch.stack([share[name] for share in shares]).mean(dim=0)
         torch.testing.assert_close(mean, grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
