@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"table_runs", "report"}),
     frozenset({"ablations", "tables"}),
     frozenset({"check", "evaluation", "folds", "own_videos"}),
-    frozenset({"result_files"}),
+    frozenset({"result_files", "reuse"}),
     frozenset({"results"}),
     frozenset({"evaluators"}),
     frozenset({"probes", "training"}),
@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices", "snapshot"}),
-    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture"}),
+    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture", "time_limit"}),
     frozenset({"errors", "version", "regular_file"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -42,6 +42,7 @@ FOR_PRETRAINING = {
     "runtime",
     "devices",
     "snapshot",
+    "time_limit",
 }
 FOR_PRETRAINING |= {
     "torchvision_ops",
@@ -51,7 +52,7 @@ FOR_PRETRAINING |= {
     "version",
     "cli",
 }  # cli: the console and the error handling of both
-NO_TORCH = ("datasets", "metrics", "neighbors", "results", "tables")
+NO_TORCH = ("datasets", "metrics", "neighbors", "results", "reuse", "tables")
 HEAVY = ("torch", "pandas", "faiss", "av", "decord", "sklearn", "pyarrow", "timm", "transformers", "torchvision")
 
 

@@ -17,7 +17,8 @@ from tvts_bench.provenance import digest
 from tvts_bench.regular_file import read_regular
 from tvts_bench.snapshot import Snapshot
 
-SCHEMA = 1  # of the JSON file; raised when a field changes its meaning
+SCHEMA = 2  # of the JSON file; raised when a field changes its meaning. 1: coverage does not say of which files
+READABLE = (1, SCHEMA)
 
 SLACK = 1e-6  # percent that rounding may add to 0 or 100
 
@@ -103,8 +104,9 @@ def from_json(document: Mapping[str, Any], source: Path | None = None) -> Result
             stands beside.
     """
     try:
-        if document["schema"] != SCHEMA:
-            raise ResultError(f"{source}: result schema {document['schema']}, this version reads {SCHEMA}")
+        if document["schema"] not in READABLE:
+            known = " and ".join(map(str, READABLE))
+            raise ResultError(f"{source}: result schema {document['schema']}, this version reads {known}")
         result = Result(
             run=Run(**document["run"]),
             metrics=tuple(map(_metric, document["metrics"])),
@@ -240,35 +242,60 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def set_aside(result: Result, folder: Path) -> Path | None:
-    """Rename the files of an earlier run of `result` that measured other numbers; where its JSON then is.
+    """Rename the files of an earlier run of `result` that measured other numbers or other videos; where its JSON is.
 
-    They keep their names but for the next free number behind the stem. None where there is nothing to keep.
+    None where there is nothing to keep.
 
     Raises:
         ResultError: the system does not let them be renamed.
     """
     path = folder / f"{result.stem}.json"
-    if not path.exists() or _says_the_same(path, as_json(result)):
+    if not path.exists() or _says_the_same(path, result):
         return None
-    number = 1
-    while (aside := folder / f"{result.stem}.{number}.json").exists():
-        number += 1
-    others = [file for file in folder.iterdir() if file.name.startswith(f"{result.stem}.")]
-    try:
-        for file in others:
-            rest = file.name.removeprefix(result.stem)
-            if not rest[1:2].isdigit():  # those were set aside before
-                file.rename(folder / f"{result.stem}.{number}{rest}")
-    except OSError as error:
-        raise ResultError(f"cannot rename the earlier files of {path}: {error.strerror or error}") from error
-    log.warning("%s held other numbers for the same run; kept as %s", path.name, aside.name)
+    aside = rename_aside(path)
+    log.warning("%s held other numbers for the same run, or those of other videos; kept as %s", path.name, aside.name)
     return aside
 
 
-def _says_the_same(path: Path, document: Mapping[str, Any]) -> bool:
+def rename_aside(path: Path) -> Path:
+    """Rename a result file, and all that lies beside it under its stem; where it then is.
+
+    The files keep their names but for the next free number behind the stem.
+
+    Raises:
+        ResultError: the system does not let them be renamed.
+    """
+    folder, stem = path.parent, path.stem
+    number = 1
+    while (aside := folder / f"{stem}.{number}.json").exists():
+        number += 1
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        for file in [file for file in folder.iterdir() if file.name.startswith(f"{stem}.")]:
+            rest = file.name.removeprefix(stem)
+            if not rest[1:2].isdigit():  # those were set aside before
+                file.rename(folder / f"{stem}.{number}{rest}")
+    except OSError as error:
+        raise ResultError(f"cannot rename the earlier files of {path}: {error.strerror or error}") from error
+    return aside
+
+
+def _says_the_same(path: Path, new: Result) -> bool:
+    """Whether the result in `path` has the numbers of `new`, and is not known to be of other videos."""
+    try:
+        old = load(path)
+    except ResultError:
         return False
-    new = json.loads(json.dumps(document))
-    return isinstance(old, dict) and all(old.get(part) == new[part] for part in ("metrics", "coverage"))
+    return (
+        old.metrics == new.metrics
+        and len(old.coverage) == len(new.coverage)
+        and all(map(_same_coverage, old.coverage, new.coverage))
+    )
+
+
+def _same_coverage(old: SplitCoverage, new: SplitCoverage) -> bool:
+    return replace(old, files=None) == replace(new, files=None) and (
+        old.files is None  # of an older version, which did not say
+        or new.files is None
+        or old.files.signatures == new.files.signatures
+        or (old.files.contents is not None and old.files.contents == new.files.contents)
+    )

@@ -66,6 +66,7 @@ class Runtime:
     world_size: int = 1
     out: Path | None = None  # what trains keeps its states and curves in a folder there; None: in the cache
     resume: bool = False  # a training that was interrupted there goes on
+    retrain: bool = False  # a training that is there is set aside, and begins anew
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 0), ("batch_size", 1), ("world_size", 1)):

@@ -19,6 +19,7 @@ from tvts_bench.evaluators.base import Evaluator
 from tvts_bench.evaluators.supervised_protocol import Supervised
 from tvts_bench.result_files import write_files
 from tvts_bench.results import Run, load
+from tvts_bench.reuse import ReuseCheck
 from tvts_bench.runtime import Runtime
 from tvts_bench.tables.base import Column, Protocol, Row, Table
 from tvts_bench.tables.cells import Found
@@ -42,7 +43,7 @@ class Asked:
     decoder: str = "decord"
     dtype: str = "auto"
     accumulate: int | None = None  # micro-batches of a training step; None: as the recipe says
-    fresh: bool = False  # measure again what is there
+    fresh: bool = False  # measure again what is there, and train again what was trained
 
     def protocol(self, column: Column) -> Protocol:
         """What fills a column."""
@@ -71,13 +72,14 @@ def fill(asked: Asked, out: Path, runtime: Runtime, say: Say) -> dict[tuple[str,
     Raises:
         ResultError: `out` cannot be written to.
     """
-    runtime = replace(runtime, out=out / RUNS, resume=True)
+    runtime = replace(runtime, out=out / RUNS, resume=not asked.fresh, retrain=asked.fresh)
     found: dict[tuple[str, str], Found] = {}
     jobs = _jobs(asked, found, runtime.device)
     stored = from_rank_zero(runtime, lambda: read_stored(out))
     for sentence in stored.refused:
         say(sentence)
-    missing = [job for job in jobs if not _look(job, asked, stored, found, runtime, say)]
+    look = _Look(asked=asked, stored=stored, runtime=runtime, say=say)
+    missing = [job for job in jobs if not look.fills(job, found)]
     done = 0
     for _, group in groupby(missing, key=lambda job: (id(job.dataset), job.protocol.name)):
         together = list(group)
@@ -149,37 +151,50 @@ def build_evaluator(protocol: Protocol, dataset: Dataset, asked: Asked, device: 
     return cast(Evaluator, replace(default, **changes))
 
 
-def _look(
-    job: _Job,
-    asked: Asked,
-    stored: StoredResults,
-    found: dict[tuple[str, str], Found],
-    runtime: Runtime,
-    say: Say,
-) -> bool:
-    """Whether nothing is left to measure of `job`: its result is there, or it cannot be planned."""
-    try:
-        run = plan(job.backbone, job.dataset, job.evaluator)
-    except UserError as error:
-        _keep(found, job, Found(status="not run", reason=str(error)))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Look:
+    """Looks for results that are there and still hold."""
+
+    asked: Asked
+    stored: StoredResults
+    runtime: Runtime
+    say: Say
+    check: ReuseCheck = field(default_factory=ReuseCheck)
+
+    def fills(self, job: _Job, found: dict[tuple[str, str], Found]) -> bool:
+        """Whether nothing is left to measure of `job`: its result is there, or it cannot be planned."""
+        try:
+            run = plan(job.backbone, job.dataset, job.evaluator)
+        except UserError as error:
+            _keep(found, job, Found(status="not run", reason=str(error)))
+            return True
+        stored = None if self.asked.fresh else from_rank_zero(self.runtime, lambda: self._holding(job, run))
+        if stored is None or (self.runtime.strict and any(item.failed for item in stored.result.coverage)):
+            self._say_ignored(job, run)
+            return False
+        _keep(found, job, Found(stored=((None, stored),)))
         return True
-    result = None if asked.fresh else from_rank_zero(runtime, lambda: stored.find(run, job.dataset))
-    if result is None or (runtime.strict and any(item.failed for item in result.result.coverage)):
-        _say_ignored(job, run, stored, say)
-        return False
-    _keep(found, job, Found(stored=((None, result),)))
-    return True
 
+    def _holding(self, job: _Job, run: Run) -> Stored | None:
+        """The result of `run`, if it says what a measurement would say now; else how it differs is said."""
+        stored = self.stored.by_key.get(run.key)
+        if stored is None:
+            return None
+        reason = self.check.difference(stored.result, job.dataset)
+        if reason is not None:
+            self.say(f"measured again for {job.row}: {stored.path.name} {reason}")
+            return None
+        return stored
 
-def _say_ignored(job: _Job, run: Run, stored: StoredResults, say: Say) -> None:
-    """Results that look alike and are not."""
-    others = stored.others(run)
-    if others:
-        names = ", ".join(path.name for path in others[:2]) + (" and others" if len(others) > 2 else "")
-        say(
-            f"ignored for {job.row}: {len(others)} results of {job.protocol.name} on {job.dataset.name} with another"
-            f" configuration or other clips ({names})"
-        )
+    def _say_ignored(self, job: _Job, run: Run) -> None:
+        """Results that look alike and are not."""
+        others = self.stored.others(run)
+        if others:
+            names = ", ".join(path.name for path in others[:2]) + (" and others" if len(others) > 2 else "")
+            self.say(
+                f"ignored for {job.row}: {len(others)} results of {job.protocol.name} on {job.dataset.name} with"
+                f" another configuration or other clips ({names})"
+            )
 
 
 def _measure(job: _Job, out: Path, runtime: Runtime) -> Found:

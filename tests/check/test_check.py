@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.fragile_reading import out_of_descriptors
 from tvts_bench.check import CheckReport, Problem, check_dataset, write_csv
 from tvts_bench.check.journal import Journal
 from tvts_bench.check.probe import Finding
@@ -177,6 +178,34 @@ def test_second_check_reads_only_what_changed(root: Path, check: Check) -> None:
     third = check()
     assert (third.read, third.recalled, third.problems) == (1, 4, [])
     assert check(fresh=True).read == 5
+
+
+def test_other_content_of_equal_size_and_time_is_read_again(root: Path, check: Check) -> None:
+    check()
+    path, before = root / "run/a.mp4", (root / "run/a.mp4").stat()
+    path.write_bytes(bytes(before.st_size))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = check()
+    assert again.read == 1
+    assert found(again) == {("run/a.mp4", "undecodable")}
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(root: Path, check: Check) -> None:
+    with out_of_descriptors({root / "run/a.mp4"}):
+        assert found(check()) == {("run/a.mp4", "undecodable")}
+    healed = check()
+    assert (healed.read, healed.recalled, healed.problems) == (1, 3, [])
+
+
+def test_what_an_earlier_version_found_by_size_and_time_alone_is_not_recalled(
+    root: Path, check: Check, tmp_path: Path
+) -> None:
+    check()
+    (journal,) = (tmp_path / "cache" / "check").iterdir()
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    older = [{name: value for name, value in line.items() if name not in ("ctime_ns", "inode")} for line in lines]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in older))
+    assert check().read == 4
 
 
 def test_half_written_last_line_costs_one_file(root: Path, check: Check, tmp_path: Path) -> None:

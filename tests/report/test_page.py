@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tvts_bench.report.folder import ReportError, read_contents
 from tvts_bench.report.page import build, render
 from tvts_bench.report.pictures import Strips
 from tvts_bench.result_files import write_files
+from tvts_bench.snapshot import file_signatures, snapshot
 from tvts_bench.tables import table3
 from tvts_bench.tables.assemble import Findings, assemble
 from tvts_bench.tables.files import write_table
@@ -189,6 +190,21 @@ def test_other_lists_are_not_taken_for_those_of_the_result(tmp_path: Path) -> No
     out = results_folder(tmp_path / "results")
     videos(tmp_path / "videos", each=4)
     assert "are not those of the result (fingerprint" in read(page_of(out)).text
+
+
+def test_videos_that_were_replaced_are_not_shown_as_neighbours(tmp_path: Path) -> None:
+    """Pictures of other videos under the same names would show matches that nobody measured."""
+    data = videos(tmp_path / "videos")
+    files = snapshot(file_signatures(data.files("all")))
+    result = retrieved(data, "a", rankings(data, 0))
+    coverage = tuple(replace(item, files=files) for item in result.coverage)
+    write_files(replace(result, coverage=coverage), tmp_path / "out")
+    assert "data:image/webp" in page_of(tmp_path / "out")
+    first, second = (record.path for record in data.records("all")[:2])
+    first.write_bytes(second.read_bytes())
+    page = page_of(tmp_path / "out")
+    assert "No pictures: the videos of folder all under" in read(page).text
+    assert "data:image/webp" not in page
 
 
 def test_one_video_that_cannot_be_read_is_said(tmp_path: Path) -> None:

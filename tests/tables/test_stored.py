@@ -1,49 +1,31 @@
-"""Results are found by the content of their run, and only while they still say what a run would measure."""
+"""Results are found by the content of their run, the newest of each."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.tables.made import coverage, retrieval, stored
-from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
+from tests.tables.made import retrieval, stored
 from tvts_bench.results import Result
+from tvts_bench.snapshot import Snapshot
 from tvts_bench.tables.stored import read_stored
 
 HITS = [[True], [False]]
-
-
-def dataset(root: Path, clips: tuple[str, ...] = ("gone0",)) -> Dataset:
-    info = DatasetInfo(
-        title="-",
-        splits=("val",),
-        default_split="val",
-        num_classes=1,
-        official_sizes={},
-        url="-",
-        license="-",
-        layout="-",
-    )
-    records = tuple(VideoRecord(id=clip, path=root / "videos" / f"{clip}.mp4", label=0) for clip in clips)
-    return Dataset(name="x", root=root, class_names=("a",), info=info, readers={"val": lambda: records})
 
 
 def test_a_result_is_found_by_its_run_and_no_other(tmp_path: Path) -> None:
     result = retrieval(HITS)
     path = stored(result, tmp_path).path
     there = read_stored(tmp_path)
-    hit = there.find(result.run, dataset(tmp_path))
-    assert hit is not None
-    assert hit.path == path
+    assert there.by_key[result.run.key].path == path
     others = (
         retrieval(HITS, backbone="b"),
         retrieval(HITS, dataset="scripted_motion-k400"),
         retrieval(HITS, dtype="bf16"),
         retrieval(HITS, clip={"num_frames": 8}),
     )
-    assert all(there.find(other.run, dataset(tmp_path)) is None for other in others)
+    assert not {other.run.key for other in others} & there.by_key.keys()
 
 
 def test_results_that_only_look_alike_are_named(tmp_path: Path) -> None:
@@ -66,7 +48,7 @@ def test_what_another_version_made_is_ignored_with_a_sentence(tmp_path: Path) ->
     old = retrieval(HITS, version="0.0.1")
     stored(old, tmp_path)
     there = read_stored(tmp_path)
-    assert there.find(old.run, dataset(tmp_path)) is None
+    assert old.run.key not in there.by_key
     (sentence,) = there.refused
     assert "made by tvts-bench 0.0.1" in sentence
 
@@ -95,16 +77,28 @@ def test_numbers_that_were_set_aside_stay_aside(tmp_path: Path) -> None:
     assert kept.result.metric("R@1").value == 99.0
 
 
-def test_a_result_that_missed_clips_is_taken_until_one_of_them_changes(tmp_path: Path) -> None:
-    result = retrieval(HITS, parts=(coverage("val", 1, 2),))
-    data = dataset(tmp_path / "data")
-    path = stored(result, tmp_path / "out").path
-    assert read_stored(tmp_path / "out").find(result.run, data) is not None
-    video = data.records("val")[0].path
-    video.parent.mkdir(parents=True)
-    video.write_bytes(b"there now")
-    later = path.stat().st_mtime + 10
-    os.utime(path, (later, later))  # as if the file had been there before
-    assert read_stored(tmp_path / "out").find(result.run, data) is not None
-    os.utime(path, (later - 1000, later - 1000))
-    assert read_stored(tmp_path / "out").find(result.run, data) is None
+def test_of_two_results_of_one_run_the_newest_is_taken(tmp_path: Path) -> None:
+    """A command wrote one into the folder, a table measured again and wrote the other into its runs, or the reverse."""
+    hour = {name: {"created": f"2026-01-01T0{hour}:00:00+00:00"} for hour, name in enumerate(("first", "second"))}
+    for newest, other in ((tmp_path / "a" / "runs", tmp_path / "a"), (tmp_path / "b", tmp_path / "b" / "runs")):
+        for folder, name in ((other, "first"), (newest, "second")):
+            result = retrieval(HITS)
+            stored(replace(result, provenance={**result.provenance, **hour[name]}), folder)
+        there = read_stored(newest.parent if newest.name == "runs" else newest)
+        assert there.by_key[retrieval(HITS).run.key].path.parent == newest
+
+
+def test_numbers_of_other_videos_are_set_aside_even_where_they_are_equal(tmp_path: Path) -> None:
+    """Those of an older version, which did not say of which files, and of a copy with the same contents are not."""
+    old = retrieval(HITS)
+
+    def of(signatures: str, contents: str | None) -> Result:
+        files = Snapshot(signatures=signatures, contents=contents)
+        return replace(old, coverage=tuple(replace(item, files=files) for item in old.coverage))
+
+    stored(old, tmp_path)
+    for result in (of("a", "x"), of("b", "x"), of("b", None)):
+        stored(result, tmp_path)
+        assert len(list(tmp_path.glob("*.json"))) == 1
+    stored(of("c", "y"), tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2

@@ -18,6 +18,7 @@ from tvts_bench.ablations.claims import claim
 from tvts_bench.ablations.commands import GRACE, Ended, Limits, explain, run_command, was_told_to_stop
 from tvts_bench.ablations.stages import Stage
 from tvts_bench.atomic import remove_leftovers
+from tvts_bench.results import rename_aside
 
 Outcome = Literal["done", "failed", "stopped", "taken"]
 _PLACES = re.compile(r"^(samples|cache)=.*$")  # keys of tvts-pretrain that name folders and change no weight
@@ -37,6 +38,8 @@ class CellJob:
     timeout: float | None = None  # seconds for all stages together
     grace: float = GRACE  # seconds that a command may take to save its state when it is told to stop
     failed_before: float | None = None  # stages that failed and were started before (seconds since 1970) run again
+    outdated: Mapping[str, float | None] = field(default_factory=dict)
+    # stages that are done and run again, since their data changed: name -> when they were started
 
     @property
     def folder(self) -> Path:
@@ -156,7 +159,7 @@ def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
     A checkpoint may be gone, as from a folder that was published: it is missed where something is left to be measured.
     """
     found = record.stage(stage.name)
-    if found is None or found.status != "done":
+    if found is None or found.status != "done" or _is_outdated(job, found):
         return False
     if _produced(job.folder, stage):
         return True
@@ -164,10 +167,24 @@ def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
     return stage.needed and bool(others) and all(is_done(job, other, record) for other in others)
 
 
+def has_checkpoint(job: CellJob) -> bool:
+    """Whether evaluations can run without training anything; not so in a folder that was published."""
+    return all(_produced(job.folder, stage) for stage in job.stages if stage.needed)
+
+
+def _is_outdated(job: CellJob, stage: StageRecord) -> bool:
+    """Whether it is to run again; what was run again meanwhile, by this launcher or another, is not."""
+    return stage.name in job.outdated and job.outdated[stage.name] == stage.started
+
+
 def _run_stage(job: CellJob, stage: Stage, record: CellRecord, limits: Limits, lock: int) -> CellRecord:
     """Run one command; the record with how it ended, written."""
     before = record.stage(stage.name)
     assert before is not None
+    if _is_outdated(job, before):
+        for path in (job.folder / name for name in before.results):
+            if path.is_file():
+                rename_aside(path)
     command = _prepared(job.folder, stage)
     typed = as_typed(command, job.folder)
     running = replace(before, status="running", command=typed, started=time.time(), failure=None, reason=None)

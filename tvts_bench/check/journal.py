@@ -15,11 +15,11 @@ from tvts_bench.check.problems import CheckError
 
 
 class Journal:
-    """Findings on disk, keyed by path, size and time of change.
+    """Findings on disk, keyed by path and signature (size, times of change, inode).
 
     A line is written with one call and a process that dies leaves at most its last line half written; that line is
-    ignored. A changed file counts as new, a file that timed out is read again when it is given more time, and one that
-    crashed its process always is.
+    ignored. A changed file counts as new, as do all of a journal that knew size and mtime only. A file that timed out
+    is read again when it is given more time; one that crashed its process, or failed for the moment, always is.
     """
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
@@ -44,9 +44,9 @@ class Journal:
     def recall(self, seen: Finding, timeout: float) -> Finding | None:
         """The finding for a file that has not changed, or None if it must be read (again)."""
         known = self.known.get(seen.path)
-        if known is None or (known.size, known.mtime_ns) != (seen.size, seen.mtime_ns):
+        if known is None or known.signature != seen.signature:
             return None
-        if known.status == "crashed" or (known.status == "timed out" and known.timeout < timeout):
+        if known.transient or known.status == "crashed" or (known.status == "timed out" and known.timeout < timeout):
             return None
         return known
 

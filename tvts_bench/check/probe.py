@@ -4,7 +4,7 @@ import multiprocessing
 import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from tvts_bench import provenance
 from tvts_bench.runtime import Runtime
+from tvts_bench.snapshot import FileSignature
 
 Status = Literal["ok", "missing", "empty", "undecodable", "timed out", "crashed"]
 KEPT_FRAMES = 16  # frames held in memory; all before the last one are decoded and dropped
@@ -28,10 +29,18 @@ class Finding:
     size: int  # bytes
     mtime_ns: int
     status: Status
+    ctime_ns: int = 0  # cannot be set, and so tells of equal size and mtime
+    inode: int = 0
     detail: str = ""
     sha256: str = ""  # of the content; empty where there is none to compare
     frames: int = 0  # decoded
     timeout: float = 0.0  # seconds the file was given; 0 where time played no part
+    transient: bool = False  # the system was at fault and not the file
+
+    @property
+    def signature(self) -> FileSignature:
+        """What changes with the file, as it was before it was read."""
+        return FileSignature(self.size, self.mtime_ns, self.ctime_ns, self.inode)
 
 
 def look(path: Path) -> Finding:
@@ -41,7 +50,13 @@ def look(path: Path) -> Finding:
     except OSError as error:
         detail = "" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
         return Finding(path=str(path), size=0, mtime_ns=0, status="missing", detail=detail)
-    seen: dict[str, Any] = {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    seen: dict[str, Any] = {
+        "path": str(path),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+        "inode": status.st_ino,
+    }
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         return Finding(**seen, status="undecodable", detail=kind)
@@ -50,18 +65,20 @@ def look(path: Path) -> Finding:
 
 def probe(seen: Finding, decoder: str) -> Finding:
     """`seen` with the file's hash and whether it decodes to its last frame."""
+    from tvts_bench.video.container import is_transient
     from tvts_bench.video.reader import VideoDecodeError, decode_frames
 
     path = Path(seen.path)
-    known: dict[str, Any] = {"path": seen.path, "size": seen.size, "mtime_ns": seen.mtime_ns}
     try:
-        known["sha256"] = provenance.file_sha256(path)
+        seen = replace(seen, sha256=provenance.file_sha256(path))
         decoded = decode_frames(path, spread_to_the_end, decoder)
     except VideoDecodeError as error:
-        return Finding(**known, status="undecodable", detail=_without_path(str(error), path))
+        detail = _without_path(str(error), path)
+        return replace(seen, status="undecodable", detail=detail, transient=error.transient)
     except OSError as error:
-        return Finding(**known, status="undecodable", detail=error.strerror or str(error))
-    return Finding(**known, status="ok", frames=decoded.num_frames)
+        detail = error.strerror or str(error)
+        return replace(seen, status="undecodable", detail=detail, transient=is_transient(error))
+    return replace(seen, status="ok", frames=decoded.num_frames)
 
 
 def spread_to_the_end(num_frames: int) -> NDArray[np.int64]:
@@ -106,10 +123,9 @@ def _import_reader() -> None:
 
 
 def _outcome(future: Future[Finding], finding: Finding, timeout: float) -> Finding:
-    known: dict[str, Any] = {"path": finding.path, "size": finding.size, "mtime_ns": finding.mtime_ns}
     try:
         return future.result()
     except TimeoutError:
-        return Finding(**known, status="timed out", detail=f"not read within {timeout:g} s", timeout=timeout)
+        return replace(finding, status="timed out", detail=f"not read within {timeout:g} s", timeout=timeout)
     except ProcessExpired as error:
-        return Finding(**known, status="crashed", detail=f"the decoder ended its process (exit code {error.exitcode})")
+        return replace(finding, status="crashed", detail=f"the decoder ended its process (exit code {error.exitcode})")

@@ -64,9 +64,11 @@ def ablate(
     """
     from tvts_bench.ablations.grids import find_grid, unknown
     from tvts_bench.ablations.local import slots_for
+    from tvts_bench.ablations.outdated import with_outdated
     from tvts_bench.ablations.plan import Asked, Place, plan
     from tvts_bench.ablations.scales import find_scale
     from tvts_bench.ablations.slurm import slurm_options
+    from tvts_bench.runtime import default_cache
 
     if launcher not in LAUNCHERS:
         raise unknown("launcher", launcher, LAUNCHERS)
@@ -89,7 +91,10 @@ def ablate(
     slots = slots_for(len(cells), device, jobs)
     place = Place(threads=cluster.cpus if cluster else slots.threads, device=device)
     since = time.time() if retry_failed else None
-    to_run = [cell.job(place, cell_timeout, since) for cell in cells]
+    checked = with_outdated([cell.job(place, cell_timeout, since) for cell in cells], asked.measures, default_cache())
+    for sentence in checked.sentences:
+        _say(sentence)
+    to_run = checked.jobs
     if dry_run:
         _show_plan(planned, cells, to_run, cluster.at_once or len(cells) if cluster else slots.count)
     else:

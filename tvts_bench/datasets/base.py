@@ -131,6 +131,10 @@ class Dataset:
             self._cache[split] = records
         return self._cache[split]
 
+    def files(self, split: str) -> dict[str, Path]:
+        """id -> path of the split's videos, in the order of its records."""
+        return {record.id: record.path for record in self.records(split)}
+
     def fingerprint(self, split: str) -> str:
         """sha256 (hex) over the split's name, classes, ids and labels in order, and `content`; paths do not count."""
         state = hashlib.sha256()

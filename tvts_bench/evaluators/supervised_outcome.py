@@ -1,7 +1,7 @@
 """What a supervised training measured, as metrics, tables and words."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tvts_bench.datasets.base import Dataset
@@ -50,8 +50,8 @@ def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
     return Outcome(
         metrics=tuple(summarise([said], scores.labels)),
         coverage=(
-            replace(_coverage(dataset, test, scores.failed, tested.files[test]), transient=scores.transient),
-            _coverage(dataset, train, tested.trained.failed, tested.files[train]),
+            _coverage(tested, dataset, test, scores.failed, scores.transient),
+            _coverage(tested, dataset, train, tested.trained.failed, ()),
         ),
         decoders=scores.decoders,
         computed_by={computed_by: len(scores.ids)},
@@ -71,8 +71,12 @@ def _view_logits(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _coverage(dataset: Dataset, split: str, failed: Mapping[str, str], files: Snapshot) -> SplitCoverage:
-    listed = len(dataset.records(split))
+def _coverage(
+    tested: Tested, dataset: Dataset, split: str, failed: Mapping[str, str], transient: Sequence[str]
+) -> SplitCoverage:
+    records = dataset.records(split)
+    listed = len(records)
+    momentary = {*transient, *tested.trained.transient}  # of the test split, too, where its clips chose the epoch
     return SplitCoverage(
         split=split,
         fingerprint=dataset.fingerprint(split),
@@ -80,7 +84,8 @@ def _coverage(dataset: Dataset, split: str, failed: Mapping[str, str], files: Sn
         used=listed - len(failed),
         failed=dict(failed),
         official=tuple(dataset.info.official_sizes.get(split, ())),
-        files=files,
+        files=tested.files[split],
+        transient=tuple(record.id for record in records if record.id in momentary),
     )
 
 

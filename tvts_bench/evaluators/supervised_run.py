@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from torch.nn import functional as F
 
 from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import Dataset, VideoRecord
+from tvts_bench.devices import from_rank_zero
 from tvts_bench.evaluators.base import EvaluationError, Outcome
 from tvts_bench.evaluators.supervised_outcome import Tested, outcome_of
 from tvts_bench.evaluators.train_and_test import train_and_test
+from tvts_bench.features.decoding import Decoded, Decoding
+from tvts_bench.features.workers import load_clips
 from tvts_bench.metrics.classification import correct_at_k
 from tvts_bench.metrics.measured import failure_line
 from tvts_bench.probes.selection import hold_out
@@ -137,6 +141,8 @@ class SupervisedRun:
             progress=runtime.progress,
             files=files,
         )
+        if runtime.retrain or (runtime.resume and from_rank_zero(runtime, lambda: self._heals(place, parts, runtime))):
+            from_rank_zero(runtime, place.begin_anew)
         measure = self._choice(parts.choose, classes, loader, files, runtime) if parts.choose else None
         return train_classifier(model, loader, settings, place, measure), model
 
@@ -149,10 +155,21 @@ class SupervisedRun:
             scorer=Scorer(records, one_view, self.decoder, replace(runtime, progress=silent)),
             recipe=self.recipe,
             num_classes=classes,
+            transient=loader.transient,
             failed=loader.failed if self.recipe.best == "held-out" else {},  # test clips are counted when tested
             files=files,
             split=self._depends_on[-1],
         )
+
+    def _heals(self, place: TrainingPlace, parts: _Parts, runtime: Runtime) -> bool:
+        """Whether clips that a finished training lacked for the moment can be read now: it then has to begin anew."""
+        state = place.found()
+        if state is None or state.step < state.steps or not state.transient:
+            return False
+        lacked = [record for record in (*parts.fit, *parts.choose) if record.id in state.transient]
+        decoding = Decoding(clip=self.clip, decoder=self.decoder, workers=runtime.workers, timeout=runtime.clip_timeout)
+        with closing(load_clips(lacked, decoding)) as clips:
+            return any(isinstance(clip, Decoded) for clip in clips)
 
     def training_key(self, backbone: Backbone, dataset: Dataset) -> str:
         """sha256 (hex) of everything that can change the weights; how they are tested is not among it."""
@@ -186,12 +203,14 @@ class _EpochChoice:
     recipe: Recipe
     num_classes: int  # C
     failed: dict[str, str]  # id -> reason: those unreadable are added
+    transient: set[str]  # ids: those that may be readable another time are added
     files: FilesRead  # of `split`: what was read is added
     split: str
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
         scores = self.scorer.score(model, self.recipe.precision, self.num_classes)
         self.failed.update(scores.failed)
+        self.transient.update(scores.transient)
         if not self.files.knows((record.id for record in self.scorer.records), self.split):
             self.files.add(self.scorer.contents(), self.split)
         _require(scores, len(self.scorer.records), "clips that choose the epoch", self.scorer.runtime)

@@ -11,6 +11,7 @@ from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.errors import UserError
 from tvts_bench.results import Result
 from tvts_bench.runtime import default_cache
+from tvts_bench.snapshot import is_unchanged
 from tvts_bench.tables.base import EMBEDDED
 
 WORLDS = "scripted-motion"  # folder of embedded worlds in the cache
@@ -58,6 +59,8 @@ def _of(dataset: Dataset, result: Result) -> Videos:
                 problem=f"the lists of {dataset.name} {item.split} under {dataset.root} are not those of the result"
                 f" (fingerprint {item.fingerprint[:12]})"
             )
+        if item.files is not None and not is_unchanged(item.files, dataset.files(item.split)):
+            return Videos(problem=f"the videos of {dataset.name} {item.split} under {dataset.root} changed since")
         paths |= {_readable(record.id): record.path for record in dataset.records(item.split)}
     return Videos(paths=paths, classes=dataset.class_names)
 

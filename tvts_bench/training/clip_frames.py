@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tvts_bench.time_limit import within
 from tvts_bench.training.files_read import UNREADABLE, content_sha256
-from tvts_bench.training.time_limit import within
 from tvts_bench.video.clips import MAX_ASPECT
 from tvts_bench.video.reader import VideoDecodeError, decode_frames
 from tvts_bench.video.sampling import Sample
@@ -71,7 +71,7 @@ class FrameMemory:
             if path in self._slow:
                 raise TimeoutError
             decoded = within(self.seconds, partial(decode_frames, path, sample, self.decoder))
-        except TimeoutError:
+        except TimeoutError as error:
             self._slow.add(path)
-            raise VideoDecodeError(path, f"decoding it takes longer than {self.seconds:g} s") from None
+            raise VideoDecodeError(path, f"decoding it takes longer than {self.seconds:g} s") from error
         return decoded.frames, decoded.num_frames

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
+from tvts_bench.features.base import Failure
 from tvts_bench.training.clip_frames import FrameMemory
 from tvts_bench.training.clip_order import ClipDraw, ClipOrder
 from tvts_bench.training.recipes import Recipe
@@ -52,6 +53,7 @@ class ClipBatch:
     positions: tuple[int, ...]  # [B], in the step's batch over all processes
     seeds: tuple[int, ...]  # [B], of every random choice in a clip
     failed: tuple[tuple[str, str], ...] = ()  # (id, reason) of what is missing
+    transient: tuple[str, ...] = ()  # ids in `failed` that may be readable another time
     contents: Mapping[str, str] = field(default_factory=dict)  # id -> sha256 of each file that no step read before
 
     def __len__(self) -> int:
@@ -89,9 +91,10 @@ class ClipsConfig:
 class ClipLoader:
     """The batches of one process, by step.
 
-    `failed` holds the reason for each video that could not be read so far, by id. Whoever resumes a run puts those of
-    the run before back into it, and whoever reads other training clips (to choose the epoch by), what failed of them;
-    the loader's own alone count against `max_failures`.
+    `failed` holds the reason for each video that could not be read so far, by id, and `transient` the ids of those that
+    may be readable another time (time limit, memory). Whoever resumes a run puts those of the run before back into
+    both, and whoever reads other training clips (to choose the epoch by), what failed of them; the loader's own alone
+    count against `max_failures`.
 
     `contents` holds the sha256 of each file that this process was the first to read, by id (see `files_read`); whoever
     keeps them may empty it.
@@ -124,6 +127,7 @@ class ClipLoader:
         self.order = ClipOrder(size=len(records), batch_size=config.batch_size, seed=config.seed)
         self.order.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
         self.failed: dict[str, str] = {}
+        self.transient: set[str] = set()
         self.contents: dict[str, str] = {}
         self._allowed = max(1, int(config.max_failures * len(records))) if config.max_failures else 0
         self._ids = frozenset(record.id for record in records)
@@ -151,6 +155,7 @@ class ClipLoader:
 
     def _account(self, batch: ClipBatch) -> None:
         self.contents.update(batch.contents)
+        self.transient.update(batch.transient)
         for name, reason in batch.failed:
             if name not in self.failed:
                 self.failed[name] = reason
@@ -182,7 +187,7 @@ class _Steps(Dataset[ClipBatch]):
     def __getitem__(self, step: int) -> ClipBatch:
         clips: list[Tensor] = []
         used: list[tuple[VideoRecord, ClipDraw]] = []
-        failed: list[tuple[str, str]] = []
+        failed: dict[str, Failure] = {}
         new: list[VideoRecord] = []
         for draw in self._order.draws(step, self._rank, self._world_size):
             record = self._records[draw.index]
@@ -192,7 +197,9 @@ class _Steps(Dataset[ClipBatch]):
                 clips.append(self._clip(record, draw.seed))
                 used.append((record, draw))
             except VideoDecodeError as error:
-                failed.append((record.id, str(error)))
+                failed[record.id] = Failure(reason=str(error), retry=error.transient)
+            except MemoryError:
+                failed[record.id] = Failure(reason=f"out of memory while decoding {record.path}", retry=True)
         clip = self._config.clip
         nothing = torch.empty((0, 3, clip.num_frames, clip.crop, clip.crop), dtype=torch.uint8)
         return ClipBatch(
@@ -201,7 +208,8 @@ class _Steps(Dataset[ClipBatch]):
             ids=tuple(record.id for record, _ in used),
             positions=tuple(draw.position for _, draw in used),
             seeds=tuple(draw.seed for _, draw in used),
-            failed=tuple(failed),
+            failed=tuple((name, failure.reason) for name, failure in failed.items()),
+            transient=tuple(name for name, failure in failed.items() if failure.retry),
             contents={record.id: self._frames.content(record.path) for record in new},
         )
 

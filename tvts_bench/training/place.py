@@ -48,6 +48,15 @@ class TrainingPlace:
             )
         return state
 
+    def begin_anew(self) -> None:
+        """Set a training that is there aside, and say so; only one process calls this.
+
+        Raises:
+            TrainingStateError: the system does not let it be renamed.
+        """
+        if (self.folder / LAST).exists():
+            log.warning("a training of this kind begins anew; the one that was there is kept in %s", self.set_aside())
+
     def set_aside(self) -> Path:
         """Rename the folder, with all that an earlier training left there; where it is now.
 

@@ -44,6 +44,7 @@ class TrainingState:
     loss_sum: float  # over the steps of the unfinished epoch
     history: list[dict[str, float]] = field(default_factory=list)  # one record an epoch
     failed: dict[str, str] = field(default_factory=dict)  # training clips that could not be read: id -> reason
+    transient: list[str] = field(default_factory=list)  # ids of clips whose failure may be of the moment
     processes: list[int] = field(default_factory=lambda: [1])  # how many there were, and again whenever that changed
     files: str = '{"signatures": {}, "contents": {}}'  # what it has read so far: `FilesRead.text`
 

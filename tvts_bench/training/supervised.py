@@ -45,6 +45,7 @@ class Trained:
     epochs: int
     history: tuple[Mapping[str, float], ...]  # a record an epoch
     failed: Mapping[str, str]  # training clips that could not be read: id -> reason
+    transient: tuple[str, ...] = ()  # ids of clips, also of those that chose the epoch, that may be readable later
     processes: tuple[int, ...] = (1,)  # how many trained it, and again whenever that changed
 
 
@@ -177,7 +178,7 @@ class _Training:
     def _save(self, *, required: bool) -> None:
         """Write the state; unless `required`, a full disk is only a warning."""
         self.loss_sum += self.watch.look()
-        failed = self._failed()
+        failed, transient = self._failed(), self._transient()
         self._collect_contents()
         if not self.rank.is_first:
             return
@@ -191,6 +192,7 @@ class _Training:
             loss_sum=self.loss_sum,
             history=self.history,
             failed=failed,
+            transient=list(transient),
             processes=self.processes,
             files=self.place.files.text(),
         )
@@ -219,6 +221,7 @@ class _Training:
         self.weights.restore(state.average)
         self.step, self.loss_sum, self.history = state.step, state.loss_sum, list(state.history)
         self.loader.failed.update(state.failed)
+        self.loader.transient.update(state.transient)
         self.place.files.restore(state.files)
         if self.measure is not None and self.history:
             self.place.best()  # refused now, not after the epochs that are left
@@ -252,6 +255,7 @@ class _Training:
             epochs=self.recipe.epochs,
             history=tuple(self.history),
             failed=self._failed(),
+            transient=self._transient(),
             processes=tuple(self.processes),
         )
 
@@ -262,6 +266,10 @@ class _Training:
             for failed in of_all_ranks(self.loader.failed, self.rank.world_size)
             for name, reason in failed.items()
         }
+
+    def _transient(self) -> tuple[str, ...]:
+        """Clips whose failure may be of the moment, on any rank."""
+        return tuple(sorted(frozenset().union(*of_all_ranks(self.loader.transient, self.rank.world_size))))
 
     def _collect_contents(self) -> None:
         """Know on every rank what files all ranks have read since the last time."""

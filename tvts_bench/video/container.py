@@ -9,6 +9,7 @@ That is exact only where packets and pictures are one to one and nothing after a
 A file whose packets do not prove this is decoded from its start instead (`sequential`).
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -38,12 +39,29 @@ SEEKABLE_PROFILES = {
 H264_IDR = 5  # NAL unit type of a picture that nothing stored after it reaches across
 
 
+TRANSIENT_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""What the system was short of, or a disk that did not answer."""
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether the system is at fault, so that another try may succeed."""
+    number = getattr(error, "errno", None)
+    if number == errno.EIO and isinstance(error, av.FFmpegError):
+        return False  # FFmpeg says so of damaged files, too; who hashes the file first hears of the disk's own
+    return isinstance(error, TimeoutError) or number in TRANSIENT_ERRORS
+
+
 class VideoDecodeError(UserError):
     """A video that cannot be read: one sentence that names the file and says why."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"cannot read {path}: {problem}")
         self.path, self.problem = path, problem
+
+    @property
+    def transient(self) -> bool:
+        """Whether the system is at fault and not the file. Known where it is raised, not in another process."""
+        return is_transient(self.__cause__)
 
     def __reduce__(self) -> tuple[type["VideoDecodeError"], tuple[Path, str]]:
         return type(self), (self.path, self.problem)  # survives the way from a worker process
@@ -130,7 +148,10 @@ def open_video(path: Path, *, decode: bool, index: int | None = None) -> Iterato
             metadata_errors="ignore",  # tags in latin-1 are no reason to refuse pictures
         )
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise VideoDecodeError(path, "it is not a video, or its head or index is cut off") from error
+        problem = "it is not a video, or its head or index is cut off"
+        if isinstance(error, OSError) and is_transient(error):
+            problem = f"the system says {error.strerror}"
+        raise VideoDecodeError(path, problem) from error
     with container:
         stream = _video_stream(path, container) if index is None else container.streams[index]
         assert isinstance(stream, VideoStream)

@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "make_world",
     "read_manifest",
+    "world_folder",
 ]
 
 EMBEDDED = True
@@ -106,13 +107,18 @@ def _read(
 
 def _maker(cache: Path, progress: Progress) -> Callable[[str], Path]:
     """Makes a part of the default world in `cache`, and says where the world is."""
-    out = cache / "scripted-motion" / DEFAULT.digest[:12]
+    out = world_folder(cache)
 
     def ensure(part: str) -> Path:
         make_world(out, DEFAULT, parts=(part,), progress=progress)
         return out
 
     return ensure
+
+
+def world_folder(cache: Path) -> Path:
+    """Where the default world lies, or will lie, in `cache`."""
+    return cache / "scripted-motion" / DEFAULT.digest[:12]
 
 
 def _demand(root: Path, part: str) -> Path:
