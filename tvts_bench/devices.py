@@ -1,5 +1,6 @@
 """The torch side of the runtime: which device, which precision, and one process of many under torchrun."""
 
+import errno
 import functools
 import os
 import re
@@ -81,6 +82,14 @@ def _cpu_has_bf16() -> bool:
         if name.strip() in wanted:
             return not wanted[name.strip()].isdisjoint(flags.split())
     return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or this machine has not enough memory; torch says so of CPU and MPS in words only."""
+    words = ("out of memory", "can't allocate memory", os.strerror(errno.ENOMEM))
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError | OSError) and any(each in str(error) for each in words)
+    )
 
 
 def under_torchrun() -> bool:

@@ -6,6 +6,7 @@ computed has read the files anyway, a copy on another disk or machine is recogni
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,15 @@ def snapshot(signatures: Mapping[str, FileSignature | None], contents: Mapping[s
     )
 
 
+def content_sha256(path: Path) -> str | None:
+    """sha256 (hex) of the file's bytes; None for what is not a file: opening a named pipe would block for ever.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return file_sha256(path) if stat.S_ISREG(path.stat().st_mode) else None
+
+
 def is_unchanged(stored: Snapshot, files: Mapping[str, Path]) -> bool:
     """Whether `files` (id -> path, in record order) are those that `stored` was taken of.
 
@@ -72,10 +82,11 @@ def is_unchanged(stored: Snapshot, files: Mapping[str, Path]) -> bool:
     if stored.contents is None:
         return False
     try:
-        contents = {name: file_sha256(path) for name, path in files.items() if signatures[name] is not None}
+        read = {name: content_sha256(path) for name, path in files.items() if signatures[name] is not None}
     except OSError:
         return False
-    return _contents(signatures, contents) == stored.contents
+    contents = {name: content for name, content in read.items() if content is not None}
+    return snapshot(signatures, contents).contents == stored.contents
 
 
 def _contents(signatures: Mapping[str, FileSignature | None], contents: Mapping[str, str]) -> str:

@@ -17,8 +17,10 @@ from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.evaluators.base import EvaluationError
 from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
+from tvts_bench.provenance import file_sha256
 from tvts_bench.results import Result
 from tvts_bench.runtime import Runtime
+from tvts_bench.snapshot import file_signatures, snapshot
 from tvts_bench.video.spec import ClipSpec
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
@@ -219,6 +221,7 @@ def test_a_clip_lost_under_one_seed_is_left_out_of_all(colours: tuple[VideoRecor
     FlakyPath.looks, FlakyPath.most = 0, FlakyPath.looks  # enough for the first seed, not for the second
     result = measure((flaky, *colours[1:]), protocol, runtime)
     assert set(result.coverage[0].failed) == {"red0"}
+    assert result.coverage[0].transient == ("red0",)
     assert result.coverage[0].used == 8
     assert len(result.metric("R@1").per_seed) == 2
     assert "red0" not in result.tables["neighbors"]["query"]
@@ -232,14 +235,21 @@ def test_several_seeds_give_one_value_each(colours: tuple[VideoRecord, ...], run
     assert sorted(set(result.tables["neighbors"]["seed"])) == [0, 1, 2]
 
 
-def test_a_second_run_decodes_nothing_and_says_the_same(runtime: Runtime, tmp_path: Path) -> None:
+def test_coverage_says_of_which_files_it_speaks(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
+    paths = {record.id: record.path for record in colours}
+    clip = replace(load_backbone("pixels").clip_spec, position="random")
+    coverage = measure(colours, replace(FP32, clip=clip, seeds=(0, 1)), runtime).coverage[0]
+    assert coverage.files == snapshot(file_signatures(paths), {name: file_sha256(path) for name, path in paths.items()})
+    assert coverage.transient == ()
+
+
+def test_a_second_run_decodes_nothing_and_says_the_same(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = [write_plain_video(tmp_path / f"{shade}.mp4", (shade, 0, 0)) for shade in (50, 100, 200)]
     records = [VideoRecord(id=path.name, path=path, label=0) for path in paths]
     first = measure(records, FP32, runtime)
-    for path in paths:  # what nothing could be decoded from, in files that look the same from outside
-        status = path.stat()
-        path.write_bytes(bytes(status.st_size))
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    monkeypatch.setattr("tvts_bench.features.extraction.load_clips", None)
     second = measure(records, FP32, replace(runtime, batch_size=3))
     assert second.coverage[0].complete
     (computed_by,) = second.provenance["features_computed_by"].items()

@@ -72,6 +72,7 @@ def extract_split(
                 f" {failure_line(first, reason)}{way_out}"
             )
         found[clip] = features
+    transient = {name for features in found.values() for name in features.transient}
     reasons: dict[str, str] = {}
     for features in found.values():
         reasons = {**features.failed, **reasons}  # the first reason stays
@@ -82,6 +83,8 @@ def extract_split(
         used=len(_read_by_all(tuple(found.values()))),
         failed={record.id: reasons[record.id] for record in records if record.id in reasons},
         official=tuple(dataset.info.official_sizes.get(split, ())),
+        files=found[clips[0]].files,
+        transient=tuple(record.id for record in records if record.id in transient),
     )
     return SplitFeatures(coverage=coverage, found=found)
 

@@ -23,7 +23,8 @@ class Failure:
     """Why a clip has no features."""
 
     reason: str
-    retry: bool = False  # due to the moment (time limit, crash, memory), so the next run tries it again
+    retry: bool = False  # transient (time limit, crash, memory), so the next run tries it again
+    sha256: str | None = None  # of the file's content, where that could be read
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,4 +68,4 @@ class FeatureKey:
     decoder: str  # decoder and version
     records: str  # fingerprint of the data set's split
     dtype: Dtype
-    version: int = 2  # raised when equal inputs give other features, or shards are laid out differently
+    version: int = 3  # raised when equal inputs give other features, or shards are laid out differently

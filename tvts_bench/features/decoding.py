@@ -1,11 +1,11 @@
 """One clip: how it is decoded, in this process or in a worker, and what may come of it."""
 
-import errno
 import os
 import signal
 import threading
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +15,13 @@ from pebble import CONSTS
 from torch import Tensor
 
 from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.devices import is_out_of_memory
 from tvts_bench.features.base import Failure
 from tvts_bench.features.slots import PixelSlots
+from tvts_bench.snapshot import content_sha256, signature
 from tvts_bench.video.clips import load_clip
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.container import TRANSIENT_ERRORS, VideoDecodeError
 from tvts_bench.video.spec import ClipSpec
-
-MOMENTARY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # not the file's fault
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Decoding:
     decoder: str
     workers: int  # processes; 0 decodes here, without protection from files that hang or crash
     timeout: float  # seconds a file
+    hashed: bool = True  # whether the content of every file is hashed, which costs little: it is read anyway
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,21 +45,57 @@ class Decoded(NamedTuple):
 
     pixels: Tensor  # uint8 [views, 3, T, crop, crop]; the memory is used again once the next clip is asked for
     decoder: str  # what read it, with its version
+    sha256: str | None  # of the file's content; None where it was not to be hashed, or changed meanwhile
 
 
 def decode(record: VideoRecord, decoding: Decoding) -> Decoded | Failure:
     """The record's clip, or why it cannot be read."""
+    path, before = record.path, signature(record.path)
+    sha256: str | None = None
     try:
-        clip = load_clip(record.path, record.id, decoding.clip, decoding.decoder)
+        # First, since a disk that does not answer is told here from a damaged file, which FFmpeg does not do.
+        sha256 = _content(path) if decoding.hashed else None
+        clip = load_clip(path, record.id, decoding.clip, decoding.decoder)
     except VideoDecodeError as error:
-        return Failure(reason=str(error), retry=getattr(error.__cause__, "errno", None) in MOMENTARY)
-    except MemoryError:
-        return Failure(reason=f"out of memory while decoding {record.path}", retry=True)
+        return Failure(reason=str(error), retry=error.transient, sha256=sha256 if signature(path) == before else None)
     except Exception as error:
-        error.add_note(f"while decoding {record.path}")
+        if reason := _shortage(error):
+            return Failure(reason=f"cannot read {path}: {reason}", retry=True)
+        error.add_note(f"while decoding {path}")
         raise
-    assert tuple(clip.pixels.shape) == decoding.shape, (record.path, clip.pixels.shape, decoding.shape)
-    return Decoded(clip.pixels, clip.decoder)
+    assert tuple(clip.pixels.shape) == decoding.shape, (path, clip.pixels.shape, decoding.shape)
+    return Decoded(clip.pixels, clip.decoder, sha256 if signature(path) == before else None)
+
+
+def _content(path: Path) -> str | None:
+    """sha256 of the file's content; None where the file itself is why it cannot be read, which decoding explains.
+
+    Raises:
+        OSError: the system is at fault.
+    """
+    try:
+        return content_sha256(path)
+    except OSError as error:
+        if error.errno in TRANSIENT_ERRORS:
+            raise
+        return None
+
+
+def _shortage(error: Exception) -> str:
+    """What the system was short of, or a disk's want of an answer; empty where `error` is of another kind.
+
+    Libraries that are loaded for the first file tell of it in words only.
+    """
+    if is_out_of_memory(error):
+        return "out of memory"
+    if not isinstance(error, OSError | ImportError):
+        return ""
+    numbers = (
+        number
+        for number in TRANSIENT_ERRORS
+        if number == getattr(error, "errno", None) or os.strerror(number) in str(error)
+    )
+    return next((f"the system says {os.strerror(number)}" for number in numbers), "")
 
 
 # What follows runs in the workers.
@@ -67,7 +104,9 @@ def decode(record: VideoRecord, decoding: Decoding) -> Decoded | Failure:
 # it along. The others then give up after this time, and a new pool takes over.
 LOCK_SECONDS = 5.0
 
-Message = Failure | tuple[NDArray[np.uint8] | None, str]  # pixels are None where they are in the slot
+Message = (
+    Failure | tuple[NDArray[np.uint8] | None, str, str | None]
+)  # as `Decoded`; pixels are None where they are in the slot
 _job: tuple[Decoding, PixelSlots | None] | None = None
 
 
@@ -98,6 +137,6 @@ def work(record: VideoRecord, slot: int) -> Message:
         return outcome
     pixels = outcome.pixels.numpy()
     if slots is None:
-        return pixels, outcome.decoder
+        return pixels, outcome.decoder, outcome.sha256
     slots[slot][...] = pixels
-    return None, outcome.decoder
+    return None, outcome.decoder, outcome.sha256

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tvts_bench.backbones.base import Backbone, as_embedding
+from tvts_bench.devices import is_out_of_memory
 from tvts_bench.features.base import Dtype, FeatureError
 from tvts_bench.provenance import versions
 from tvts_bench.video.spec import ClipSpec
@@ -20,10 +21,13 @@ TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 class Embedder:
     """Collects clips and embeds them as soon as a batch is full. A batch never spans two calls of `finish`."""
 
-    def __init__(self, backbone: Backbone, clip: ClipSpec, *, dtype: Dtype, device: str, batch_size: int) -> None:
+    def __init__(
+        self, backbone: Backbone, clip: ClipSpec, *, dtype: Dtype, device: str, batch_size: int, at_most: int
+    ) -> None:
+        """`at_most`: clips between two calls of `finish`; no memory is taken for more."""
         self.backbone, self.clip, self.dtype = backbone, clip, TORCH_DTYPES[dtype]
         self.device, self.batch_size = torch.device(device), batch_size
-        self._clips = max(1, batch_size // clip.num_views)  # whole clips in the staging memory
+        self._clips = max(1, min(batch_size // clip.num_views, at_most))  # whole clips in the staging memory
         self._staged: Tensor | None = None  # uint8 [clips, views, 3, T, crop, crop]
         self._count = 0
         self._done: list[Tensor] = []  # float32 [B, D] each, on the device: copying them here would wait for it
@@ -43,7 +47,8 @@ class Embedder:
         """
         if self._staged is None:
             shape = (self._clips, *pixels.shape)
-            self._staged = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+            with self._memory():
+                self._staged = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         self._staged[self._count].numpy()[...] = pixels.numpy()  # torch's copy would wake its threads for each clip
         self._count += 1
         if self._count == self._clips:
@@ -88,12 +93,11 @@ class Embedder:
 
 @contextmanager
 def _fitting(what: str, way_out: str) -> Iterator[None]:
-    """The device's want of memory as one sentence; the CPU's and MPS's is a RuntimeError without a type of its own."""
+    """The device's or the machine's want of memory as one sentence."""
     try:
         yield
-    except RuntimeError as error:
-        known = ("out of memory", "can't allocate memory")
-        if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in known):
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
             raise FeatureError(f"{what}: {way_out}") from error
         raise
 

@@ -20,9 +20,10 @@ from tvts_bench.features.base import Dtype, Failure, FeatureError, FeatureKey, F
 from tvts_bench.features.decoding import Decoded, Decoding
 from tvts_bench.features.disk import locked
 from tvts_bench.features.embedding import Embedder, evaluating
-from tvts_bench.features.store import FeatureStore, Shard, ShardPlan, plan_shards
+from tvts_bench.features.store import SHARD_RECORDS, FeatureStore, Shard, ShardPlan, plan_shards
 from tvts_bench.features.workers import load_clips
 from tvts_bench.runtime import Runtime
+from tvts_bench.snapshot import file_signatures, snapshot
 from tvts_bench.video.reader import decoder_identity
 from tvts_bench.video.spec import ClipSpec
 
@@ -74,12 +75,21 @@ def extract_all(
     keys = [_key(backbone, **identity) for backbone in backbones]
     parts = {  # two backbones with the same weights are one
         key: _Part(
-            store=FeatureStore(runtime.cache / "features", key),
-            embedder=Embedder(backbone, clip, dtype=dtype, device=runtime.device, batch_size=runtime.batch_size),
+            store=FeatureStore(runtime.cache / "features", key, backbone.embed_dim),
+            embedder=Embedder(
+                backbone,
+                clip,
+                dtype=dtype,
+                device=runtime.device,
+                batch_size=runtime.batch_size,
+                at_most=min(len(records), SHARD_RECORDS),
+            ),
         )
         for key, backbone in zip(keys, backbones, strict=True)
     }
-    plans = plan_shards(records)
+    paths = {record.id: record.path for record in records}
+    signatures = from_rank_zero(runtime, lambda: file_signatures(paths))  # disks may show them late to other nodes
+    plans = plan_shards(records, signatures)
     with ExitStack() as stack:
         surveyed = from_rank_zero(runtime, lambda: [_survey(part, plans, stack) for part in parts.values()])
         for part, missing in zip(parts.values(), surveyed, strict=True):
@@ -128,16 +138,18 @@ class _Part:
 def _survey(part: _Part, plans: Sequence[ShardPlan], stack: ExitStack) -> list[int]:
     """Fill `part.found` with the shards that are there; numbers of those to compute, under a lock `stack` holds."""
 
-    def absent() -> list[int]:
+    def absent() -> list[ShardPlan]:
         for plan in plans:
             if plan.name not in part.found and (shard := part.store.read(plan)) is not None and shard.settled:
                 part.found[plan.name] = shard
-        return [number for number, plan in enumerate(plans) if plan.name not in part.found]
+        return [plan for plan in plans if plan.name not in part.found]
 
     if absent():
         stack.enter_context(locked(part.store.folder))
         part.store.prepare()
-    return absent()  # again, since another run may have ended between the first look and the lock
+        # Again, since another run may have ended between the first look and the lock.
+        part.found |= part.store.adopt(absent())
+    return [plan.number for plan in plans if plan.name not in part.found]
 
 
 def _compute(
@@ -177,8 +189,11 @@ def _shards(
     """
     ids: list[str] = []
     failures: dict[str, Failure] = {}
+    contents: dict[str, str] = {}
     decoders: Counter[str] = Counter()
     for record, outcome in zip(plan.records, outcomes, strict=True):
+        if outcome.sha256 is not None:
+            contents[record.id] = outcome.sha256
         if isinstance(outcome, Failure):
             log.info("no features for %s: %s", record.id, outcome.reason)
             failures[record.id] = outcome
@@ -198,12 +213,15 @@ def _shards(
             failures={**failures, **{ids[index]: not_finite for index in np.flatnonzero(~finite)}},
             decoders=dict(decoders),
             computed_by=embedder.description,
+            contents=contents,
         )
 
 
 def _assemble(
     records: Sequence[VideoRecord], plans: Sequence[ShardPlan], part: _Part, shards: Sequence[Shard]
 ) -> Features:
+    signatures = {record.id: each for plan in plans for record, each in zip(plan.records, plan.signatures, strict=True)}
+    contents = {name: content for shard in shards for name, content in shard.contents.items()}
     computed = sum(len(plans[number].records) for number in part.missing)
     embed_dim = part.embedder.backbone.embed_dim
     ids = tuple(record for shard in shards for record in shard.ids)
@@ -224,4 +242,6 @@ def _assemble(
         computed_by=dict(+computed_by),
         reused=len(records) - computed,
         computed=computed,
+        files=snapshot(signatures, contents),
+        transient=tuple(record.id for record in records if record.id in failures and failures[record.id].retry),
     )

@@ -3,27 +3,28 @@
 A store is a folder named by the digest of its `FeatureKey`, with `key.json` to read what it holds and one safetensors
 file for every `SHARD_RECORDS` records. The partition depends on the records alone, and a shard's name holds a digest of
 its records' ids and file signatures: a video that changes, arrives or is replaced makes just its shard a new one, and
-two copies of a data set with different files do not mix.
+two copies of a data set with different files do not mix. A copy with the same content takes over what was computed.
 """
 
-import hashlib
 import json
 import logging
-import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from tvts_bench import provenance
 from tvts_bench.atomic import SUFFIX, whole_file
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.features.base import Failure, FeatureKey
 from tvts_bench.features.disk import writing
+from tvts_bench.features.shard_file import ShardFileError, pack, unpack
+from tvts_bench.snapshot import FileSignature, content_sha256
 
 SHARD_RECORDS = 64  # at most so many clips are lost with a killed run; part of the layout, so `FeatureKey.version`
 
@@ -32,10 +33,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class ShardPlan:
-    """Which records a shard holds, and under which name."""
+    """Which records a shard holds, and the files they are read from."""
 
+    number: int  # of the shard in its split, from 0
     records: tuple[VideoRecord, ...]
-    name: str
+    signatures: tuple[FileSignature | None, ...]  # of the records' files before they are read
+
+    @cached_property
+    def files(self) -> list[list[Any]]:
+        """[id, signature] of every record as plain JSON types, which is what the shard itself says it is of."""
+        pairs = zip(self.records, self.signatures, strict=True)
+        return [[record.id, None if each is None else list(each)] for record, each in pairs]
+
+    @cached_property
+    def name(self) -> str:
+        """The name of its file."""
+        return f"{self.number:05d}-{provenance.digest(self.files)[:16]}.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +60,7 @@ class Shard:
     failures: Mapping[str, Failure]  # by id, in record order
     decoders: Mapping[str, int]  # decoder -> clips it read
     computed_by: str  # device, batch size and versions
+    contents: Mapping[str, str]  # id -> sha256 (hex) of each file whose content was read
 
     @property
     def settled(self) -> bool:
@@ -54,31 +68,23 @@ class Shard:
         return not any(failure.retry for failure in self.failures.values())
 
 
-def plan_shards(records: Sequence[VideoRecord]) -> list[ShardPlan]:
-    """Cut `records` into shards (one `stat` and one `access` a file)."""
+def plan_shards(records: Sequence[VideoRecord], signatures: Mapping[str, FileSignature | None]) -> list[ShardPlan]:
+    """Cut `records`, with the signature of each one's file by its id, into shards."""
     plans = []
-    for index, start in enumerate(range(0, len(records), SHARD_RECORDS)):
+    for number, start in enumerate(range(0, len(records), SHARD_RECORDS)):
         part = tuple(records[start : start + SHARD_RECORDS])
-        content = provenance.digest([(record.id, _signature(record.path)) for record in part])
-        plans.append(ShardPlan(records=part, name=f"{index:05d}-{content[:16]}.safetensors"))
+        plans.append(ShardPlan(number=number, records=part, signatures=tuple(signatures[record.id] for record in part)))
     return plans
 
 
-def _signature(path: Path) -> tuple[int, int] | None:
-    """Size in bytes and time of change in ns; None for a file that is missing or may not be read."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return (status.st_size, status.st_mtime_ns) if os.access(path, os.R_OK) else None
-
-
 class FeatureStore:
-    """The shards of one `FeatureKey` in `parent`."""
+    """The shards of one `FeatureKey` in `parent`; every feature is a vector of `embed_dim` numbers."""
 
-    def __init__(self, parent: Path, key: FeatureKey) -> None:
-        self.key = key
-        self.folder = parent / provenance.digest(key)[:32]
+    def __init__(self, parent: Path, key: FeatureKey, embed_dim: int) -> None:
+        self.key, self.embed_dim = key, embed_dim
+        self.digest = provenance.digest(key)
+        self.folder = parent / self.digest[:32]
+        self._damaged: set[Path] = set()  # named already
 
     def prepare(self) -> None:
         """Make the folder, and remove what killed runs left half written. Only under the store's lock.
@@ -90,24 +96,28 @@ class FeatureStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             for leftover in self.folder.glob(f"*{SUFFIX}"):
                 leftover.unlink()
+            if not (self.folder / "key.json").exists():
+                self._name_older_stores()
             text = json.dumps(provenance.canonical(self.key), indent=2, sort_keys=True)
             self._write("key.json", f"{text}\n".encode())
 
     def read(self, plan: ShardPlan) -> Shard | None:
-        """The plan's shard, or None if it is not there or damaged (a warning is logged)."""
+        """The plan's shard, or None if it is not there or damaged (a warning is logged).
+
+        A shard that is whole, but of another store or another plan than its name says, is damaged, too.
+        """
         path = self.folder / plan.name
         try:
-            with safe_open(path, framework="numpy") as file:
-                metadata, values = file.metadata(), file.get_tensor("values")
-            shard = _from_metadata(metadata["shard"], values)
-            if metadata["sha256"] != _checksum(metadata["shard"], values):
-                raise ValueError("its checksum does not match")
+            files, shard = self._load(path)
+            if files != plan.files:
+                raise ShardFileError("it is of other clips or files than its name says")
         except FileNotFoundError:
             return None
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s is damaged (%s); its clips are computed again", path, error)
+        except (ShardFileError, OSError) as error:
+            if path not in self._damaged:
+                log.warning("%s is damaged (%s); its clips are computed again", path, error)
+                self._damaged.add(path)
             return None
-        assert {*shard.ids, *shard.failures} == {record.id for record in plan.records}, path
         return shard
 
     def write(self, plan: ShardPlan, shard: Shard) -> None:
@@ -117,37 +127,100 @@ class FeatureStore:
             FeatureError: no permission, no space.
         """
         description = {
+            "key": self.digest,
+            "files": plan.files,
             "ids": shard.ids,
-            "failures": {record: asdict(failure) for record, failure in shard.failures.items()},
+            "failures": {
+                record: {"reason": failure.reason, "retry": failure.retry} for record, failure in shard.failures.items()
+            },
             "decoders": dict(shard.decoders),
             "computed_by": shard.computed_by,
+            "contents": dict(shard.contents),
         }
-        text = json.dumps(description)
-        metadata = {"shard": text, "sha256": _checksum(text, shard.values)}
         with writing(self.folder):
-            self._write(plan.name, save({"values": shard.values}, metadata=metadata))
+            self._write(plan.name, pack(description, shard.values))
+
+    def adopt(self, plans: Sequence[ShardPlan]) -> dict[str, Shard]:
+        """Shards of those of `plans`, by name, that are of the same clips and contents as one that is there.
+
+        They are written under their new names.
+
+        So a data set that was copied, or whose owner or mode changed, is read once instead of computed again. Only
+        files whose signatures differ are read, and only under the store's lock.
+
+        Raises:
+            FeatureError: no permission, no space.
+        """
+        adopted: dict[str, Shard] = {}
+        others: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted(self.folder.glob("*.safetensors")):
+            others[path.name.partition("-")[0]].append(path)
+        for plan in plans:
+            for path in others[f"{plan.number:05d}"]:
+                try:
+                    files, shard = self._load(path)
+                except (ShardFileError, OSError):
+                    continue  # whoever looks for it by its name is told
+                if shard.settled and _same_content(files, shard.contents, plan):
+                    log.info("%s holds the features of the same content: taken over", path)
+                    self.write(plan, shard)
+                    adopted[plan.name] = shard
+                    break
+        return adopted
+
+    def _load(self, path: Path) -> tuple[list[list[Any]], Shard]:
+        """What the file says it is of (`ShardPlan.files`), and the shard.
+
+        Raises:
+            ShardFileError: it is damaged, or of another store.
+            OSError: it cannot be read.
+        """
+        description, values = unpack(path)
+        try:
+            if description["key"] != self.digest:
+                raise ShardFileError("it is of another store")
+            shard = Shard(
+                ids=tuple(description["ids"]),
+                values=values,
+                failures={record: Failure(**failure) for record, failure in description["failures"].items()},
+                decoders=description["decoders"],
+                computed_by=description["computed_by"],
+                contents=description["contents"],
+            )
+            files = [[name, signature] for name, signature in description["files"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ShardFileError(f"its metadata is not a shard's: {error}") from error
+        if values.shape != (len(shard.ids), self.embed_dim) or values.dtype != np.float32:
+            raise ShardFileError(
+                f"it holds {len(shard.ids)} ids and {values.dtype} values of shape {list(values.shape)},"
+                f" and the backbone gives vectors of {self.embed_dim}"
+            )
+        if sorted([*shard.ids, *shard.failures]) != sorted(name for name, _ in files):
+            raise ShardFileError("its features and failures are not of its clips")
+        return files, shard
+
+    def _name_older_stores(self) -> None:
+        """Say once, as this store is made, which ones held the same features in an older layout."""
+        ours = provenance.canonical(self.key)
+        for path in sorted(self.folder.parent.glob("*/key.json")):
+            try:
+                theirs = json.loads(path.read_text())
+                older = int(theirs.pop("version")) < self.key.version
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+            if older and all(theirs.get(name) == ours[name] for name in ("backbone", "tensors", "records", "dtype")):
+                log.warning("%s holds features of an older layout, which are left alone: delete it", path.parent)
 
     def _write(self, name: str, content: bytes) -> None:
         with whole_file(self.folder / name) as file:
             file.write(content)
 
 
-def _from_metadata(text: str, values: NDArray[np.float32]) -> Shard:
-    description = json.loads(text)
-    ids = tuple(description["ids"])
-    if values.ndim != 2 or len(values) != len(ids):
-        raise ValueError(f"it holds {len(ids)} ids and values of shape {values.shape}")
-    failures = {record: Failure(**failure) for record, failure in description["failures"].items()}
-    return Shard(
-        ids=ids,
-        values=values,
-        failures=failures,
-        decoders=description["decoders"],
-        computed_by=description["computed_by"],
+def _same_content(files: Sequence[Sequence[Any]], contents: Mapping[str, str], plan: ShardPlan) -> bool:
+    """Whether the plan's clips are those of `files` (`ShardPlan.files`) in order, and their files hold `contents`."""
+    if [name for name, _ in files] != [record.id for record in plan.records]:
+        return False
+    return all(
+        now == then or (now is not None and name in contents and content_sha256(record.path) == contents[name])
+        for (name, then), (_, now), record in zip(files, plan.files, plan.records, strict=True)
     )
-
-
-def _checksum(text: str, values: NDArray[np.float32]) -> str:
-    state = hashlib.sha256(text.encode())
-    state.update(values.tobytes())
-    return state.hexdigest()

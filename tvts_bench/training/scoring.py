@@ -90,7 +90,7 @@ class Scorer:
         with closing(load_clips(self._mine, self._decoding)) as clips:
             for outcome in clips:
                 # The loader uses its memory again once the next clip is asked for.
-                own = outcome if isinstance(outcome, Failure) else Decoded(outcome.pixels.clone(), outcome.decoder)
+                own = outcome if isinstance(outcome, Failure) else outcome._replace(pixels=outcome.pixels.clone())
                 if self._fits:
                     kept.append(own)
                 yield own

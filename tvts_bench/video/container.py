@@ -14,6 +14,7 @@ frames are never shown, and two fields may make one frame; so what a container p
 all there is settled before anything is decoded.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -43,12 +44,21 @@ SEEKABLE_PROFILES = {
 SAME_COLOURS = {"yuv420p", "yuvj420p", "gray"}  # of which decord and PyAV make the same bytes, at even heights
 
 
+TRANSIENT_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""What the system was short of, or a disk that did not answer: the file is not at fault, another try may succeed."""
+
+
 class VideoDecodeError(UserError):
     """A video that cannot be read: one sentence that names the file and says why."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"cannot read {path}: {problem}")
         self.path, self.problem = path, problem
+
+    @property
+    def transient(self) -> bool:
+        """Whether the system is at fault and not the file. Known where it is raised, not in another process."""
+        return getattr(self.__cause__, "errno", None) in TRANSIENT_ERRORS
 
     def __reduce__(self) -> tuple[type["VideoDecodeError"], tuple[Path, str]]:
         return type(self), (self.path, self.problem)  # survives the way from a worker process
