@@ -161,7 +161,7 @@ def _look(
         _keep(found, job, Found(status="not run", reason=str(error)))
         return True
     result = None if asked.fresh else from_rank_zero(runtime, lambda: stored.find(run, job.dataset))
-    if result is None or (runtime.strict and any(item.failed for item in result.result.coverage)):
+    if result is None or (runtime.strict and any(item.failed or item.damaged for item in result.result.coverage)):
         _say_ignored(job, run, stored, say)
         return False
     _keep(found, job, Found(stored=((None, result),)))

@@ -16,7 +16,7 @@ from pebble import ProcessExpired, ProcessPool
 from tvts_bench import provenance
 from tvts_bench.runtime import Runtime
 
-Status = Literal["ok", "missing", "empty", "undecodable", "timed out", "crashed"]
+Status = Literal["ok", "missing", "empty", "undecodable", "damaged", "timed out", "crashed"]
 KEPT_FRAMES = 16  # frames held in memory; all before the last one are decoded and dropped
 
 
@@ -61,7 +61,11 @@ def probe(seen: Finding, decoder: str) -> Finding:
         return Finding(**known, status="undecodable", detail=_without_path(str(error), path))
     except OSError as error:
         return Finding(**known, status="undecodable", detail=error.strerror or str(error))
-    return Finding(**known, status="ok", frames=decoded.num_frames)
+    known["frames"] = decoded.num_frames
+    if decoded.damaged:
+        detail = f"readable, but {decoded.damaged:,} of {decoded.num_frames:,} frames are made up in part or lost"
+        return Finding(**known, status="damaged", detail=detail)
+    return Finding(**known, status="ok")
 
 
 def spread_to_the_end(num_frames: int) -> NDArray[np.int64]:

@@ -34,6 +34,7 @@ class Scores:
     logits: NDArray[np.float32]  # [N, V, C], of every view
     failed: Mapping[str, str]  # id -> reason
     decoders: Mapping[str, int]  # decoder and version -> clips it read
+    damaged: tuple[str, ...] = ()  # of `ids`, those read from files of which a part had to be made up
 
 
 class Scorer:
@@ -74,6 +75,8 @@ class Scorer:
                     share.failed[record.id] = outcome.reason
                 else:
                     share.decoders[outcome.decoder] += 1
+                    if outcome.damaged:
+                        share.damaged.add(record.id)
                     staged.append((record, outcome.pixels))
                 if len(staged) == enough:
                     self._forward(model, precision, staged, share)
@@ -123,12 +126,14 @@ class _Share:
         self.logits: dict[str, NDArray[np.float32]] = {}
         self.failed: dict[str, str] = {}
         self.decoders: Counter[str] = Counter()
+        self.damaged: set[str] = set()
 
 
 def _merged(records: Sequence[VideoRecord], shares: Sequence[_Share], shape: tuple[int, int]) -> Scores:
     """In the order of the records, whoever scored them."""
     logits = {name: row for share in shares for name, row in share.logits.items()}
     failed = {name: reason for share in shares for name, reason in share.failed.items()}
+    damaged = {name for share in shares for name in share.damaged}
     read = [record for record in records if record.id in logits]
     return Scores(
         ids=tuple(record.id for record in read),
@@ -136,6 +141,7 @@ def _merged(records: Sequence[VideoRecord], shares: Sequence[_Share], shape: tup
         logits=np.stack([logits[record.id] for record in read]) if read else np.empty((0, *shape), np.float32),
         failed={record.id: failed[record.id] for record in records if record.id in failed},
         decoders=dict(sum((share.decoders for share in shares), Counter())),
+        damaged=tuple(record.id for record in read if record.id in damaged),
     )
 
 
