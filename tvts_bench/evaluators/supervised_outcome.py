@@ -47,7 +47,10 @@ def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
     computed_by = f"{runtime.device.partition(':')[0]}, batches of {runtime.batch_size}, torch {versions()['torch']}"
     return Outcome(
         metrics=tuple(summarise([said], scores.labels)),
-        coverage=(_coverage(dataset, test, scores.failed, scores.damaged), _coverage(dataset, train, tested.trained.failed)),
+        coverage=(
+            _coverage(dataset, test, scores.failed, scores.damaged),
+            _coverage(dataset, train, tested.trained.failed),
+        ),
         decoders=scores.decoders,
         computed_by={computed_by: len(scores.ids)},
         protocol=in_words(tested),
@@ -66,9 +69,7 @@ def _view_logits(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _coverage(
-    dataset: Dataset, split: str, failed: Mapping[str, str], damaged: tuple[str, ...] = ()
-) -> SplitCoverage:
+def _coverage(dataset: Dataset, split: str, failed: Mapping[str, str], damaged: tuple[str, ...] = ()) -> SplitCoverage:
     listed = len(dataset.records(split))
     return SplitCoverage(
         split=split,

@@ -24,7 +24,7 @@ class Clip:
     pixels: Tensor  # uint8 [num_views, 3, T, crop, crop], temporal-major: view = temporal * spatial_views + spatial
     num_frames: int  # frames the file has
     decoder: str  # "decord 0.6.0"
-    damaged: int = 0  # frames on the way to it that were partly made up, or given up (`DecodedFrames.damaged`)
+    damaged: int = 0  # frames on the way to it that are lost or partly made up (`DecodedFrames.damaged`)
 
 
 def load_clip(path: Path, record_id: str, spec: ClipSpec, decoder: str = "decord") -> Clip:

@@ -31,11 +31,18 @@ from av.video.stream import VideoStream
 from tvts_bench.errors import UserError
 from tvts_bench.video.codec_headers import VideoPacket, every_keyframe_starts_afresh, is_hidden
 from tvts_bench.video.orientation import UPRIGHT, is_mirrored, orientation
-from tvts_bench.video.truncation import broken_element, broken_fragment, ends_early, packets_by_duration, readable
+from tvts_bench.video.truncation import (
+    broken_element,
+    broken_fragment,
+    ends_early,
+    packets_by_duration,
+    packets_by_slots,
+    readable,
+)
 
 # No playlists, text renderers or network formats: a file handed in must not make FFmpeg open others.
-MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"  # names FFmpeg gives the two families
-CONTAINERS = f"{MP4},{MATROSKA},avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,rm,swf,dv,mxf,nut,gif"
+MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"  # names FFmpeg gives the three families
+CONTAINERS = f"{MP4},{MATROSKA},{AVI},mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,rm,swf,dv,mxf,nut,gif"
 # H.264 and VP9 are what decord was found to seek in exactly; these are their profiles of 8-bit 4:2:0.
 SEEKABLE_PROFILES = {
     "h264": {"Baseline", "Constrained Baseline", "Main", "Extended", "High", "Progressive High", "Constrained High"},
@@ -70,6 +77,7 @@ class PacketIndex:
 
     stream: int  # index of the video stream among all streams
     num_frames: int  # packets whose picture is to be shown; mostly, not always, the number of frames
+    lost: int  # packets that the file's index lists and that are not there, where it has one
     fps: float  # frames a second, averaged; 0 where unknown
     seekable: bool  # whether decord reads this file exactly
 
@@ -97,6 +105,7 @@ def read_index(path: Path) -> PacketIndex:
         return PacketIndex(
             stream=stream.index,
             num_frames=len(shown),
+            lost=max(0, len(stream.index_entries) - len(packets)) if container.format.name in (MP4, AVI) else 0,
             fps=float(stream.average_rate or stream.guessed_rate or 0),
             seekable=seekable,
         )
@@ -122,6 +131,8 @@ def _require_whole(path: Path, container: InputContainer, stream: VideoStream, p
     promised, broken = stream.frames, None
     if container.format.name == MP4:
         promised, broken = len(stream.index_entries), broken_fragment(path)
+    elif container.format.name == AVI:
+        promised = packets_by_slots(stream, packets)
     elif container.format.name == MATROSKA:
         broken = broken_element(path)
         promised = packets_by_duration(container, stream, packets) if ends_early(path, packets[-1]) else 0

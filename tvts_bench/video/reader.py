@@ -36,7 +36,7 @@ class DecodedFrames:
     num_frames: int  # how many the file really has, not what its header says
     fps: float  # frames a second on average; 0 where the file does not say
     decoder: str  # "decord 0.6.0" or "PyAV 18.1.0": what read them, which need not be what was asked for
-    damaged: int = 0  # frames on the way to them that FFmpeg knows to be partly made up, or gave up
+    damaged: int = 0  # frames on the way to them that are lost, or that FFmpeg knows to be partly made up
 
 
 def decode_frames(path: Path, sample: Sample, decoder: str = "decord") -> DecodedFrames:
@@ -55,7 +55,13 @@ def decode_frames(path: Path, sample: Sample, decoder: str = "decord") -> Decode
     if decoder == "decord" and index.seekable:
         frames = seeking.decode(path, index, sample)
         if frames is not None:
-            return DecodedFrames(frames=frames, num_frames=index.num_frames, fps=index.fps, decoder=_version("decord"))
+            return DecodedFrames(
+                frames=frames,
+                num_frames=index.num_frames,
+                fps=index.fps,
+                decoder=_version("decord"),
+                damaged=index.lost,
+            )
     frames, num_frames, damaged = sequential.decode(path, index, sample)
     return DecodedFrames(frames=frames, num_frames=num_frames, fps=index.fps, decoder=_version("pyav"), damaged=damaged)
 

@@ -39,12 +39,12 @@ class _Decoded:
 
     kept: dict[int, VideoFrame] = field(default_factory=dict)
     count: int = 0
-    damaged: int = 0  # frames of which FFmpeg made up a part, or that it gave up
+    damaged: int = 0  # frames that are lost, or of which FFmpeg made up a part
 
 
 def _decode_some(path: Path, index: PacketIndex, wanted: set[int]) -> _Decoded:
     """The `wanted` ones among all frames in the order they are shown."""
-    decoded = _Decoded()
+    decoded = _Decoded(damaged=index.lost)
     interlaced, broken = 0, False
     with open_video(path, decode=True, index=index.stream) as (container, stream):
         stream.codec_context.thread_count = 1  # one worker, one core

@@ -91,6 +91,16 @@ def ebml_number(data: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1), at + length
 
 
+def packets_by_slots(stream: VideoStream, packets: Sequence[VideoPacket]) -> int:
+    """How many packets the stream of an AVI file once had: the entries of its index, which is lost with its end.
+
+    The header counts slots, and one without a packet means "the last frame again".
+    """
+    reached = max((packet.dts for packet in packets if packet.dts is not None), default=stream.frames - 1) + 1
+    by_header = round(len(packets) * stream.frames / reached) if reached > 0 else stream.frames
+    return max(len(stream.index_entries), by_header)
+
+
 def packets_by_duration(container: InputContainer, stream: VideoStream, packets: Sequence[VideoPacket]) -> int:
     """How many packets the stream of a Matroska file once had, which keeps no count, by how long it was. 0: unknown.
 
