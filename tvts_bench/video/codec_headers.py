@@ -1,6 +1,6 @@
 """What the first bits of coded pictures say, read without a decoder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from av.packet import Packet
@@ -8,7 +8,9 @@ from av.video.stream import VideoStream
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"  # generic in PyAV's stubs only
 
-H264_IDR, H264_SPS = 5, 7  # NAL unit types: a picture that nothing stored after it reaches across; a picture format
+# NAL unit types: a picture that nothing stored after it reaches across; remarks on it; a picture format.
+H264_IDR, H264_SEI, H264_SPS = 5, 6, 7
+SEI_ORIENTATION = 47  # the remark that the picture is to be turned or mirrored, which decord does not know
 VP8_SHOWN = 0x10  # bit of a VP8 frame's first byte
 VP9_SYNC = b"\x49\x83\x42"
 HIGH_PROFILES = {44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244}  # whose SPS describes the chroma
@@ -22,11 +24,15 @@ def is_hidden(codec: str, packet: VideoPacket) -> bool:
 def every_keyframe_starts_afresh(codec: str, avcc: bytes | None, keyframes: Sequence[VideoPacket]) -> bool:
     """Whether the keyframes, of H.264 or VP9, are proven to need nothing before them, and to keep format and size.
 
+    No interlaced pictures either, odd heights, and orientations besides that of the container, of all of which decord
+    makes other bytes than PyAV.
+
     `avcc` is the configuration record of an H.264 stream; without it NAL units are not length-prefixed and nothing is
     proven.
     """
     if codec == "vp9":  # all of them start afresh
-        return len({_vp9_size(packet) for packet in keyframes}) == 1
+        sizes = {_vp9_size(packet) for packet in keyframes}
+        return len(sizes) == 1 and sizes.pop()[1] % 2 == 0
     if not avcc or len(avcc) < 8 or avcc[0] != 1:
         return False
     return _is_progressive(avcc) and all(_is_idr_of(packet, avcc) for packet in keyframes)
@@ -42,13 +48,34 @@ def _is_idr_of(packet: VideoPacket, avcc: bytes) -> bool:
         start, at = at + width, at + width + int.from_bytes(data[at : at + width], "big")
         if kind == H264_SPS and bytes(data[start:at]) not in avcc:
             return False
+        if kind == H264_SEI and SEI_ORIENTATION in _remarks(bytes(data[start:at])):
+            return False
     return False
 
 
-def _vp9_size(packet: VideoPacket) -> bytes:
-    """The bits of a keyframe of profile 0 that hold its width and height."""
+def _remarks(unit: bytes) -> Iterator[int]:
+    """The types of the messages in a NAL unit of supplemental information. Types and sizes beyond 254 take more bytes.
+
+    A size that leads past the end ends it.
+    """
+    data, at = unit.replace(b"\0\0\3", b"\0\0"), 1
+    while at + 1 < len(data):
+        numbers = []
+        for _ in ("type", "size"):
+            number = 0
+            while at < len(data) and data[at] == 0xFF:
+                number, at = number + 0xFF, at + 1
+            numbers.append(number + (data[at] if at < len(data) else 0))
+            at += 1
+        yield numbers[0]
+        at += numbers[1]
+
+
+def _vp9_size(packet: VideoPacket) -> tuple[int, int]:
+    """Width and height of a keyframe of profile 0; an odd one where it is none."""
     head = bytes(memoryview(packet)[:9])
-    return bytes((head[4] & 0x0F, *head[5:8], head[8] & 0xF0)) if head[1:4] == VP9_SYNC and len(head) == 9 else b""
+    bits = int.from_bytes(head[4:], "big") >> 4
+    return ((bits >> 16 & 0xFFFF) + 1, (bits & 0xFFFF) + 1) if head[1:4] == VP9_SYNC and len(head) == 9 else (1, 1)
 
 
 def _is_progressive(avcc: bytes) -> bool:

@@ -30,7 +30,7 @@ from av.video.stream import VideoStream
 
 from tvts_bench.errors import UserError
 from tvts_bench.video.codec_headers import VideoPacket, every_keyframe_starts_afresh, is_hidden
-from tvts_bench.video.orientation import UPRIGHT, is_mirrored, orientation
+from tvts_bench.video.orientation import decord_turns
 from tvts_bench.video.truncation import (
     broken_element,
     broken_fragment,
@@ -48,7 +48,6 @@ SEEKABLE_PROFILES = {
     "h264": {"Baseline", "Constrained Baseline", "Main", "Extended", "High", "Progressive High", "Constrained High"},
     "vp9": {"Profile 0"},
 }
-SAME_COLOURS = {"yuv420p", "yuvj420p", "gray"}  # of which decord and PyAV make the same bytes, at even heights
 
 
 TRANSIENT_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -73,7 +72,7 @@ class VideoDecodeError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class PacketIndex:
-    """What one pass over a file's packets tells, nothing decoded but the first frame."""
+    """What one pass over a file's packets tells, nothing decoded."""
 
     stream: int  # index of the video stream among all streams
     num_frames: int  # packets whose picture is to be shown; mostly, not always, the number of frames
@@ -100,7 +99,7 @@ def read_index(path: Path) -> PacketIndex:
             raise VideoDecodeError(path, "its video stream is empty")
         codec = stream.codec_context.codec.canonical_name
         shown = [packet for packet in packets if not packet.is_discard and not is_hidden(codec, packet)]
-        seekable = len(shown) == len(packets) and _is_seekable(container, stream, packets)
+        seekable = len(shown) == len(packets) and _is_seekable(path, container, stream, packets)
         _require_whole(path, container, stream, packets)
         return PacketIndex(
             stream=stream.index,
@@ -203,11 +202,11 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     return chosen
 
 
-def _is_seekable(container: InputContainer, stream: VideoStream, packets: list[VideoPacket]) -> bool:
+def _is_seekable(path: Path, container: InputContainer, stream: VideoStream, packets: list[VideoPacket]) -> bool:
     """Whether decord reads the file exactly.
 
-    The packets must prove that frame i is the i-th smallest timestamp and that every keyframe starts afresh, and the
-    first frame must be of a kind that both decoders turn into the same bytes.
+    The packets must prove that frame i is the i-th smallest timestamp and that every keyframe starts afresh, and what
+    the headers say of the pictures must be of a kind that both decoders turn into the same bytes.
     """
     codec = stream.codec_context.codec.canonical_name
     if container.format.name not in (MP4, MATROSKA) or len(container.streams.video) != 1:
@@ -230,21 +229,4 @@ def _is_seekable(container: InputContainer, stream: VideoStream, packets: list[V
     keyframes = [packets[key] for key in keys]
     if not every_keyframe_starts_afresh(codec, stream.codec_context.extradata, keyframes):
         return False
-    return _gives_the_same_bytes(container, stream, packets[0])
-
-
-def _gives_the_same_bytes(container: InputContainer, stream: VideoStream, packet: VideoPacket) -> bool:
-    """Whether decord and PyAV make the same bytes of a stream that starts with this packet.
-
-    They place the colours of an odd last row differently; decord turns pictures as MP4 says, but neither mirrors them
-    nor knows of rotations in Matroska.
-    """
-    context = stream.codec_context
-    context.thread_count, context.skip_frame = 1, "DEFAULT"
-    try:
-        frame = next(iter([*packet.decode(), *context.decode(None)]), None)
-    except av.FFmpegError:
-        return False
-    if frame is None or frame.interlaced_frame or frame.height % 2 or frame.format.name not in SAME_COLOURS:
-        return False
-    return orientation(frame) == UPRIGHT or (container.format.name == MP4 and not is_mirrored(frame))
+    return decord_turns(path, is_mp4=container.format.name == MP4)

@@ -13,6 +13,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
+from tvts_bench.video.boxes import boxes
 from tvts_bench.video.codec_headers import VideoPacket
 
 _Stream = TypeVar("_Stream", bound=Stream)
@@ -29,19 +30,12 @@ def broken_fragment(path: Path) -> int | None:
 
     Each fragment counts its own frames only, so what a cut took is not known. None: sound, or not fragmented.
     """
-    total, at, fragmented = path.stat().st_size, 0, False
+    total, fragmented = path.stat().st_size, False
     with path.open("rb") as file:
-        while at < total:
-            head = os.pread(file.fileno(), 16, at)
-            size, kind = int.from_bytes(head[:4], "big"), head[4:8]
-            if size == 1:
-                size = int.from_bytes(head[8:16], "big")
-            elif size == 0:  # to the end of the file
-                size = total - at if kind.isalnum() else 0
-            fragmented = fragmented or kind == b"moof"
-            if size < 8 or at + size > total:
-                return at if fragmented else None
-            at += size
+        for box in boxes(file, 0, total):
+            fragmented = fragmented or box.kind == b"moof"
+            if fragmented and not box.start + box.head <= box.end <= total:
+                return box.start
     return None
 
 
