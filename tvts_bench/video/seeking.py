@@ -37,7 +37,7 @@ def _read(path: Path, index: PacketIndex, indices: IntArray) -> NDArray[np.uint8
     """The reader lives for one call: decord leaks memory when readers are kept, and must not cross a fork."""
     import decord  # here, not above: a process that only uses PyAV does not load a second FFmpeg
 
-    decord.logging.set_level(decord.logging.ERROR)
+    decord.logging.set_level(decord.logging.ERROR)  # not set back: other threads may be reading
     try:
         reader = decord.VideoReader(os.path.abspath(path), num_threads=1, fault_tol=NO_FAULTS)  # noqa: PTH100
         if len(reader) != index.num_frames:
@@ -45,7 +45,5 @@ def _read(path: Path, index: PacketIndex, indices: IntArray) -> NDArray[np.uint8
         batch = reader.get_batch(indices)
     except (*FAILURES, decord.DECORDError, decord.DECORDLimitReachedError):  # 1x1 pixel, undecodable packets, ...
         return None
-    finally:
-        decord.logging.set_level(decord.logging.QUIET)
     frames: NDArray[np.uint8] = from_dlpack(batch.to_dlpack()).numpy()  # decord's own conversion copies
     return frames
