@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices", "snapshot"}),
-    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture"}),
+    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture", "time_limit"}),
     frozenset({"errors", "version"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -42,6 +42,7 @@ FOR_PRETRAINING = {
     "runtime",
     "devices",
     "snapshot",
+    "time_limit",
 }
 FOR_PRETRAINING |= {
     "torchvision_ops",

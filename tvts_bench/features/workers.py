@@ -10,6 +10,7 @@ from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 
 import torch
@@ -20,9 +21,13 @@ from tvts_bench.features.base import Failure, FeatureError
 from tvts_bench.features.decoding import Decoded, Decoding, Message, decode, start_worker, work
 from tvts_bench.features.processes import worker_context
 from tvts_bench.features.slots import PixelSlots
+from tvts_bench.time_limit import within
 
 AHEAD = 4  # clips a worker may be ahead of the forward pass: bounds memory, evens out slow files
 POLL_SECONDS = 0.5  # how soon a pool that broke is noticed
+TRIES = 3  # of a clip whose worker ends: most end from outside (memory, an operator), so it need not be the clip
+STARTS = 2  # of a pool: what ends it as it starts may be from outside, too
+SERVER_ENDED = 255  # what multiprocessing takes for the exit code of processes whose fork server is gone
 STALLED_SECONDS = 60.0  # a pool that does nothing for so long beyond the time limits lost a message: it is replaced
 
 
@@ -36,7 +41,10 @@ def load_clips(records: Sequence[VideoRecord], decoding: Decoding) -> Generator[
     """
     if decoding.workers == 0:
         for record in records:
-            yield decode(record, decoding)
+            try:
+                yield within(decoding.timeout, partial(decode, record, decoding))
+            except TimeoutError:
+                yield timed_out(record, decoding)
         return
     workers = min(decoding.workers, max(1, len(records)))
     with _Pool(replace(decoding, workers=workers)) as pool:
@@ -48,9 +56,14 @@ def load_clips(records: Sequence[VideoRecord], decoding: Decoding) -> Generator[
             yield pool.next_outcome()
 
 
+def timed_out(record: VideoRecord, decoding: Decoding) -> Failure:
+    """What is said of a clip that took longer than its time limit."""
+    return Failure(reason=f"decoding {record.path} timed out after {decoding.timeout:g} s", retry=True)
+
+
 @dataclass(eq=False)
 class _Task:
-    """One clip on its way. `future` is None after the pool broke under it: then it is tried again, alone."""
+    """One clip on its way. `future` is None where its worker or the pool ended under it: then it is tried again."""
 
     record: VideoRecord
     slot: int
@@ -63,10 +76,12 @@ class _Pool:
     def __init__(self, decoding: Decoding) -> None:
         self.decoding = decoding
         self.tasks: deque[_Task] = deque()
-        count = AHEAD * decoding.workers
-        self.free = list(range(count))
-        self.slots = PixelSlots(count, decoding.shape) if PixelSlots.supported() else None
+        self.free = list(range(AHEAD * decoding.workers))
+        self.slots = self._new_slots()
         self.lent: int | None = None  # the slot whose pixels the caller is looking at
+
+    def _new_slots(self) -> PixelSlots | None:
+        return PixelSlots(AHEAD * self.decoding.workers, self.decoding.shape) if PixelSlots.supported() else None
 
     def __enter__(self) -> "_Pool":
         self._start()
@@ -112,26 +127,24 @@ class _Pool:
             self.lent = None
 
     def _finished(self, task: _Task) -> "Message":
-        alone = False
-        while True:
-            if task.future is None:
-                if not self._pool.active:
+        how = ""
+        for _ in range(TRIES):
+            if task.future is None and not self._schedule(task):
+                self._restart()
+                self._schedule(task)
+            if not self._settled(task):
+                self._restart()
+                continue
+            assert task.future is not None
+            try:
+                return task.future.result()
+            except TimeoutError:
+                return timed_out(task.record, self.decoding)
+            except ProcessExpired as error:
+                task.future, how = None, f" ({_exit_name(error.exitcode)})"
+                if error.exitcode == SERVER_ENDED:
                     self._restart()
-                alone = self._schedule(task)
-            if self._settled(task):
-                break
-            self._restart()
-            if alone:
-                return Failure(reason=f"decoding {task.record.path} crashed the worker", retry=True)
-        assert task.future is not None
-        try:
-            return task.future.result()
-        except TimeoutError:
-            limit = f"{self.decoding.timeout:g} s"
-            return Failure(reason=f"decoding {task.record.path} timed out after {limit}", retry=True)
-        except ProcessExpired as error:
-            how = _exit_name(error.exitcode)
-            return Failure(reason=f"decoding {task.record.path} crashed the worker ({how})", retry=True)
+        return Failure(reason=f"decoding {task.record.path} crashed the worker{how}", retry=True)
 
     def _settled(self, task: _Task) -> bool:
         """Wait until the oldest clip is done (True) or the pool broke under it (False)."""
@@ -154,28 +167,38 @@ class _Pool:
 
     def _start(self) -> None:
         initial = (self.decoding, self.slots)
-        self._pool = ProcessPool(
-            self.decoding.workers, context=worker_context(), initializer=start_worker, initargs=initial
-        )
-        try:
-            self._pool.schedule(os.getpid).result()
-        except (BrokenProcessPool, RuntimeError) as error:
-            self._stop()
-            raise FeatureError(
-                "the decoding processes die as they start (their errors are above): call tvts_bench below "
-                'if __name__ == "__main__": in a script, or decode in this process with --workers 0'
-            ) from error
+        for left in reversed(range(STARTS)):
+            self._pool = ProcessPool(
+                self.decoding.workers, context=worker_context(), initializer=start_worker, initargs=initial
+            )
+            try:
+                self._pool.schedule(os.getpid).result()
+            except (BrokenProcessPool, RuntimeError, ProcessExpired) as error:
+                self._stop()
+                if not left:
+                    why = error.__cause__ or "their errors are above"
+                    raise FeatureError(
+                        f"the decoding processes die as they start ({why}): call tvts_bench below "
+                        'if __name__ == "__main__": in a script, or decode in this process with --workers 0'
+                    ) from error
+            else:
+                return
 
     def _stop(self) -> None:
         self._pool.stop()
         self._pool.join()
 
     def _restart(self) -> None:
-        """A new pool; clips whose work was lost with the old one are marked to be tried alone."""
+        """A new pool in new memory, and all clips in flight once more, each alone.
+
+        Workers outlive their fork server for a moment, out of our sight: they may still write to the old memory.
+        """
         self._stop()
+        if self.slots is not None:
+            self.slots.close()
+        self.slots = self._new_slots()
         for task in self.tasks:
-            if task.future is not None and (not task.future.done() or _lost(task.future)):
-                task.future = None
+            task.future = None
         self._start()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tvts_bench.training.time_limit import within
+from tvts_bench.time_limit import within
 from tvts_bench.video.clips import MAX_ASPECT
 from tvts_bench.video.reader import VideoDecodeError, decode_frames
 from tvts_bench.video.sampling import Sample

@@ -51,7 +51,15 @@ SEEKABLE_PROFILES = {
 
 
 TRANSIENT_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-"""What the system was short of, or a disk that did not answer: the file is not at fault, another try may succeed."""
+"""What the system was short of, or a disk that did not answer."""
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether the system is at fault, so that another try may succeed."""
+    number = getattr(error, "errno", None)
+    if number == errno.EIO and isinstance(error, av.FFmpegError):
+        return False  # FFmpeg says so of damaged files, too; who hashes the file first hears of the disk's own
+    return number in TRANSIENT_ERRORS
 
 
 class VideoDecodeError(UserError):
@@ -64,7 +72,7 @@ class VideoDecodeError(UserError):
     @property
     def transient(self) -> bool:
         """Whether the system is at fault and not the file. Known where it is raised, not in another process."""
-        return getattr(self.__cause__, "errno", None) in TRANSIENT_ERRORS
+        return is_transient(self.__cause__)
 
     def __reduce__(self) -> tuple[type["VideoDecodeError"], tuple[Path, str]]:
         return type(self), (self.path, self.problem)  # survives the way from a worker process
@@ -183,7 +191,10 @@ def open_video(path: Path, *, decode: bool, index: int | None = None) -> Iterato
             metadata_errors="ignore",  # tags in latin-1 are no reason to refuse pictures
         )
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise VideoDecodeError(path, "it is not a video, or its head or index is cut off") from error
+        problem = "it is not a video, or its head or index is cut off"
+        if isinstance(error, OSError) and is_transient(error):
+            problem = f"the system says {error.strerror}"
+        raise VideoDecodeError(path, problem) from error
     with container:
         stream = _video_stream(path, container) if index is None else container.streams[index]
         assert isinstance(stream, VideoStream)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tvts_bench.training.time_limit import within
+from tvts_bench.time_limit import within
 
 
 def test_what_work_returns_or_raises_comes_through() -> None:
