@@ -87,7 +87,7 @@ def write_with_sound(path: Path, *, num_frames: int = 100, seconds: float = 6.0,
             block.sample_rate, block.pts = 48000, 960 * number
             packets += audio.encode(block)
         packets += audio.encode(None)
-        for packet in sorted(packets, key=lambda packet: float(packet.dts * packet.time_base)):
+        for packet in sorted(packets, key=lambda packet: float((packet.dts or 0) * packet.time_base)):
             container.mux(packet)
     if not tagged:
         path.write_bytes(path.read_bytes().replace(b"DURATION", b"DARUTION"))
@@ -170,7 +170,7 @@ def cut(path: Path, share: float = 0.6) -> None:
 
 
 def _slow(frames: int) -> list[int]:
-    return np.cumsum(np.random.default_rng(0).integers(5, 400, frames)).tolist()
+    return [int(time) for time in np.cumsum(np.random.default_rng(0).integers(5, 400, frames))]
 
 
 HEALTHY: dict[str, tuple[Writer, int]] = {

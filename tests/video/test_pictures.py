@@ -1,6 +1,5 @@
 """Pictures are shown as the file says, and are the same bytes whichever decoder is asked for."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -10,7 +9,7 @@ import pytest
 from av.video.stream import VideoStream
 
 from pretrain.data.window import frames_at
-from tests.video.coded_video import VP9, X264_CLOSED, Picture, coded_picture, write_video
+from tests.video.coded_video import VP9, X264_CLOSED, Picture, Writer, coded_picture, write_video
 from tests.video.field_video import write_fields
 from tests.video.hostile_video import sequential, write_sizes
 from tvts_bench.video.reader import DECODERS, decode_frames
@@ -97,30 +96,29 @@ def noise_video(
     return path
 
 
+def vp9(width: int = 64, height: int = 48, pix_fmt: str = "yuv420p") -> Writer:
+    return lambda d: noise_video(d / "a.webm", "libvpx-vp9", (width, height), pix_fmt)
+
+
+def h264(
+    width: int = 64, height: int = 48, pix_fmt: str = "yuv420p", *, colours: tuple[int, int] = (2, 0), x264: str = ""
+) -> Writer:
+    return lambda d: noise_video(d / "a.mp4", "libx264", (width, height), pix_fmt, colours=colours, x264=x264)
+
+
 SIZES = [(64, 48), (62, 46), (66, 50), (63, 48), (64, 47), (63, 47), (426, 239), (2, 2), (8, 8)]
 FORMATS = ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le"]
-PICTURES: dict[str, Callable[[Path], Path]] = {
-    **{f"vp9-{w}x{h}": lambda d, w=w, h=h: noise_video(d / "a.webm", "libvpx-vp9", (w, h)) for w, h in SIZES},
-    **{
-        f"h264-{w}x{h}": lambda d, w=w, h=h: noise_video(d / "a.mp4", "libx264", (w, h))
-        for w, h in SIZES
-        if w % 2 == h % 2 == 0
-    },
-    **{f"h264-{f}": lambda d, f=f: noise_video(d / "a.mp4", "libx264", (64, 48), f) for f in (*FORMATS, "gray")},
-    "h264-yuvj420p": lambda d: noise_video(d / "a.mp4", "libx264", (64, 48), "yuvj420p"),
-    "h264-yuv444p-odd": lambda d: noise_video(d / "a.mp4", "libx264", (63, 47), "yuv444p"),
-    **{f"vp9-{f}": lambda d, f=f: noise_video(d / "a.webm", "libvpx-vp9", (64, 48), f) for f in FORMATS[:3]},
-    "vp9-alpha": lambda d: noise_video(d / "a.webm", "libvpx-vp9", (64, 48), "yuva420p"),
-    **{
-        f"h264-colours-{space}-{span}": lambda d, c=(space, span): noise_video(
-            d / "a.mp4", "libx264", (64, 48), colours=c
-        )
-        for space in (1, 5, 6, 9)
-        for span in (1, 2)
-    },
-    "h264-interlaced": lambda d: noise_video(d / "a.mp4", "libx264", (64, 64), x264="interlaced=1"),
+COLOURS = [(space, span) for space in (1, 5, 6, 9) for span in (1, 2)]
+PICTURES: dict[str, Writer] = {
+    **{f"vp9-{w}x{h}": vp9(w, h) for w, h in SIZES},
+    **{f"h264-{w}x{h}": h264(w, h) for w, h in SIZES if w % 2 == h % 2 == 0},
+    **{f"h264-{pix_fmt}": h264(pix_fmt=pix_fmt) for pix_fmt in (*FORMATS, "yuvj420p", "gray")},
+    **{f"vp9-{pix_fmt}": vp9(pix_fmt=pix_fmt) for pix_fmt in (*FORMATS[:3], "yuva420p")},
+    **{f"h264-colours-{space}-{span}": h264(colours=(space, span)) for space, span in COLOURS},
+    "h264-yuv444p-odd": h264(63, 47, "yuv444p"),
+    "h264-interlaced": h264(64, 64, x264="interlaced=1"),
+    "h264-flat-pixels": h264(x264="sar=4/3"),
     "h264-fields": lambda d: write_fields(d / "a.mp4"),
-    "h264-flat-pixels": lambda d: noise_video(d / "a.mp4", "libx264", (64, 48), x264="sar=4/3"),
     "vp9-sizes-that-change": lambda d: write_sizes(d / "a.webm", "libvpx-vp9", VP9),
     "h264-sizes-that-change": lambda d: write_sizes(d / "a.mkv", "libx264", X264_CLOSED),
     "rotated-mp4": lambda d: write_video(d / "a.mp4", options=X264_CLOSED, rotate=90),

@@ -5,9 +5,10 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from av.buffer import Buffer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -21,15 +22,16 @@ _CLUSTER = b"\x1f\x43\xb6\x75"  # in front of the first one, Matroska describes 
 _PROJECTION = re.compile(rb"\x76[\x73-\x75][\x84\x88]", re.DOTALL)  # a yaw, pitch or roll of 4 or 8 bytes
 
 
-def upright(picture: NDArray[np.uint8], frame: VideoFrame) -> NDArray[np.uint8]:
-    """`picture` [H, W, 3] of `frame` as it is to be shown; a view. PyAV itself only reports the matrix.
+def upright(picture: NDArray[Any], frame: VideoFrame) -> NDArray[np.uint8]:
+    """`picture` uint8 [H, W, 3] of `frame` as it is to be shown; a view. PyAV itself only reports the matrix.
 
     Turned by the nearest multiple of 90 degrees, and mirrored.
     """
-    side_data = frame.side_data.get("DISPLAYMATRIX")
-    if side_data is None:
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
         return picture
-    a, b, c, d = _signs(struct.unpack_from("=5i", bytes(side_data)))
+    assert isinstance(matrix, Buffer)
+    a, b, c, d = _signs(struct.unpack_from("=5i", bytes(matrix)))
     if not a:
         picture, a, d = picture.transpose(1, 0, 2), c, b
     return picture[::d, ::a]
