@@ -16,7 +16,7 @@ from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
 from tvts_bench.errors import UserError
 from tvts_bench.features.base import Dtype, Features
 from tvts_bench.features.extraction import extract
-from tvts_bench.metrics.measured import failure_line
+from tvts_bench.metrics.measured import damage_line, failure_line
 from tvts_bench.neighbors import Embedded, nearest
 from tvts_bench.provenance import canonical, digest, versions
 from tvts_bench.result_files import as_parquet
@@ -53,6 +53,7 @@ class Found:
     hits: tuple[Hit, ...]
     searched: int  # videos in the gallery
     failed: Mapping[str, str]  # path -> reason
+    damaged: tuple[str, ...] = ()  # paths of searched files of which a part had to be made up
 
 
 def video_files(paths: Iterable[Path]) -> list[Path]:
@@ -96,6 +97,8 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
         raise OwnVideosError(
             f"{len(features.failed)} of {len(records)} videos failed, the first: {failure_line(first, reason)}"
         )
+    if features.damaged and runtime.strict:
+        raise OwnVideosError(damage_line(features.damaged, len(records), "these videos"))
     provenance = {
         "backbone": f"{backbone.family}:{backbone.variant}",
         "weights": backbone.weights.name,
@@ -105,6 +108,7 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
         "adaptations": list(adapted),
         "dtype": dtype,
         "decoders": dict(features.decoders),
+        "damaged": list(features.damaged),
         "features_computed_by": dict(features.computed_by),
         "versions": versions(),
     }
@@ -138,7 +142,7 @@ def most_similar(
     )
     pairs = zip(found.indices[0], found.similarities[0], strict=True)
     hits = tuple(Hit(path=gallery.ids[index], similarity=float(value)) for index, value in pairs if index >= 0)
-    return Found(hits=hits, searched=len(gallery.ids), failed=dict(gallery.failed))
+    return Found(hits=hits, searched=len(gallery.ids), failed=dict(gallery.failed), damaged=gallery.damaged)
 
 
 def write_features(embedded: EmbeddedFiles, path: Path) -> None:

@@ -149,6 +149,7 @@ def _coverage(item: Mapping[str, Any]) -> SplitCoverage:
             "official": tuple(item["official"]),
             "files": None if files is None else Snapshot(**files),
             "transient": tuple(item.get("transient", ())),
+            "damaged": tuple(item.get("damaged", ())),
         }
     )
     _require(isinstance(part.split, str) and isinstance(part.fingerprint, str), "split", part.split)

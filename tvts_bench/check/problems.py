@@ -13,8 +13,9 @@ from tvts_bench.check.probe import Finding
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
 
-KINDS = ("missing", "empty", "undecodable", "timed out", "crashed", "duplicate", "leak", "mislabelled")
-"""`duplicate`: same content twice in a split. `leak`: the same video in two splits. The rest say what they mean."""
+KINDS = ("missing", "empty", "undecodable", "damaged", "timed out", "crashed", "duplicate", "leak", "mislabelled")
+"""`damaged`: read, but with frames that the decoder made up in part. `duplicate`: same content twice in a split.
+`leak`: the same video in two splits. The rest say what they mean."""
 
 
 class CheckError(UserError):

@@ -120,7 +120,7 @@ def check(
     cache: options.Cache = None,
     debug: options.Debug = False,
 ) -> None:
-    """Read every file of a data set and list what is missing, empty, undecodable, duplicate, leaked or mislabelled.
+    """Read every file and list what is missing, empty, undecodable, damaged, duplicate, leaked or mislabelled.
 
     An interrupted check goes on where it was. Exit code 0: nothing found; 1: problems, listed in the CSV; 2: the check
     itself could not run.
