@@ -29,7 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices", "snapshot"}),
     frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture", "csv_files"}),
-    frozenset({"errors", "version", "regular_file", "printable"}),
+    frozenset({"errors", "version", "regular_file", "printable", "typed_json"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FOR_PRETRAINING = {
