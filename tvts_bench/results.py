@@ -139,6 +139,7 @@ def from_json(document: Mapping[str, Any], source: Path | None = None) -> Result
             stands beside.
     """
     try:
+        typed(int, document["schema"], "schema")
         if document["schema"] != SCHEMA:
             raise ResultError(f"{source}: result schema {document['schema']}, this version reads {SCHEMA}")
         result = typed(Result, {name: document[name] for name in _DOCUMENT})
