@@ -5,6 +5,7 @@ from importlib import resources
 from pathlib import Path
 
 from pretrain.schema import ConfigError, read_yaml
+from tvts_bench.regular_file import read_regular
 
 _FOLDER = "configs"
 
@@ -22,10 +23,8 @@ def preset_text(name: str) -> str:
         ConfigError: there is none.
     """
     if name.endswith((".yaml", ".yml")):
-        if Path(name).exists() and not Path(name).is_file():  # reading a pipe or a device may never end
-            raise ConfigError(f"preset file {name} cannot be read (it is not a file)")
         try:
-            return Path(name).read_text(encoding="utf-8")
+            return read_regular(Path(name)).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"preset file {name} cannot be read ({error})") from None
     known = preset_names()

@@ -1,14 +1,14 @@
 """The only place where a backbone, a data set and an evaluator meet."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.evaluators.base import Evaluator, FromFeatures, Outcome
 from tvts_bench.features.extraction import extract_all
-from tvts_bench.metrics.measured import SplitCoverage
+from tvts_bench.metrics.measured import SplitCoverage, damage_line
 from tvts_bench.provenance import canonical, versions
 from tvts_bench.results import Result, Run
 from tvts_bench.runtime import Runtime
@@ -62,12 +62,7 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
         coverage=outcome.coverage,
         provenance=_provenance(backbone, dataset, outcome, runtime),
         protocol=outcome.protocol,
-        notes=(
-            *outcome.notes,
-            *adapted,
-            *dataset.notes,
-            *(_coverage_note(item) for item in outcome.coverage if not item.complete),
-        ),
+        notes=(*outcome.notes, *adapted, *dataset.notes, *_coverage_notes(outcome.coverage)),
         tables=outcome.tables,
     )
 
@@ -114,6 +109,12 @@ def extract_once(backbones: Sequence[Backbone], dataset: Dataset, evaluator: Eva
                 dtype=evaluator.dtype,
                 runtime=runtime,
             )
+
+
+def _coverage_notes(coverage: Sequence[SplitCoverage]) -> Iterator[str]:
+    """What the numbers do not speak of, and which damaged files they do."""
+    yield from (_coverage_note(item) for item in coverage if not item.complete)
+    yield from (damage_line(item.damaged, item.listed, item.split) for item in coverage if item.damaged)
 
 
 def _coverage_note(coverage: SplitCoverage) -> str:

@@ -79,5 +79,6 @@ def _union(folds: Sequence[SplitCoverage]) -> SplitCoverage:
         listed=sum(fold.listed for fold in folds),
         used=sum(fold.used for fold in folds),
         failed={name: reason for fold in folds for name, reason in fold.failed.items()},
+        damaged=tuple(dict.fromkeys(name for fold in folds for name in fold.damaged)),
         official=(sum(fold.official[0] for fold in folds),) if all(fold.official for fold in folds) else (),
     )

@@ -1,6 +1,5 @@
 """Features and search for anyone's own videos: no data set, no labels."""
 
-import csv
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
+from tvts_bench.csv_files import csv_text
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.datasets.files import is_video_name, walk_videos
 from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
 from tvts_bench.errors import UserError
 from tvts_bench.features.base import Dtype, Features
 from tvts_bench.features.extraction import extract
-from tvts_bench.metrics.measured import failure_line
+from tvts_bench.metrics.measured import damage_line, failure_line
 from tvts_bench.neighbors import Embedded, nearest
 from tvts_bench.provenance import canonical, digest, versions
 from tvts_bench.result_files import as_parquet
@@ -53,6 +53,7 @@ class Found:
     hits: tuple[Hit, ...]
     searched: int  # videos in the gallery
     failed: Mapping[str, str]  # path -> reason
+    damaged: tuple[str, ...] = ()  # paths of searched files of which a part had to be made up
 
 
 def video_files(paths: Iterable[Path]) -> list[Path]:
@@ -96,6 +97,8 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
         raise OwnVideosError(
             f"{len(features.failed)} of {len(records)} videos failed, the first: {failure_line(first, reason)}"
         )
+    if features.damaged and runtime.strict:
+        raise OwnVideosError(damage_line(features.damaged, len(records), "these videos"))
     provenance = {
         "backbone": f"{backbone.family}:{backbone.variant}",
         "weights": backbone.weights.name,
@@ -105,6 +108,7 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
         "adaptations": list(adapted),
         "dtype": dtype,
         "decoders": dict(features.decoders),
+        "damaged": list(features.damaged),
         "features_computed_by": dict(features.computed_by),
         "versions": versions(),
     }
@@ -138,7 +142,7 @@ def most_similar(
     )
     pairs = zip(found.indices[0], found.similarities[0], strict=True)
     hits = tuple(Hit(path=gallery.ids[index], similarity=float(value)) for index, value in pairs if index >= 0)
-    return Found(hits=hits, searched=len(gallery.ids), failed=dict(gallery.failed))
+    return Found(hits=hits, searched=len(gallery.ids), failed=dict(gallery.failed), damaged=gallery.damaged)
 
 
 def write_features(embedded: EmbeddedFiles, path: Path) -> None:
@@ -159,11 +163,9 @@ def write_features(embedded: EmbeddedFiles, path: Path) -> None:
         np.savez(buffer, ids=np.array(features.ids), values=features.values, provenance=np.array(provenance))
         write_atomically(path, buffer.getvalue())
     elif path.suffix == ".csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["id", *(f"f{column}" for column in range(features.values.shape[1]))])
-        writer.writerows([name, *row] for name, row in zip(features.ids, features.values.tolist(), strict=True))
-        write_atomically(path, text.getvalue())
+        header = ["id", *(f"f{column}" for column in range(features.values.shape[1]))]
+        rows = ([name, *row] for name, row in zip(features.ids, features.values.tolist(), strict=True))
+        write_atomically(path, csv_text([header, *rows]))
     elif path.suffix == ".parquet":
         columns = {"id": features.ids, "embedding": list(features.values)}
         write_atomically(path, as_parquet(columns, {"tvts_bench": provenance}))

@@ -169,7 +169,9 @@ class _Look:
             _keep(found, job, Found(status="not run", reason=str(error)))
             return True
         stored = None if self.asked.fresh else from_rank_zero(self.runtime, lambda: self._holding(job, run))
-        if stored is None or (self.runtime.strict and any(item.failed for item in stored.result.coverage)):
+        if stored is None or (
+            self.runtime.strict and any(item.failed or item.damaged for item in stored.result.coverage)
+        ):
             self._say_ignored(job, run)
             return False
         _keep(found, job, Found(stored=((None, stored),)))

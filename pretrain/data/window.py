@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from pretrain.data.segments import FloatArray
 from tvts_bench.video.container import MATROSKA, MP4, VideoDecodeError, open_video, require_file
+from tvts_bench.video.orientation import upright
 
 _WORTH_A_JUMP = 1.0  # seconds: before that, decoding from the start costs no more than a jump
 _REORDERED = 16  # frames, at most, that a codec stores out of order
@@ -168,5 +169,5 @@ def _to_rgb(frames: list[VideoFrame]) -> NDArray[np.uint8]:
     for frame in frames:
         if id(frame) not in pictures:
             rgb = converter.reformat(frame, width=first.width, height=first.height, format="rgb24")
-            pictures[id(frame)] = np.rot90(rgb.to_ndarray(), round(frame.rotation / 90))  # PyAV only reports rotation
+            pictures[id(frame)] = upright(rgb.to_ndarray(), frame)
     return np.stack([pictures[id(frame)] for frame in frames])

@@ -1,6 +1,7 @@
 """Configurations: presets, overrides, refusals, and that what is saved is what is read."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -242,6 +243,12 @@ def test_whole_numbers_are_those_of_yaml_1_2(tmp_path: Path, text: str, value: i
     path.write_text(PRESET.replace("steps: 10", f"steps: {text}"))
     assert compose(str(path), [])[0].steps == value
     assert compose(str(path), [f"steps={text}"])[0].steps == value
+
+
+def test_a_preset_that_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mine.yaml")
+    with pytest.raises(ConfigError, match=r"mine\.yaml cannot be read .*a named pipe"):
+        compose(str(tmp_path / "mine.yaml"), [])
 
 
 def test_aliases_of_aliases_cost_no_time(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain.data.window import frames_at, video_duration
+from tests.video.hostile_video import sequential as sequential_frames
+from tests.video.hostile_video import write_cut
 from tvts_bench.video.container import VideoDecodeError
 
 TICKS = 1000  # time base of the files written here
@@ -151,3 +153,12 @@ def test_any_spacing_of_frames(tmp_path_factory: pytest.TempPathFactory, gaps: l
     times, frames = sequential(path)
     wanted = np.array([share * times[-1], times[-1]])
     np.testing.assert_array_equal(frames_at(path, wanted), frames[shown(times, wanted)])
+
+
+def test_times_of_a_file_that_was_cut_without_reencoding_count_from_its_cut(tmp_path: Path) -> None:
+    """Frames stored in front of the cut are never shown, whether the file is entered at its start or behind it."""
+    path = write_cut(tmp_path / "a.mp4", skip=30, num_frames=150)
+    expected, _ = sequential_frames(path)
+    for seconds in ((0.0, 1.0, 4.5), (2.0, 3.0, 4.5)):
+        times = np.array(seconds) + 0.01
+        np.testing.assert_array_equal(frames_at(path, times), expected[(times * 25).astype(int)])

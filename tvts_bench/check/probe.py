@@ -17,7 +17,7 @@ from tvts_bench import provenance
 from tvts_bench.runtime import Runtime
 from tvts_bench.snapshot import FileSignature
 
-Status = Literal["ok", "missing", "empty", "undecodable", "timed out", "crashed"]
+Status = Literal["ok", "missing", "empty", "undecodable", "damaged", "timed out", "crashed"]
 KEPT_FRAMES = 16  # frames held in memory; all before the last one are decoded and dropped
 
 
@@ -78,6 +78,9 @@ def probe(seen: Finding, decoder: str) -> Finding:
     except OSError as error:
         detail = error.strerror or str(error)
         return replace(seen, status="undecodable", detail=detail, transient=is_transient(error))
+    if decoded.damaged:
+        detail = f"readable, but {decoded.damaged:,} of {decoded.num_frames:,} frames are made up in part or lost"
+        return replace(seen, status="damaged", frames=decoded.num_frames, detail=detail)
     return replace(seen, status="ok", frames=decoded.num_frames)
 
 

@@ -28,7 +28,7 @@ def embed(
     """
     from tvts_bench.cli import setup
     from tvts_bench.devices import resolve_dtype
-    from tvts_bench.metrics.measured import failure_line
+    from tvts_bench.metrics.measured import damage_line, failure_line
     from tvts_bench.own_videos import embed_files, require_known_suffix, write_features
     from tvts_bench.results import require_writable
 
@@ -42,13 +42,13 @@ def embed(
         files, model, decoder=decoder, dtype=resolve_dtype(machine.dtype, runtime.device), runtime=runtime
     )
     for video, reason in embedded.features.failed.items():
-        stderr.print(f"  {failure_line(video, reason)}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"  {failure_line(video, reason)}", soft_wrap=True)
+    if damaged := embedded.features.damaged:
+        stderr.print(f"  {damage_line(damaged, len(embedded.features.ids), 'these videos')}", soft_wrap=True)
     write_features(embedded, out)
     count, failed = len(embedded.features.ids), len(embedded.features.failed)
     stderr.print(
         f"{count} videos embedded in {model.embed_dim} dimensions by {model.family}:{model.variant},"
         f" weights {model.weights.name}; {failed} failed; written: {out}",
-        markup=False,
-        highlight=False,
         soft_wrap=True,
     )

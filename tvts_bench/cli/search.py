@@ -32,7 +32,7 @@ def search(
 
     from tvts_bench.cli import setup
     from tvts_bench.devices import resolve_dtype
-    from tvts_bench.metrics.measured import failure_line
+    from tvts_bench.metrics.measured import damage_line, failure_line
     from tvts_bench.own_videos import most_similar
 
     runtime = setup.make_runtime(machine, strict)
@@ -43,7 +43,9 @@ def search(
         query, folder, k, model, decoder=decoder, dtype=resolve_dtype(machine.dtype, runtime.device), runtime=runtime
     )
     for video, reason in found.failed.items():
-        stderr.print(f"  not searched: {failure_line(video, reason)}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"  not searched: {failure_line(video, reason)}", soft_wrap=True)
+    if found.damaged:
+        stderr.print(f"  {damage_line(found.damaged, found.searched, 'the folder')}", soft_wrap=True)
     if as_json:
         typer.echo(json.dumps([{"path": hit.path, "similarity": hit.similarity} for hit in found.hits], indent=2))
         return

@@ -10,7 +10,7 @@ from tvts_bench.datasets.base import Dataset
 from tvts_bench.evaluators.base import EvaluationError
 from tvts_bench.features.base import Dtype, Features
 from tvts_bench.features.extraction import extract
-from tvts_bench.metrics.measured import SplitCoverage, failure_line
+from tvts_bench.metrics.measured import SplitCoverage, damage_line, failure_line
 from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec
 
@@ -58,7 +58,7 @@ def extract_split(
     """The features of `split` under each of `clips`, held together in memory: N x D float32 a clip.
 
     Raises:
-        EvaluationError: nothing can be read, or something cannot and `runtime.strict` is set.
+        EvaluationError: nothing can be read, or something cannot or is damaged and `runtime.strict` is set.
     """
     records, fingerprint = dataset.records(split), dataset.fingerprint(split)
     found: dict[ClipSpec, Features] = {}
@@ -71,8 +71,12 @@ def extract_split(
                 f"{len(features.failed)} of {len(records)} clips of {split} cannot be measured, the first:"
                 f" {failure_line(first, reason)}{way_out}"
             )
+        if features.damaged and runtime.strict:
+            line = damage_line(features.damaged, len(records), split)
+            raise EvaluationError(f"{line}; without --strict they are measured and named")
         found[clip] = features
     transient = {name for features in found.values() for name in features.transient}
+    damaged = {name for features in found.values() for name in features.damaged}
     reasons: dict[str, str] = {}
     for features in found.values():
         reasons = {**features.failed, **reasons}  # the first reason stays
@@ -85,6 +89,7 @@ def extract_split(
         official=tuple(dataset.info.official_sizes.get(split, ())),
         files=found[clips[0]].files,
         transient=tuple(record.id for record in records if record.id in transient),
+        damaged=tuple(record.id for record in records if record.id in damaged and record.id not in reasons),
     )
     return SplitFeatures(coverage=coverage, found=found)
 

@@ -1,6 +1,6 @@
 """What a supervised training measured, as metrics, tables and words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,8 @@ def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
     return Outcome(
         metrics=tuple(summarise([said], scores.labels)),
         coverage=(
-            _coverage(tested, dataset, test, scores.failed, scores.transient),
-            _coverage(tested, dataset, train, tested.trained.failed, ()),
+            _coverage(tested, dataset, test, scores),
+            _coverage(tested, dataset, train, tested.trained),
         ),
         decoders=scores.decoders,
         computed_by={computed_by: len(scores.ids)},
@@ -71,21 +71,23 @@ def _view_logits(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _coverage(
-    tested: Tested, dataset: Dataset, split: str, failed: Mapping[str, str], transient: Sequence[str]
-) -> SplitCoverage:
+def _coverage(tested: Tested, dataset: Dataset, split: str, outcome: Scores | Trained) -> SplitCoverage:
+    """What was read of a split when it was tested, or trained on."""
     records = dataset.records(split)
-    listed = len(records)
-    momentary = {*transient, *tested.trained.transient}  # of the test split, too, where its clips chose the epoch
+    listed, failed = len(records), outcome.failed
+    # Those of the test split count, too, where its clips chose the epoch.
+    transient = {*(outcome.transient if isinstance(outcome, Scores) else ()), *tested.trained.transient}
+    damaged = outcome.damaged if isinstance(outcome, Scores) else ()
     return SplitCoverage(
         split=split,
         fingerprint=dataset.fingerprint(split),
         listed=listed,
         used=listed - len(failed),
         failed=dict(failed),
+        damaged=damaged,
         official=tuple(dataset.info.official_sizes.get(split, ())),
         files=tested.files[split],
-        transient=tuple(record.id for record in records if record.id in momentary),
+        transient=tuple(record.id for record in records if record.id in transient),
     )
 
 

@@ -20,7 +20,7 @@ from tvts_bench.evaluators.train_and_test import train_and_test
 from tvts_bench.features.decoding import Decoded, Decoding
 from tvts_bench.features.workers import load_clips
 from tvts_bench.metrics.classification import correct_at_k
-from tvts_bench.metrics.measured import failure_line
+from tvts_bench.metrics.measured import damage_line, failure_line
 from tvts_bench.probes.selection import hold_out
 from tvts_bench.provenance import digest
 from tvts_bench.runtime import Runtime, silent
@@ -233,3 +233,6 @@ def _require(scores: Scores, listed: int, what: str, runtime: Runtime) -> None:
             f"{len(scores.failed)} of {listed} clips of {what} cannot be measured, the first:"
             f" {failure_line(first, reason)}{way_out}"
         )
+    if scores.damaged and runtime.strict:
+        line = damage_line(scores.damaged, listed, what)
+        raise EvaluationError(f"{line}; without --strict they are measured and named")

@@ -42,6 +42,7 @@ class Features:
     computed: int  # records decoded by this call, on all ranks
     files: Snapshot | None = None  # of all records' files, before they were read
     transient: tuple[str, ...] = ()  # ids in `failed` that the next call tries again
+    damaged: tuple[str, ...] = ()  # of `ids`, those read from files of which a part had to be made up
 
     def only(self, ids: Collection[str]) -> "Features":
         """The features of those clips alone, in the same order; the rest of the record stays as it is."""

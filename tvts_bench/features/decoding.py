@@ -46,6 +46,7 @@ class Decoded(NamedTuple):
     pixels: Tensor  # uint8 [views, 3, T, crop, crop]; the memory is used again once the next clip is asked for
     decoder: str  # what read it, with its version
     sha256: str | None  # of the file's content; None where it was not to be hashed, or changed meanwhile
+    damaged: bool = False  # whether some of what was decoded for it is made up
 
 
 def decode(record: VideoRecord, decoding: Decoding) -> Decoded | Failure:
@@ -64,7 +65,8 @@ def decode(record: VideoRecord, decoding: Decoding) -> Decoded | Failure:
         error.add_note(f"while decoding {path}")
         raise
     assert tuple(clip.pixels.shape) == decoding.shape, (path, clip.pixels.shape, decoding.shape)
-    return Decoded(clip.pixels, clip.decoder, sha256 if signature(path) == before else None)
+    unchanged = signature(path) == before
+    return Decoded(clip.pixels, clip.decoder, sha256 if unchanged else None, clip.damaged > 0)
 
 
 def _content(path: Path) -> str | None:
@@ -105,7 +107,7 @@ def _shortage(error: Exception) -> str:
 LOCK_SECONDS = 5.0
 
 Message = (
-    Failure | tuple[NDArray[np.uint8] | None, str, str | None]
+    Failure | tuple[NDArray[np.uint8] | None, str, str | None, bool]
 )  # as `Decoded`; pixels are None where they are in the slot
 _job: tuple[Decoding, PixelSlots | None] | None = None
 
@@ -137,6 +139,6 @@ def work(record: VideoRecord, slot: int) -> Message:
         return outcome
     pixels = outcome.pixels.numpy()
     if slots is None:
-        return pixels, outcome.decoder, outcome.sha256
+        return pixels, *outcome[1:]
     slots[slot][...] = pixels
-    return None, outcome.decoder, outcome.sha256
+    return None, *outcome[1:]

@@ -190,6 +190,7 @@ def _shards(
     ids: list[str] = []
     failures: dict[str, Failure] = {}
     contents: dict[str, str] = {}
+    damaged: set[str] = set()
     decoders: Counter[str] = Counter()
     for record, outcome in zip(plan.records, outcomes, strict=True):
         if outcome.sha256 is not None:
@@ -202,6 +203,8 @@ def _shards(
                 embedder.add(outcome.pixels)
             ids.append(record.id)
             decoders[outcome.decoder] += 1
+            if outcome.damaged:
+                damaged.add(record.id)
         advance(1)
     for embedder in embedders:
         values = embedder.finish()
@@ -214,6 +217,7 @@ def _shards(
             decoders=dict(decoders),
             computed_by=embedder.description,
             contents=contents,
+            damaged=tuple(ids[index] for index in np.flatnonzero(finite) if ids[index] in damaged),
         )
 
 
@@ -244,4 +248,5 @@ def _assemble(
         computed=computed,
         files=snapshot(signatures, contents),
         transient=tuple(record.id for record in records if record.id in failures and failures[record.id].retry),
+        damaged=tuple(name for shard in shards for name in shard.damaged),
     )

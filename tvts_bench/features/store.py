@@ -61,6 +61,7 @@ class Shard:
     decoders: Mapping[str, int]  # decoder -> clips it read
     computed_by: str  # device, batch size and versions
     contents: Mapping[str, str]  # id -> sha256 (hex) of each file whose content was read
+    damaged: tuple[str, ...] = ()  # of `ids`, those read from files of which a part had to be made up
 
     @property
     def settled(self) -> bool:
@@ -136,6 +137,7 @@ class FeatureStore:
             "decoders": dict(shard.decoders),
             "computed_by": shard.computed_by,
             "contents": dict(shard.contents),
+            "damaged": shard.damaged,
         }
         with writing(self.folder):
             self._write(plan.name, pack(description, shard.values))
@@ -186,6 +188,7 @@ class FeatureStore:
                 decoders=description["decoders"],
                 computed_by=description["computed_by"],
                 contents=description["contents"],
+                damaged=tuple(description["damaged"]),
             )
             files = [[name, signature] for name, signature in description["files"]]
         except (KeyError, TypeError, ValueError) as error:

@@ -115,11 +115,11 @@ class _Pool:
         self.lent = task.slot
         if isinstance(outcome, Failure):
             return outcome
-        pixels, decoder, sha256 = outcome
+        pixels, decoder, sha256, damaged = outcome
         if pixels is None:
             assert self.slots is not None
             pixels = self.slots[task.slot]
-        return Decoded(torch.from_numpy(pixels), decoder, sha256)
+        return Decoded(torch.from_numpy(pixels), decoder, sha256, damaged)
 
     def _take_back(self) -> None:
         if self.lent is not None:

@@ -1,12 +1,13 @@
 """A measured number, and which part of a data set it speaks of."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tvts_bench.snapshot import Snapshot
 
+DAMAGED_SHOWN = 5  # names in a line
 FORWARD: Final = "forward"  # the condition of clips as they are
 
 
@@ -40,11 +41,22 @@ class SplitCoverage:
     official: tuple[int, ...] = ()  # known official sizes
     files: Snapshot | None = None  # of all listed files, before they were read; None: not known
     transient: tuple[str, ...] = ()  # ids in `failed` that may be readable another time (time limit, crash, memory)
+    damaged: tuple[str, ...] = ()  # ids that were read and measured although the decoder had to make up a part of them
 
     @property
     def complete(self) -> bool:
         """Every listed video was measured, and the list is an official one (where there is one)."""
         return not self.failed and self.used == self.listed and (not self.official or self.listed in self.official)
+
+
+def damage_line(damaged: Sequence[str], listed: int, what: str) -> str:
+    """How many of the `listed` videos of `what` are damaged, and which, as far as a line holds them."""
+    names = ", ".join(damaged[:DAMAGED_SHOWN])
+    more = f" and {len(damaged) - DAMAGED_SHOWN:,} more" if len(damaged) > DAMAGED_SHOWN else ""
+    return (
+        f"{len(damaged):,} of {listed:,} videos of {what} are damaged inside, and the decoder made up a part of"
+        f" their frames: {names}{more}"
+    )
 
 
 def failure_line(clip: str, reason: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tvts_bench.metrics.measured import SplitCoverage, failure_line
+from tvts_bench.metrics.measured import SplitCoverage, damage_line, failure_line
 from tvts_bench.report.groups import backbone_name, flat
 from tvts_bench.results import Result
 from tvts_bench.tables.stored import Stored
@@ -149,6 +149,8 @@ def _clips(item: SplitCoverage) -> Iterator[str]:
     yield from (failure_line(clip, reason) for clip, reason in failed[:FAILURES_SHOWN])
     if len(failed) > FAILURES_SHOWN:
         yield f"and {len(failed) - FAILURES_SHOWN:,} more, all in the file"
+    if item.damaged:
+        yield damage_line(item.damaged, item.listed, item.split)
 
 
 def _frames(clip: object) -> Iterator[str]:

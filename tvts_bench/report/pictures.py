@@ -61,7 +61,7 @@ def make_strip(path: Path, name: str) -> Strip:
     Raises:
         VideoDecodeError: it cannot be read.
     """
-    frames, _ = sequential.decode(path, read_index(path), lambda count: segment_indices(count, FRAMES))
+    frames, _, _ = sequential.decode(path, read_index(path), lambda count: segment_indices(count, FRAMES))
     return _strip(frames, name)
 
 

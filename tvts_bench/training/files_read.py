@@ -19,7 +19,7 @@ UNREADABLE = ""  # in place of the sha256 of what cannot be read
 def content_sha256(path: Path) -> str:
     """sha256 (hex) of a file's bytes; `UNREADABLE` for one that is missing, not regular or may not be read."""
     try:
-        return file_sha256(path) if path.is_file() else UNREADABLE  # a pipe would never end
+        return file_sha256(path)
     except (OSError, ValueError):
         return UNREADABLE
 

@@ -37,6 +37,7 @@ class Scores:
     failed: Mapping[str, str]  # id -> reason
     transient: tuple[str, ...]  # ids in `failed` that may be readable another time
     decoders: Mapping[str, int]  # decoder and version -> clips it read
+    damaged: tuple[str, ...] = ()  # of `ids`, those read from files of which a part had to be made up
 
 
 class Scorer:
@@ -85,6 +86,8 @@ class Scorer:
                     share.transient |= {record.id} if outcome.retry else set()
                 else:
                     share.decoders[outcome.decoder] += 1
+                    if outcome.damaged:
+                        share.damaged.add(record.id)
                     staged.append((record, outcome.pixels))
                 if len(staged) == enough:
                     self._forward(model, precision, staged, share)
@@ -136,6 +139,7 @@ class _Share:
         self.failed: dict[str, str] = {}
         self.transient: set[str] = set()
         self.decoders: Counter[str] = Counter()
+        self.damaged: set[str] = set()
 
 
 def _merged(records: Sequence[VideoRecord], shares: Sequence[_Share], shape: tuple[int, int]) -> Scores:
@@ -143,6 +147,7 @@ def _merged(records: Sequence[VideoRecord], shares: Sequence[_Share], shape: tup
     logits = {name: row for share in shares for name, row in share.logits.items()}
     failed = {name: reason for share in shares for name, reason in share.failed.items()}
     transient = {name for share in shares for name in share.transient}
+    damaged = {name for share in shares for name in share.damaged}
     read = [record for record in records if record.id in logits]
     return Scores(
         ids=tuple(record.id for record in read),
@@ -151,6 +156,7 @@ def _merged(records: Sequence[VideoRecord], shares: Sequence[_Share], shape: tup
         failed={record.id: failed[record.id] for record in records if record.id in failed},
         transient=tuple(record.id for record in records if record.id in transient),
         decoders=dict(sum((share.decoders for share in shares), Counter())),
+        damaged=tuple(record.id for record in read if record.id in damaged),
     )
 
 

@@ -24,6 +24,7 @@ class Clip:
     pixels: Tensor  # uint8 [num_views, 3, T, crop, crop], temporal-major: view = temporal * spatial_views + spatial
     num_frames: int  # frames the file has
     decoder: str  # "decord 0.6.0"
+    damaged: int = 0  # frames on the way to it that are lost or partly made up (`DecodedFrames.damaged`)
 
 
 def load_clip(path: Path, record_id: str, spec: ClipSpec, decoder: str = "decord") -> Clip:
@@ -37,7 +38,7 @@ def load_clip(path: Path, record_id: str, spec: ClipSpec, decoder: str = "decord
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise VideoDecodeError(path, f"its frames are {width} x {height} pixels, too long and thin to be cropped")
     pixels = _views(decoded.frames, spec) if spec.augment is None else _varied(decoded.frames, spec, record_id)
-    return Clip(pixels=pixels, num_frames=decoded.num_frames, decoder=decoded.decoder)
+    return Clip(pixels=pixels, num_frames=decoded.num_frames, decoder=decoded.decoder, damaged=decoded.damaged)
 
 
 def _views(frames: NDArray[np.uint8], spec: ClipSpec) -> Tensor:

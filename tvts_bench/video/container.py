@@ -6,7 +6,12 @@ That is exact only where packets and pictures are one to one and nothing after a
     stored    I0 P3 B1 B2 | I6 B4 B5      an open GOP: B4 and B5 are stored after I6, shown before it and need P3,
     shown      0  1  2  3    4  5  6      so a reader that seeks to I6 loses or garbles them
 
-A file whose packets do not prove this is decoded from its start instead (`sequential`).
+A file whose packets do not prove this is decoded from its start instead (`sequential`), and so is one of which decord
+would make other bytes: interlaced, of odd height, mirrored, or with a format or size that changes.
+
+Not every packet is a frame. Those in front of the cut of an edit list are decoded and dropped, alternate reference
+frames are never shown, and two fields may make one frame; so what a container promises is packets, and whether they are
+all there is settled before anything is decoded.
 """
 
 import errno
@@ -16,27 +21,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from tvts_bench.errors import UserError
+from tvts_bench.video.codec_headers import VideoPacket, every_keyframe_starts_afresh, is_hidden
+from tvts_bench.video.orientation import decord_turns
+from tvts_bench.video.truncation import (
+    broken_element,
+    broken_fragment,
+    ends_early,
+    packets_by_duration,
+    packets_by_slots,
+    readable,
+)
 
 # No playlists, text renderers or network formats: a file handed in must not make FFmpeg open others.
-MP4, MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"  # names FFmpeg gives the two families
-CONTAINERS = f"{MP4},{MATROSKA},avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,rm,swf,dv,mxf,nut,gif"
-VideoPacket: TypeAlias = "Packet[VideoStream]"  # generic in PyAV's stubs only
-# 8-bit 4:2:0, of which decord and PyAV make the same bytes. H.264 and VP9 are what decord was found to seek in exactly.
+MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"  # names FFmpeg gives the three families
+CONTAINERS = f"{MP4},{MATROSKA},{AVI},mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,rm,swf,dv,mxf,nut,gif"
+# H.264 and VP9 are what decord was found to seek in exactly; these are their profiles of 8-bit 4:2:0.
 SEEKABLE_PROFILES = {
     "h264": {"Baseline", "Constrained Baseline", "Main", "Extended", "High", "Progressive High", "Constrained High"},
     "vp9": {"Profile 0"},
 }
-H264_IDR = 5  # NAL unit type of a picture that nothing stored after it reaches across
 
 
 TRANSIENT_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
@@ -72,38 +83,70 @@ class PacketIndex:
     """What one pass over a file's packets tells, nothing decoded."""
 
     stream: int  # index of the video stream among all streams
-    num_packets: int  # coded pictures in the file; mostly, not always, the number of frames
-    header_frames: int  # how many the header promises; 0 where the container does not say
+    num_frames: int  # packets whose picture is to be shown; mostly, not always, the number of frames
+    lost: int  # packets that the file's index lists and that are not there, where it has one
     fps: float  # frames a second, averaged; 0 where unknown
-    seekable: bool  # whether decord's seeking is exact on this file
+    seekable: bool  # whether decord reads this file exactly
 
 
 def read_index(path: Path) -> PacketIndex:
-    """Index the packets of the file's video stream, in about a millisecond.
+    """Index the packets of the file's video stream, in a millisecond or two.
 
     With several video streams it is the one FFmpeg deems best; cover pictures do not count.
 
     Raises:
-        VideoDecodeError: not a readable file, not a video, no video stream, no packet in it.
+        VideoDecodeError: not a readable file, not a video, no video stream, no packet in it, or it is cut off.
     """
     require_file(path)
     with open_video(path, decode=False) as (container, stream):
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        header_frames = len(stream.index_entries) if container.format.name == MP4 else stream.frames
-        packets = [packet for packet in _demux(container, stream) if packet.size]
+        packets = [packet for packet in readable(container.demux(stream)) if packet.size]
         if not packets:
             raise VideoDecodeError(path, "its video stream is empty")
-        if container.format.name == MATROSKA and _ends_early(path, packets[-1]):
-            header_frames = _frames_by_duration(container, packets)
+        codec = stream.codec_context.codec.canonical_name
+        shown = [packet for packet in packets if not packet.is_discard and not is_hidden(codec, packet)]
+        seekable = len(shown) == len(packets) and _is_seekable(path, container, stream, packets)
+        _require_whole(path, container, stream, packets)
         return PacketIndex(
             stream=stream.index,
-            num_packets=len(packets),
-            header_frames=header_frames,
+            num_frames=len(shown),
+            lost=max(0, len(stream.index_entries) - len(packets)) if container.format.name in (MP4, AVI) else 0,
             fps=float(stream.average_rate or stream.guessed_rate or 0),
-            seekable=_is_seekable(container, stream, packets),
+            seekable=seekable,
         )
+
+
+def require_complete(path: Path, count: int, promised: int, *, broken: bool = False) -> None:
+    """Refuse a video of which more than 5 % (and more than 3 frames) of what was promised is missing.
+
+    A frame or a few too many in a header are common (one in every HMDB-51 file) and harmless: they are not counted.
+
+    Raises:
+        VideoDecodeError: too much is missing.
+    """
+    if count == 0:
+        raise VideoDecodeError(path, f"none of its {promised} frames can be decoded")
+    if promised - count > max(3, promised // 20):
+        what = "corrupt" if broken else "truncated"
+        raise VideoDecodeError(path, f"{what}: header says {promised} frames, {count} can be decoded")
+
+
+def _require_whole(path: Path, container: InputContainer, stream: VideoStream, packets: list[VideoPacket]) -> None:
+    """Refuse a file that lacks packets of its video stream."""
+    promised, broken = stream.frames, None
+    if container.format.name == MP4:
+        promised, broken = len(stream.index_entries), broken_fragment(path)
+    elif container.format.name == AVI:
+        promised = packets_by_slots(stream, packets)
+    elif container.format.name == MATROSKA:
+        broken = broken_element(path)
+        promised = packets_by_duration(container, stream, packets) if ends_early(path, packets[-1]) else 0
+    if broken is not None:
+        total = path.stat().st_size
+        raise VideoDecodeError(path, f"truncated or corrupt: its structure breaks off at byte {broken:,} of {total:,}")
+    require_complete(path, len(packets), promised)
 
 
 def require_file(path: Path) -> None:
@@ -170,24 +213,18 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     return chosen
 
 
-def _demux(container: InputContainer, stream: VideoStream) -> Iterator[VideoPacket]:
-    """Packets up to the end or to the first that cannot be read; how many were promised is checked later."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            yield next(packets)
-        except (StopIteration, av.FFmpegError):
-            return
+def _is_seekable(path: Path, container: InputContainer, stream: VideoStream, packets: list[VideoPacket]) -> bool:
+    """Whether decord reads the file exactly.
 
-
-def _is_seekable(container: InputContainer, stream: VideoStream, packets: list[VideoPacket]) -> bool:
-    """Whether the packets prove that frame i is the i-th smallest timestamp and that every keyframe starts afresh."""
+    The packets must prove that frame i is the i-th smallest timestamp and that every keyframe starts afresh, and what
+    the headers say of the pictures must be of a kind that both decoders turn into the same bytes.
+    """
     codec = stream.codec_context.codec.canonical_name
     if container.format.name not in (MP4, MATROSKA) or len(container.streams.video) != 1:
         return False
     if stream.codec_context.profile not in SEEKABLE_PROFILES.get(codec, ()):
         return False
-    if not packets[0].is_keyframe or any(p.pts is None or p.is_corrupt or p.is_discard for p in packets):
+    if not packets[0].is_keyframe or any(p.pts is None or p.is_corrupt for p in packets):
         return False
     claimed = (container.duration or 0) / av.time_base * float(stream.average_rate or 0)
     if claimed > 100 * len(packets):  # a damaged duration: decord takes memory for it and aborts the process
@@ -200,53 +237,7 @@ def _is_seekable(container: InputContainer, stream: VideoStream, packets: list[V
         return False
     if (np.minimum.accumulate(pts[::-1])[::-1][keys] != pts[keys]).any():
         return False
-    # Every VP9 keyframe starts afresh; of H.264's only the IDR pictures do.
-    return codec != "h264" or all(_holds_idr(packets[key], stream.codec_context.extradata) for key in keys)
-
-
-def _holds_idr(packet: VideoPacket, avcc: bytes | None) -> bool:
-    """Whether an H.264 keyframe is an IDR picture, not just a recovery point.
-
-    `avcc` is the stream's configuration record; without it NAL units are not length-prefixed and nothing is proven.
-    """
-    if not avcc or len(avcc) < 5 or avcc[0] != 1:
+    keyframes = [packets[key] for key in keys]
+    if not every_keyframe_starts_afresh(codec, stream.codec_context.extradata, keyframes):
         return False
-    data, width, at = memoryview(packet), (avcc[4] & 3) + 1, 0
-    while at + width < len(data):
-        if data[at + width] & 0x1F == H264_IDR:
-            return True
-        at += width + int.from_bytes(data[at : at + width], "big")
-    return False
-
-
-def _frames_by_duration(container: InputContainer, packets: list[VideoPacket]) -> int:
-    """How many frames a Matroska file once had, by the duration in its header, which keeps no count. 0 if neither."""
-    ends = [((p.pts or 0) + (p.duration or 0)) * p.time_base for p in packets]
-    if not container.duration or max(ends) <= 0:
-        return 0
-    return round(len(packets) * container.duration / av.time_base / float(max(ends)))
-
-
-def _ends_early(path: Path, last: VideoPacket) -> bool:
-    """Whether a Matroska or WebM file is shorter than its segment, or reading stopped well before its end.
-
-    A live recording does not say how long its segment is, so a cut one cannot be told from a complete one.
-    """
-    with path.open("rb") as file:
-        head = file.read(4096)
-    total = path.stat().st_size
-    if last.pos is not None and last.pos + last.size < 0.95 * total:
-        return True
-    size, start = _ebml_number(head, 4)  # of the EBML header, behind its ID
-    segment = start + size
-    if head[segment : segment + 4] != b"\x18\x53\x80\x67":
-        return False
-    size, at = _ebml_number(head, segment + 4)
-    unknown = size == (1 << 7 * (at - segment - 4)) - 1
-    return not unknown and at + size > total
-
-
-def _ebml_number(data: bytes, at: int) -> tuple[int, int]:
-    """A variable-length size field at `at`, and where it ends: the leading zero bits say how many bytes follow."""
-    length = 9 - data[at].bit_length() if at < len(data) else 1
-    return int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1), at + length
+    return decord_turns(path, is_mp4=container.format.name == MP4)

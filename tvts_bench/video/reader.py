@@ -1,7 +1,8 @@
 """Frames of a video file by index, exactly: frame i is the i-th of sequential decoding, whatever the container.
 
-decord reads what it seeks in exactly; everything else, and whatever it fails on, PyAV decodes from the start. Both turn
-frames upright as the file's rotation says, and both give the same bytes for 8-bit video.
+decord reads what it gives exactly as PyAV would; everything else, whatever it fails on, and files damaged where it
+looks, PyAV decodes from the start. So the bytes are the same whichever decoder is asked for. Frames are turned and
+mirrored as the file's display matrix says.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tvts_bench.video.sampling import Sample
 __all__ = ["DECODERS", "DecodedFrames", "UnknownDecoderError", "VideoDecodeError", "decode_frames", "decoder_identity"]
 
 DECODERS = ("decord", "pyav")
+VERSION = 2  # of this package's part in reading: raised when frames of any file may come out differently
 
 
 class UnknownDecoderError(UserError):
@@ -34,6 +36,7 @@ class DecodedFrames:
     num_frames: int  # how many the file really has, not what its header says
     fps: float  # frames a second on average; 0 where the file does not say
     decoder: str  # "decord 0.6.0" or "PyAV 18.1.0": what read them, which need not be what was asked for
+    damaged: int = 0  # frames on the way to them that are lost, or that FFmpeg knows to be partly made up
 
 
 def decode_frames(path: Path, sample: Sample, decoder: str = "decord") -> DecodedFrames:
@@ -50,18 +53,24 @@ def decode_frames(path: Path, sample: Sample, decoder: str = "decord") -> Decode
     _require_decoder(decoder)
     index = read_index(path)
     if decoder == "decord" and index.seekable:
-        sequential.require_complete(path, index.num_packets, index.header_frames)
         frames = seeking.decode(path, index, sample)
         if frames is not None:
-            return DecodedFrames(frames=frames, num_frames=index.num_packets, fps=index.fps, decoder=_version("decord"))
-    frames, num_frames = sequential.decode(path, index, sample)
-    return DecodedFrames(frames=frames, num_frames=num_frames, fps=index.fps, decoder=_version("pyav"))
+            return DecodedFrames(
+                frames=frames,
+                num_frames=index.num_frames,
+                fps=index.fps,
+                decoder=_version("decord"),
+                damaged=index.lost,
+            )
+    frames, num_frames, damaged = sequential.decode(path, index, sample)
+    return DecodedFrames(frames=frames, num_frames=num_frames, fps=index.fps, decoder=_version("pyav"), damaged=damaged)
 
 
 def decoder_identity(decoder: str) -> str:
     """Everything that may read a file when `decoder` is asked for, with versions: part of every feature key."""
     _require_decoder(decoder)
-    return f"{_version('decord')} / {_version('pyav')}" if decoder == "decord" else _version(decoder)
+    used = f"{_version('decord')} / {_version('pyav')}" if decoder == "decord" else _version(decoder)
+    return f"{used}, reader {VERSION}"
 
 
 def _require_decoder(decoder: str) -> None:
