@@ -95,7 +95,7 @@ def export(
     chosen = next((known for known in FORMATS if known == format), None)
     if chosen is None:
         raise UserError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
-    stdout.print(str(export_run(folder, chosen, out, best)), highlight=False, soft_wrap=True)
+    stdout.print(str(export_run(folder, chosen, out, best)), soft_wrap=True)
 
 
 def config(
@@ -150,7 +150,7 @@ def presets(debug: Debug = False) -> None:
     names = preset_names()
     width = max(map(len, names))
     for name in names:
-        stdout.print(f"{name:<{width}}  {description(name)}", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(f"{name:<{width}}  {description(name)}", soft_wrap=True)
 
 
 for _command in (run, resume, changed, export, config, presets):
@@ -170,7 +170,7 @@ def _train(folder: Path, train: Callable[[], Path]) -> None:
         written = train()
     except DivergedError as error:
         stderr.print("training failed: ", end="", style="bold red")
-        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        stderr.print(str(error), soft_wrap=True)
         raise typer.Exit(DIVERGED) from error
     except StoppedError as stop:
         if is_first:
@@ -181,12 +181,13 @@ def _train(folder: Path, train: Callable[[], Path]) -> None:
             _say(f"stopped at once; go on from what was saved with: tvts-pretrain resume {folder}")
         raise typer.Exit(128 + signal.SIGINT) from None
     if is_first:
-        _say(f"written: {written}\nmeasure it: tvts-bench retrieval --ckpt {written}")
+        _say(f"written: {written}")
+        _say(f"measure it: tvts-bench retrieval --ckpt {written}")
 
 
 def _say(text: str) -> None:
     with suppress(OSError):  # the terminal may be gone, which is how SIGHUP comes
-        stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+        stderr.print(text, soft_wrap=True)
 
 
 def main() -> None:

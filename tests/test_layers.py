@@ -28,8 +28,19 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices", "snapshot"}),
-    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture", "time_limit"}),
-    frozenset({"errors", "version", "regular_file"}),
+    frozenset(
+        {
+            "registry",
+            "provenance",
+            "runtime",
+            "torchvision_ops",
+            "atomic",
+            "confusion_picture",
+            "time_limit",
+            "csv_files",
+        }
+    ),
+    frozenset({"errors", "version", "regular_file", "printable"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FOR_PRETRAINING = {

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tvts_bench.printable import printable
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -29,7 +31,7 @@ def confusion_picture(counts: NDArray[np.integer], names: Sequence[str], title: 
     cell = max(1, min(LARGEST_CELL, SIDE // max(len(names), 1)))
     named = cell >= SMALLEST_NAMED
     labels = [_short(name) for name in names] if named else []
-    page = _page(_shaded(counts, cell), labels, f"{title}: true class down, answer across", cell)
+    page = _page(_shaded(counts, cell), labels, printable(f"{title}: true class down, answer across"), cell)
     file = io.BytesIO()
     page.save(file, format="PNG", optimize=True)
     return file.getvalue()
@@ -63,6 +65,6 @@ def _page(matrix: NDArray[np.uint8], labels: Sequence[str], title: str, cell: in
 
 
 def _short(name: str) -> str:
-    """A name that fits; names on disk need not be UTF-8."""
-    text = name.encode(errors="backslashreplace").decode()
+    """A name that fits on one line."""
+    text = printable(name)
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 3]}..."

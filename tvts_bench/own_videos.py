@@ -1,6 +1,5 @@
 """Features and search for anyone's own videos: no data set, no labels."""
 
-import csv
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
+from tvts_bench.csv_files import csv_text
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.datasets.files import is_video_name, walk_videos
 from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
@@ -163,11 +163,9 @@ def write_features(embedded: EmbeddedFiles, path: Path) -> None:
         np.savez(buffer, ids=np.array(features.ids), values=features.values, provenance=np.array(provenance))
         write_atomically(path, buffer.getvalue())
     elif path.suffix == ".csv":
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["id", *(f"f{column}" for column in range(features.values.shape[1]))])
-        writer.writerows([name, *row] for name, row in zip(features.ids, features.values.tolist(), strict=True))
-        write_atomically(path, text.getvalue())
+        header = ["id", *(f"f{column}" for column in range(features.values.shape[1]))]
+        rows = ([name, *row] for name, row in zip(features.ids, features.values.tolist(), strict=True))
+        write_atomically(path, csv_text([header, *rows]))
     elif path.suffix == ".parquet":
         columns = {"id": features.ids, "embedding": list(features.values)}
         write_atomically(path, as_parquet(columns, {"tvts_bench": provenance}))

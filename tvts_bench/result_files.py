@@ -3,7 +3,6 @@
 Tables that people open (`AS_CSV`) are also written as CSV, and confusion matrices as pictures.
 """
 
-import csv
 import io
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from tvts_bench.confusion_picture import confusion_picture
+from tvts_bench.csv_files import csv_text
+from tvts_bench.printable import in_markdown
 from tvts_bench.results import Result, Saved, save, set_aside, write_atomically
 
 CONFUSION = "confusion"  # columns condition, label, class, predicted, predicted_class, clips; see `as_pictures`
@@ -68,16 +69,14 @@ def write_files(result: Result, folder: Path) -> Written:
 
 def as_csv(result: Result) -> str:
     """Tidy CSV: one row a metric and condition; values in percent, unrounded."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[Iterable[object]] = [COLUMNS]
     queries = result.coverage[0]
     for metric in result.metrics:
         backbone = f"{result.run.backbone['family']}:{result.run.backbone['variant']}"
         row = (result.run.dataset["name"], backbone, result.run.backbone["weights"], metric.condition, metric.name)
         numbers = (metric.value, metric.low, metric.high, metric.spread, metric.chance)
-        writer.writerow((*row, *numbers, queries.used, queries.listed, result.run.key))
-    return text.getvalue()
+        rows.append((*row, *numbers, queries.used, queries.listed, result.run.key))
+    return csv_text(rows)
 
 
 def as_markdown(result: Result) -> str:
@@ -85,7 +84,7 @@ def as_markdown(result: Result) -> str:
     names = list(dict.fromkeys(metric.name for metric in result.metrics))
     conditions = list(dict.fromkeys(metric.condition for metric in result.metrics))
     measured = {(metric.condition, metric.name): metric for metric in result.metrics}
-    lines = [f"| clips | {' | '.join(names)} |", "| --- |" + " ---: |" * len(names)]
+    lines = [f"| clips | {' | '.join(map(in_markdown, names))} |", "| --- |" + " ---: |" * len(names)]
     for condition in conditions:
         cells = []
         for name in names:
@@ -93,10 +92,10 @@ def as_markdown(result: Result) -> str:
             interval = "" if metric is None or metric.low is None else f" [{metric.low:.1f}, {metric.high:.1f}]"
             spread = "" if metric is None or metric.spread is None else f" ± {metric.spread:.2f}"
             cells.append("" if metric is None else f"{metric.value:.2f}{spread}{interval}")
-        lines.append(f"| {condition} | {' | '.join(cells)} |")
+        lines.append(f"| {in_markdown(condition)} | {' | '.join(cells)} |")
     chances = [measured[conditions[0], name].chance for name in names if (conditions[0], name) in measured]
     lines.append("| chance | " + " | ".join("" if value is None else f"{value:.2f}" for value in chances) + " |")
-    return "\n".join((*lines, "", *(f"- {line}" for line in facts(result)))) + "\n"
+    return "\n".join((*lines, "", *(f"- {in_markdown(line)}" for line in facts(result)))) + "\n"
 
 
 def facts(result: Result) -> list[str]:
@@ -142,7 +141,7 @@ def as_parquet(columns: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes
 
 
 def _valid_text(values: Any) -> Any:
-    """`values`; names among them that are not UTF-8 on disk with escapes, as in the CSV."""
+    """`values`; names among them that are not UTF-8 on disk with escapes."""
     if not isinstance(next(iter(values), None), str):
         return values
     return [value.encode(errors="backslashreplace").decode() for value in values]
@@ -155,11 +154,7 @@ def _write_parquet(result: Result, name: str, path: Path) -> Path:
 
 def table_as_csv(columns: Mapping[str, Any]) -> str:
     """CSV of equally long columns, numbers unrounded."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*map(_valid_text, columns.values()), strict=True))
-    return text.getvalue()
+    return csv_text([columns, *zip(*columns.values(), strict=True)])
 
 
 def as_pictures(confusion: Mapping[str, Any], title: str) -> dict[str, bytes]:

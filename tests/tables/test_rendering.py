@@ -152,7 +152,7 @@ def test_latex_escapes_what_it_would_take_for_commands() -> None:
 def test_markdown_escapes_what_would_end_a_cell() -> None:
     text = as_markdown(ODD)
     assert "| R@1<br>measured, x\\|y |" in text
-    assert "| p \\< 5 $ ~^\\\\ | **1.0**\\* |" in text
+    assert "| p \\< 5 \\$ \\~^\\\\ | **1.0**\\* |" in text
 
 
 @pytest.mark.parametrize(("width", "parts"), [(80, 2), (400, 1)])

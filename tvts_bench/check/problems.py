@@ -1,7 +1,5 @@
 """From what was found in the files to what is wrong with the data set; reads nothing."""
 
-import csv
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +8,7 @@ from pathlib import Path
 
 from tvts_bench.atomic import whole_file
 from tvts_bench.check.probe import Finding
+from tvts_bench.csv_files import csv_text
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
 
@@ -127,14 +126,11 @@ def write_csv(problems: Sequence[Problem], path: Path) -> None:
     Raises:
         CheckError: no permission, disk full, or any other reason the system gives.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(column.name for column in fields(Problem))
-    writer.writerows(astuple(problem) for problem in problems)
+    text = csv_text([[column.name for column in fields(Problem)], *map(astuple, problems)])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
-            file.write(text.getvalue().encode(errors="backslashreplace"))  # names on disk need not be UTF-8
+            file.write(text.encode())
     except OSError as error:
         raise CheckError(
             f"cannot write {path}: {error.strerror or error}; what was found is kept, so run again with another --out"

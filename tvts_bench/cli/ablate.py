@@ -208,4 +208,4 @@ def _folders(option: str, found: "Mapping[str, str]", *, must_exist: bool) -> di
 
 
 def _say(line: str) -> None:
-    stderr.print(line, markup=False, highlight=False, soft_wrap=True)
+    stderr.print(line, soft_wrap=True)

@@ -15,6 +15,7 @@ from tvts_bench.ablations.cells import GridRecord
 from tvts_bench.ablations.jobs import CellJob
 from tvts_bench.ablations.plan import PlannedCell
 from tvts_bench.ablations.standing import Standing, standings
+from tvts_bench.printable import printable
 
 STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 SHOWN_EVERY = 2.0  # seconds
@@ -39,7 +40,9 @@ def standing_table(out: Path, grid: GridRecord) -> Group:
         )
     counts = {status: sum(each.status == status for each in found) for status in STYLES}
     table.caption = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    reasons = [Text(f"{each.row}:{each.seed} {_line(each)}", STYLES[each.status]) for each in found if each.reason]
+    reasons = [
+        Text(printable(f"{each.row}:{each.seed} {_line(each)}"), STYLES[each.status]) for each in found if each.reason
+    ]
     return Group(table, *reasons)
 
 
@@ -74,7 +77,7 @@ def _print_changes(
             cell, now = (grid.grid, each.row, each.seed), _line(each)
             if before.get(cell, "waiting") != now:
                 clock = time.strftime("%H:%M:%S")
-                console.print(f"{clock} {each.row}:{each.seed} {now}", markup=False, highlight=False, soft_wrap=True)
+                console.print(f"{clock} {each.row}:{each.seed} {now}", soft_wrap=True)
             before[cell] = now
 
 
@@ -86,9 +89,9 @@ def _line(each: Standing) -> str:
 def planned_lines(cell: PlannedCell, job: CellJob, finished: bool, seconds: float | None) -> Text:
     """A cell of a dry run: its name, its estimate, and its commands as they can be pasted."""
     left = "finished" if finished else "time unknown" if seconds is None else f"about {duration(seconds)}"
-    text = Text.assemble((cell.name, "bold"), f"  {cell.key}  {left}\n")
+    text = Text.assemble((printable(cell.name), "bold"), f"  {cell.key}  {left}\n")
     for stage in () if finished else job.stages:
-        text.append(f"  {shlex.join(('python', *stage.command[1:]))}\n", style="dim")
+        text.append(f"  {printable(shlex.join(('python', *stage.command[1:])))}\n", style="dim")
     return text
 
 

@@ -8,6 +8,7 @@ import typer
 
 from tvts_bench.cli import options
 from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,12 +67,13 @@ def backbones(
     if name is None:
         stdout.print(_table("backbone", {each: _known(plugin) for each, plugin in usable.items()}))
         stdout.print(_table("quoted only", {each.name: _finding(each) for each in without}))
-        stdout.print(NOTE, style="dim", highlight=False)
+        stdout.print(NOTE, style="dim")
     else:  # as plain lines, from which an address can be copied
         for lines in (*(_known(plugin, whole=True) for plugin in usable.values()), *map(_finding, without)):
-            stdout.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+            for line in lines:
+                stdout.print(line, soft_wrap=True)
     for problem in problems:
-        stderr.print(f"not usable: {problem}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"not usable: {problem}", soft_wrap=True)
 
 
 def _known(plugin: "BackbonePlugin", *, whole: bool = False) -> list[str]:
@@ -114,7 +116,7 @@ def _table(heading: str, rows: Mapping[str, list[str]]) -> "Table":
     table.add_column(heading, no_wrap=True)
     table.add_column("what is known of it", overflow="fold")
     for name, lines in rows.items():
-        table.add_row(name, Text("\n".join(lines)))
+        table.add_row(name, Text("\n".join(map(printable, lines))))
     return table
 
 

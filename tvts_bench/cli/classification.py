@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from tvts_bench.cli.console import stderr, stdout
 from tvts_bench.cli.tables import failures
@@ -41,19 +42,20 @@ def report(result: Result, title: str, out: Path, as_json: bool, *, is_part: boo
     if as_json and not is_part:
         typer.echo(json.dumps(as_document(result), indent=2))  # ASCII: whatever the terminal's encoding
     elif not as_json:
-        stdout.print(f"{title} on {result.run.dataset['name']}", style="italic", highlight=False)
+        stdout.print(f"{title} on {result.run.dataset['name']}", style="italic")
         stdout.print(classification_table(result))
         for line in facts(result):
-            stdout.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
-    stderr.print(failures(result), end="", soft_wrap=True)
+            stdout.print(line, style="dim", soft_wrap=True)
+    for line in failures(result):
+        stderr.print(line, soft_wrap=True)
     stem = written.saved.json.stem
     others = (written.csv, written.markdown, *written.tables, *written.copies)
     beside = ", ".join(path.name.removeprefix(stem) for path in others)
-    stderr.print(f"written: {written.saved.json} (and {beside})", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"written: {written.saved.json} (and {beside})", soft_wrap=True)
 
 
-def _cells(metric: Metric, spread: bool) -> list[str]:
+def _cells(metric: Metric, spread: bool) -> list[str | Text]:
     interval = "" if metric.low is None else f"{metric.low:.1f} - {metric.high:.1f}"
     deviation = ["" if metric.spread is None else f"{metric.spread:.2f}"] if spread else []
     chance = "" if metric.chance is None else f"{metric.chance:.2f}"
-    return [f"[bold]{metric.value:.2f}[/]", interval, *deviation, chance]
+    return [Text(f"{metric.value:.2f}", style="bold"), interval, *deviation, chance]

@@ -1,6 +1,34 @@
-"""The two consoles every command prints to: tables to standard output, everything else to standard error."""
+"""The two consoles every command prints to: tables to standard output, everything else to standard error.
 
-from rich.console import Console
+Whatever is printed is text: names from data bring no markup, no links, no escape sequences of terminals and no lines of
+their own. What is to be bold or to have several lines is a `rich.text.Text`.
+"""
 
-stdout = Console()
-stderr = Console(stderr=True)
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from tvts_bench.printable import printable
+
+
+class TextConsole(Console):
+    """Prints strings as they are, each on one line, but for what does not show itself: that is escaped."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: object) -> Text:  # type: ignore[override]
+        """Strings, and those in tables, before their width is measured."""
+        return super().render_str(printable(text), **options)  # type: ignore[arg-type]
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Everything else that brings text: no piece of it steers the terminal."""
+        for segment in super().render(renderable, options):
+            shown = segment.text if segment.control else printable(segment.text, keep_lines=True)
+            yield segment._replace(text=shown)
+
+
+stdout = TextConsole()
+stderr = TextConsole(stderr=True)

@@ -148,9 +148,9 @@ def check(
     report = check_dataset(found, runtime, splits=split or (), decoder=decoder, fresh=not resume)
     write_csv(report.problems, target)
     for name, reason in report.unavailable.items():
-        stderr.print(f"split {name} not checked: {reason}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"split {name} not checked: {reason}", soft_wrap=True)
     stdout.print(_report_table(found.name, report))
-    stdout.print(f"{len(report.problems)} problems in {target}", markup=False, highlight=False, soft_wrap=True)
+    stdout.print(f"{len(report.problems)} problems in {target}", soft_wrap=True)
     if report.problems:
         raise typer.Exit(PROBLEMS_FOUND)
 

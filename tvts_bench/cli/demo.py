@@ -52,14 +52,14 @@ def _report(results: "dict[str, Result]", out: Path) -> None:
 
     written = [write_files(result, out).saved.json for result in results.values()]
     first = next(iter(results.values()))
-    stdout.print(f"Zero-shot retrieval on {first.run.dataset['name']}", style="italic", highlight=False)
+    stdout.print(f"Zero-shot retrieval on {first.run.dataset['name']}", style="italic")
     stdout.print(comparison_table(results))
     for line in _facts(results):
-        stdout.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
-    for text in dict.fromkeys(failures(result).plain for result in results.values()):
-        stderr.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(line, style="dim", soft_wrap=True)
+    for line in dict.fromkeys(line for result in results.values() for line in failures(result)):
+        stderr.print(line, soft_wrap=True)
     for path in written:
-        stderr.print(f"written: {path} (and .csv, .md, .neighbors.parquet)", highlight=False, soft_wrap=True)
+        stderr.print(f"written: {path} (and .csv, .md, .neighbors.parquet)", soft_wrap=True)
 
 
 def _facts(results: "dict[str, Result]") -> list[str]:

@@ -42,16 +42,14 @@ def embed(
         files, model, decoder=decoder, dtype=resolve_dtype(machine.dtype, runtime.device), runtime=runtime
     )
     for video, reason in embedded.features.failed.items():
-        stderr.print(f"  {failure_line(video, reason)}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"  {failure_line(video, reason)}", soft_wrap=True)
     if damaged := embedded.features.damaged:
         line = damage_line(damaged, len(embedded.features.ids), "these videos")
-        stderr.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"  {line}", soft_wrap=True)
     write_features(embedded, out)
     count, failed = len(embedded.features.ids), len(embedded.features.failed)
     stderr.print(
         f"{count} videos embedded in {model.embed_dim} dimensions by {model.family}:{model.variant},"
         f" weights {model.weights.name}; {failed} failed; written: {out}",
-        markup=False,
-        highlight=False,
         soft_wrap=True,
     )

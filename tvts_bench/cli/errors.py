@@ -8,12 +8,13 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
 from tvts_bench.cli.console import stderr
 from tvts_bench.errors import UserError
+from tvts_bench.printable import printable
 from tvts_bench.training.signals import StoppedError
 
 P = ParamSpec("P")
@@ -28,15 +29,27 @@ SYSTEM_SAYS = {
 """What the operating system refuses because of the user's files and disks, and not because of a bug."""
 
 
+class PrintableFormatter(logging.Formatter):
+    """A record a line: what it quotes brings neither lines of its own nor escape sequences."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of the standard library
+        """The line."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - of the standard library
+        """The lines of a traceback."""
+        return printable(super().formatException(ei), keep_lines=True)
+
+
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
     """`command` with its errors shown as people expect; its signature stays what typer reads."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         debug = "--debug" in sys.argv
-        logging.basicConfig(
-            level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True
-        )
+        handler = logging.StreamHandler()
+        handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
         for chatty in ("filelock", "asyncio", "matplotlib", "urllib3", "fsspec", "numcodecs"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -52,10 +65,10 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except StoppedError as stop:
             name = signal.Signals(stop.signal).name
             with suppress(OSError):  # the terminal may be gone, which is how SIGHUP comes
-                stderr.print(f"stopped by {name}; the same command with --resume goes on", highlight=False)
+                stderr.print(f"stopped by {name}; the same command with --resume goes on")
             raise typer.Exit(128 + stop.signal) from None
         except KeyboardInterrupt:
-            stderr.print("stopped; what was computed is kept, the same command takes it up again", highlight=False)
+            stderr.print("stopped; what was computed is kept, the same command takes it up again")
             raise typer.Exit(INTERRUPTED) from None
 
     return run
@@ -65,5 +78,5 @@ def _end(error: BaseException, message: str, debug: bool) -> R:  # type: ignore[
     if debug:
         stderr.print_exception()
     stderr.print("error: ", end="", style="bold red")
-    stderr.print(message, markup=False, highlight=False, soft_wrap=True)
+    stderr.print(message, soft_wrap=True)
     raise typer.Exit(USER_ERROR) from error

@@ -51,11 +51,11 @@ def inspect(
         typer.echo(json.dumps(canonical(found), indent=2))
     else:
         for name, text in _lines(found):
-            stdout.print(f"{name:<11} {text}", markup=False, highlight=False, soft_wrap=True)
+            stdout.print(f"{name:<11} {text}", soft_wrap=True)
     if found.refused is not None:
         if not as_json:
             stderr.print("would be refused: ", end="", style="bold red")
-            stderr.print(found.refused, markup=False, highlight=False, soft_wrap=True)
+            stderr.print(found.refused, soft_wrap=True)
         raise typer.Exit(REFUSED)
 
 

@@ -71,8 +71,8 @@ def make_data(
     manifest = make_world(out, asked, _parts(part, narrated is not None), workers, progress_bar)
     for name, made in manifest.parts.items():
         line = f"{name:<15} {made.items:>6,} files {made.frames:>9,} frames  sha256 {made.frames_sha256[:16]}"
-        stdout.print(line, highlight=False)
-    stderr.print(f"in {out}; read it with --dataset scripted_motion:ssv2 --root {out}", highlight=False, style="dim")
+        stdout.print(line)
+    stderr.print(f"in {out}; read it with --dataset scripted_motion:ssv2 --root {out}", style="dim")
 
 
 def _world(seed: int, size: float | None, narrated: int | None, settings: list[str]) -> "World":

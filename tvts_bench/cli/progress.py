@@ -8,6 +8,7 @@ from rich import progress
 from rich.text import Text
 
 from tvts_bench.cli.console import stderr
+from tvts_bench.printable import printable
 
 SHOWN_AFTER_SECONDS = 2.0  # a line stays behind for loops that took longer
 
@@ -26,8 +27,9 @@ class RateColumn(progress.ProgressColumn):
 @contextmanager
 def progress_bar(total: int, unit: str, description: str) -> Iterator[Callable[[int], None]]:
     """A `tvts_bench.runtime.Progress` on standard error: a bar with rate and time left, then one line that stays."""
+    description = printable(description)
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         RateColumn(unit),
@@ -51,4 +53,4 @@ def progress_bar(total: int, unit: str, description: str) -> Iterator[Callable[[
             bars.stop()
     if seconds > SHOWN_AFTER_SECONDS:
         line = f"{description}: {done:,.0f} {unit} in {seconds:.1f} s ({done / seconds:,.1f} {unit}/s)"
-        stderr.print(line, highlight=False, style="dim")
+        stderr.print(line, style="dim")

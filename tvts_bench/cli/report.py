@@ -56,9 +56,9 @@ def report(
     built = build(contents, queries=gallery, roots=roots, progress=progress_bar)
     write_atomically(out, render(built))
     for sentence in built.left_out:
-        stderr.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        stderr.print(sentence, soft_wrap=True)
     size = f"{out.stat().st_size / 2**20:.1f} MiB"
-    stderr.print(f"written: {out} ({size})", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"written: {out} ({size})", soft_wrap=True)
 
 
 def _roots(pairs: Iterable[str]) -> dict[str, Path]:

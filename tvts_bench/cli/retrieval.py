@@ -127,11 +127,12 @@ def _report(result: "Result", out: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(as_document(result), indent=2))  # ASCII: whatever the terminal's encoding
     else:
-        stdout.print(f"Zero-shot retrieval on {result.run.dataset['name']}", style="italic", highlight=False)
+        stdout.print(f"Zero-shot retrieval on {result.run.dataset['name']}", style="italic")
         stdout.print(result_table(result))
         if (controls := controls_table(result)) is not None:
             stdout.print(controls)
         for line in facts(result):
-            stdout.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
-    stderr.print(failures(result), end="", soft_wrap=True)
-    stderr.print(f"written: {written.saved.json} (and .csv, .md, .neighbors.parquet)", highlight=False, soft_wrap=True)
+            stdout.print(line, style="dim", soft_wrap=True)
+    for line in failures(result):
+        stderr.print(line, soft_wrap=True)
+    stderr.print(f"written: {written.saved.json} (and .csv, .md, .neighbors.parquet)", soft_wrap=True)

@@ -43,10 +43,10 @@ def search(
         query, folder, k, model, decoder=decoder, dtype=resolve_dtype(machine.dtype, runtime.device), runtime=runtime
     )
     for video, reason in found.failed.items():
-        stderr.print(f"  not searched: {failure_line(video, reason)}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"  not searched: {failure_line(video, reason)}", soft_wrap=True)
     if found.damaged:
         line = damage_line(found.damaged, found.searched, "the folder")
-        stderr.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        stderr.print(f"  {line}", soft_wrap=True)
     if as_json:
         typer.echo(json.dumps([{"path": hit.path, "similarity": hit.similarity} for hit in found.hits], indent=2))
         return

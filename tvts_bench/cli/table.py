@@ -58,7 +58,7 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
         try:
             findings = measure(asked, local, out, decoder=decoder, dtype=machine.dtype, fresh=fresh)
         except StoppedError as stop:  # a training, whose state is saved
-            stderr.print("stopped; what was computed is kept, the same command takes it up again", highlight=False)
+            stderr.print("stopped; what was computed is kept, the same command takes it up again")
             raise typer.Exit(128 + stop.signal) from None
         if findings is not None:  # on the first of several processes
             _report(asked, findings, out)
@@ -82,9 +82,9 @@ def _grid_findings(asked: "TableRequest", out: Path) -> "Findings":
             )
         hint = f"measured cells are filled by `tvts-bench ablate {asked.table.grid}`, then this table again"
         return Findings(found={}, embedded=False, baseline=asked.baseline, remarks=(hint,))
-    stderr.print(f"cells from {folder}", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"cells from {folder}", soft_wrap=True)
     for sentence in cells.ignored:
-        stderr.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        stderr.print(sentence, soft_wrap=True)
     return Findings(found=cells.found, embedded=cells.embedded, baseline=asked.baseline, remarks=cells.remarks)
 
 
@@ -97,12 +97,12 @@ def _report(asked: "TableRequest", findings: "Findings", out: Path) -> None:
 
     filled = assemble(asked.table, findings, out)
     files = write_table(filled, out)
-    stdout.print(filled.title, style="italic", markup=False, highlight=False)
+    stdout.print(filled.title, style="italic")
     for part in terminal_tables(filled, stdout.width):
         stdout.print(part)
     for note in lay_out(filled).notes:
-        stdout.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
-    stderr.print(f"written: {files.markdown} (and .csv, .tex, .json)", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(note, style="dim", soft_wrap=True)
+    stderr.print(f"written: {files.markdown} (and .csv, .tex, .json)", soft_wrap=True)
     if not asked.from_grid and any(each.reason for each in findings.found.values()):
         raise typer.Exit(INCOMPLETE)
 

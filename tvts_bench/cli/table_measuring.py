@@ -47,7 +47,7 @@ def _datasets(request: TableRequest, cache: Path) -> dict[str, Dataset]:
 
 
 def _say(line: str) -> None:
-    stderr.print(line, markup=False, highlight=False, soft_wrap=True)
+    stderr.print(line, soft_wrap=True)
 
 
 def _hush(line: str) -> None:

@@ -1,6 +1,6 @@
 """Results as terminal tables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +24,7 @@ def result_table(result: Result) -> Table:
         interval = "" if metric.low is None else f"{metric.low:.1f} - {metric.high:.1f}"
         deviation = ["" if metric.spread is None else f"{metric.spread:.2f}"] if spread else []
         chance = "" if metric.chance is None else f"{metric.chance:.2f}"
-        table.add_row(metric.name, f"[bold]{metric.value:.2f}[/]", interval, *deviation, chance)
+        table.add_row(metric.name, Text(f"{metric.value:.2f}", style="bold"), interval, *deviation, chance)
     return table
 
 
@@ -57,7 +57,7 @@ def comparison_table(results: Mapping[str, Result]) -> Table:
         table.add_column(f"{recall.name}, %", justify="right", no_wrap=True)
     for name, result in results.items():
         measured = [result.metric(recall.name) for recall in recalls]
-        cells = (f"[bold]{metric.value:.2f}[/]\n{metric.low:.1f} - {metric.high:.1f}" for metric in measured)
+        cells = (_below(f"{metric.value:.2f}", f"{metric.low:.1f} - {metric.high:.1f}") for metric in measured)
         table.add_row(name, *cells)
     table.add_row("chance", *(f"{recall.chance:.2f}" for recall in recalls), end_section=True)
     for name, result in others:
@@ -66,9 +66,14 @@ def comparison_table(results: Mapping[str, Result]) -> Table:
     return table
 
 
-def _difference(first: Result, second: Result, k: int) -> str:
+def _difference(first: Result, second: Result, k: int) -> Text:
     ahead = recall_difference(first.tables["neighbors"], second.tables["neighbors"], k)
-    return f"[bold]{ahead.value:+.2f}[/]\n{ahead.interval.low:+.1f} to {ahead.interval.high:+.1f}"
+    return _below(f"{ahead.value:+.2f}", f"{ahead.interval.low:+.1f} to {ahead.interval.high:+.1f}")
+
+
+def _below(value: str, interval: str) -> Text:
+    """A number with its interval in the line below it."""
+    return Text.assemble((value, "bold"), f"\n{interval}")
 
 
 def _short(label: str) -> str:
@@ -76,13 +81,11 @@ def _short(label: str) -> str:
     return label.partition(" (")[0]
 
 
-def failures(result: Result) -> Text:
-    """The clips that could not be read, with reasons; the JSON lists them all."""
-    text = Text()
+def failures(result: Result) -> Iterator[str]:
+    """A line each: the clips that could not be read, with reasons; the JSON lists them all."""
     for coverage in result.coverage:
         for number, (clip, reason) in enumerate(coverage.failed.items()):
             if number == SHOWN_FAILURES:
-                text.append(f"  ... and {len(coverage.failed) - number} more, all in the JSON\n")
+                yield f"  ... and {len(coverage.failed) - number} more, all in the JSON"
                 break
-            text.append(f"  {failure_line(clip, reason)}\n")
-    return text
+            yield f"  {failure_line(clip, reason)}"

@@ -6,9 +6,8 @@ phone. Rows are links to what made them.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from tvts_bench.report.svg import element, shortened, text, ticks
+from tvts_bench.report.svg import element, escaped, shortened, text, ticks
 
 WIDTH = 360  # units of the drawing; about as many pixels on a phone
 ROW, HEAD, AXIS, SIDE = 38, 20, 26, 6  # heights of a row, of a heading and of the axis; free width on either side
@@ -160,7 +159,7 @@ def _row(mark: Mark, place: _Place, scale: _Axis, title: str) -> str:
     label = text(shortened(mark.label, SHORT if mark.heading else LETTERS), x=indent, y=y + 13, class_="label")
     if mark.value is None:
         failed = text(shortened(mark.missing, 30), x=WIDTH, y=y + 13, class_="small", text_anchor="end")
-        return element("g", element("title", escape(f"{mark.label}: {mark.missing}")), label, failed)
+        return element("g", element("title", escaped(f"{mark.label}: {mark.missing}")), label, failed)
     middle, x = y + 14 + place.below, scale(mark.value)
     parts = [label, text(f"{mark.value:.1f}", x=WIDTH, y=y + 13, class_="value", text_anchor="end")]
     if mark.low is not None and mark.high is not None:
@@ -173,7 +172,7 @@ def _row(mark: Mark, place: _Place, scale: _Axis, title: str) -> str:
     parts.append(element("circle", cx=x, cy=middle, r=5, class_="dot"))
     touched = element("rect", x=0, y=y, width=WIDTH, height=place.height, class_="touched", rx=4)
     what = ", ".join(part for part in (mark.heading, mark.label, title) if part)
-    return linked(what, mark, [element("title", escape(f"{what}: {mark.in_words}")), touched, *parts])
+    return linked(what, mark, [element("title", escaped(f"{what}: {mark.in_words}")), touched, *parts])
 
 
 def linked(what: str, mark: Mark, parts: Sequence[str]) -> str:
@@ -212,8 +211,8 @@ def _ends(lines: Sequence[Line], names: Sequence[str]) -> Iterable[str]:
 
 def _drawing(name: str, title: str, described: str, height: float, parts: Sequence[str]) -> Chart:
     heads = (
-        element("title", escape(title), id=f"{name}-title"),
-        element("desc", escape(described), id=f"{name}-desc"),
+        element("title", escaped(title), id=f"{name}-title"),
+        element("desc", escaped(described), id=f"{name}-desc"),
     )
     svg = element(
         "svg",

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tvts_bench.printable import printable
 from tvts_bench.report import ablations, curves
 from tvts_bench.report.charts import Chart
 from tvts_bench.report.folder import Contents
@@ -162,5 +163,15 @@ def _environment() -> "Environment":
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     return Environment(
-        loader=FunctionLoader(_part), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_part),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+
+
+def _shown(value: object) -> object:
+    """What stands in a place of the page; markup of our own is a subclass of str and stays as it is."""
+    return printable(value) if type(value) is str else value

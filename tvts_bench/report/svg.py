@@ -3,13 +3,15 @@
 import math
 from html import escape
 
+from tvts_bench.printable import printable
+
 NICE = (1.0, 2.0, 2.5, 5.0, 10.0)  # steps of an axis, times a power of ten
 
 
 def element(name: str, *children: str, **attributes: object) -> str:
     """`<name ...>children</name>`; `class_` is class, `stroke_width` is stroke-width. Children are markup already."""
     listed = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_number(value), quote=True)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{escaped(_number(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -18,7 +20,12 @@ def element(name: str, *children: str, **attributes: object) -> str:
 
 def text(words: str, **attributes: object) -> str:
     """A line of text, escaped."""
-    return element("text", escape(words), **attributes)
+    return element("text", escaped(words), **attributes)
+
+
+def escaped(words: str) -> str:
+    """Words of any origin as text of a page or as an attribute."""
+    return escape(printable(words), quote=True)
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:

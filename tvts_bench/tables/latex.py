@@ -3,6 +3,7 @@
 import re
 from itertools import groupby
 
+from tvts_bench.printable import printable
 from tvts_bench.tables.layout import Heading, Layout, Text
 
 SPECIAL = {
@@ -54,7 +55,8 @@ def _headings(headings: tuple[Heading, ...]) -> list[str]:
 
 
 def _row(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"
+    row = " & ".join(cells)
+    return (f"{{}}{row}" if row.startswith(("[", "*")) else row) + r" \\"  # after "\\" they would be its arguments
 
 
 def _cell(text: Text) -> str:
@@ -65,5 +67,5 @@ def _cell(text: Text) -> str:
 
 
 def _escaped(text: str) -> str:
-    escaped = "".join(SPECIAL.get(character, character) for character in text)
+    escaped = "".join(SPECIAL.get(character, character) for character in printable(text))
     return re.sub("-(?=-)", "-{}", escaped)  # two in a row are no dash: they begin an option

@@ -7,6 +7,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text as RichText
 
+from tvts_bench.printable import printable
 from tvts_bench.tables.filled import FilledTable
 from tvts_bench.tables.layout import Layout, Line, Text, lay_out
 
@@ -45,7 +46,7 @@ def as_terminal(layout: Layout, name_data: bool = True) -> Table:
     table = Table()
     for number, heading in enumerate(layout.headings):
         parts = (heading.kind, heading.data if name_data else "", heading.text)
-        words = RichText("\n".join(filter(None, parts)).replace(" (", "\n("))
+        words = RichText("\n".join(map(printable, filter(None, parts))).replace(" (", "\n("))
         if heading.numbers:
             table.add_column(words, justify="right")
         else:
@@ -53,20 +54,20 @@ def as_terminal(layout: Layout, name_data: bool = True) -> Table:
     for group, members in groupby(layout.lines, key=lambda line: line.group):
         lines: list[Line] = list(members)
         if group:
-            table.add_row(RichText(group, style="italic"))
+            table.add_row(RichText(printable(group), style="italic"))
         for number, line in enumerate(lines, start=1):
             table.add_row(*map(_cell, line.texts), end_section=number == len(lines))
     return table
 
 
 def _cell(text: Text) -> RichText:
-    cell = RichText(text.text, style="bold" if text.bold else "")
+    cell = RichText(printable(text.text), style="bold" if text.bold else "")
     cell.append(text.mark, style="not bold")
     if text.extra:
-        cell.append("\n" + text.extra.replace(" [", "\n["), style="not bold dim")
+        cell.append("\n" + printable(text.extra).replace(" [", "\n["), style="not bold dim")
     return cell
 
 
 def _longest(layout: Layout, number: int) -> int:
     """Characters of the longest text of a column."""
-    return max(len(line.texts[number].text) for line in layout.lines)
+    return max(len(printable(line.texts[number].text)) for line in layout.lines)

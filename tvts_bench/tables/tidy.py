@@ -1,9 +1,8 @@
 """A table as tidy CSV: one row a cell, numbers unrounded."""
 
-import csv
-import io
 from typing import Any
 
+from tvts_bench.csv_files import csv_text
 from tvts_bench.tables.base import Column, Row
 from tvts_bench.tables.filled import FilledTable
 
@@ -19,14 +18,8 @@ COLUMNS = (
 
 def as_tidy_csv(table: FilledTable) -> str:
     """All cells, row by row."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in table.rows:
-        for column in table.columns:
-            fields = _fields(table, row, column)
-            writer.writerow(["" if fields[name] is None else fields[name] for name in COLUMNS])
-    return text.getvalue()
+    cells = (_fields(table, row, column) for row in table.rows for column in table.columns)
+    return csv_text([COLUMNS, *([fields[name] for name in COLUMNS] for fields in cells)])
 
 
 def _fields(table: FilledTable, row: Row, column: Column) -> dict[str, Any]:

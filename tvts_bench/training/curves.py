@@ -1,12 +1,12 @@
 """Learning curves: `steps.csv`, `epochs.csv`, and the same in TensorBoard."""
 
 import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tvts_bench.atomic import whole_file
+from tvts_bench.csv_files import csv_text
 
 STEPS, EPOCHS = "steps.csv", "epochs.csv"
 STEP_COLUMNS = ("step", "epoch", "lr", "loss", "gradient_norm", "clips_per_second")
@@ -34,7 +34,7 @@ class Curves:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / STEPS
         with whole_file(path) as file:
-            file.write(_table([STEP_COLUMNS, *_rows_up_to(path, start)]).encode())
+            file.write(csv_text([STEP_COLUMNS, *_rows_up_to(path, start)]).encode())
         self._file = path.open("a", encoding="utf-8", newline="")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
         self._shown = len(history)
@@ -43,7 +43,7 @@ class Curves:
         """Add one step: a number for every one of `STEP_COLUMNS`."""
         if self._file is None or self._board is None:
             return
-        self._file.write(_table([[record[name] for name in STEP_COLUMNS]]))
+        self._file.write(csv_text([[record[name] for name in STEP_COLUMNS]]))
         for name in STEP_COLUMNS[2:]:
             if math.isfinite(record[name]):
                 self._board.add_scalar(f"train/{name}", record[name], int(record["step"]))
@@ -54,7 +54,7 @@ class Curves:
             return
         names = list(history[0])
         with whole_file(self.folder / EPOCHS) as file:
-            file.write(_table([names, *([record[name] for name in names] for record in history)]).encode())
+            file.write(csv_text([names, *([record[name] for name in names] for record in history)]).encode())
         for record in history[self._shown :]:
             for name in names:
                 if name not in ("step", "epoch") and math.isfinite(record[name]):
@@ -73,12 +73,6 @@ class Curves:
         if self._file is not None and self._board is not None:
             self._file.close()
             self._board.close()
-
-
-def _table(rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _rows_up_to(path: Path, step: int) -> list[list[str]]:
