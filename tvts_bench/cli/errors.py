@@ -6,8 +6,10 @@ import io
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 import typer
@@ -50,6 +52,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         handler = logging.StreamHandler()
         handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
         logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
+        sys.excepthook = _show_bug
         for chatty in ("filelock", "asyncio", "matplotlib", "urllib3", "fsspec", "numcodecs"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -72,6 +75,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(INTERRUPTED) from None
 
     return run
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The traceback of a bug, as Python shows it; what it quotes steers no terminal."""
+    sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace)), keep_lines=True))
 
 
 def _end(error: BaseException, message: str, debug: bool) -> R:  # type: ignore[type-var]
