@@ -40,7 +40,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "csv_files",
         }
     ),
-    frozenset({"errors", "version", "regular_file", "printable"}),
+    frozenset({"errors", "version", "regular_file", "printable", "typed_json"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FOR_PRETRAINING = {

@@ -2,25 +2,26 @@
 
 import json
 import logging
-import math
 import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
 from tvts_bench.metrics.measured import FORWARD, Metric, SplitCoverage
 from tvts_bench.provenance import digest
 from tvts_bench.regular_file import read_regular
-from tvts_bench.snapshot import Snapshot
+from tvts_bench.typed_json import typed
 
 SCHEMA = 2  # of the JSON file; raised when a field changes its meaning. 1: coverage does not say of which files
 READABLE = (1, SCHEMA)
 
 SLACK = 1e-6  # percent that rounding may add to 0 or 100
+
+WIDEST = 1000.0  # percent that an end of an interval may have: where clips are few, it may lie outside of 0 to 100
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,41 @@ class Result:
         raise KeyError(f"{name} ({condition})")
 
 
+_DOCUMENT = ("run", "metrics", "coverage", "provenance", "protocol", "notes")  # fields in the JSON
+
+
+class _Backbone(TypedDict):
+    family: str
+    variant: str
+    weights: str
+    sha256: str
+
+
+class _Named(TypedDict):
+    name: str
+
+
+class _LoadReport(TypedDict, total=False):
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+class _Provenance(TypedDict):
+    decoders: Mapping[str, int]
+    versions: NotRequired[Mapping[str, str]]
+    features_computed_by: NotRequired[Mapping[str, int]]
+    load_report: NotRequired[_LoadReport | None]
+
+
+class _Shown(TypedDict):
+    """What tables and pages look at in the parts of a result that are free otherwise."""
+
+    evaluator: _Named
+    backbone: _Backbone
+    dataset: _Named
+    provenance: _Provenance
+
+
 @dataclass(frozen=True, kw_only=True)
 class Saved:
     """Where `save` put a result."""
@@ -104,63 +140,37 @@ def from_json(document: Mapping[str, Any], source: Path | None = None) -> Result
             stands beside.
     """
     try:
+        typed(int, document["schema"], "schema")
         if document["schema"] not in READABLE:
             known = " and ".join(map(str, READABLE))
             raise ResultError(f"{source}: result schema {document['schema']}, this version reads {known}")
-        result = Result(
-            run=Run(**document["run"]),
-            metrics=tuple(map(_metric, document["metrics"])),
-            coverage=tuple(map(_coverage, document["coverage"])),
-            provenance=document["provenance"],
-            protocol=tuple(document["protocol"]),
-            notes=tuple(document["notes"]),
-        )
-        _require(isinstance(result.provenance, Mapping), "provenance", result.provenance)
-        _require(isinstance(result.provenance.get("versions", {}), Mapping), "versions", result.provenance)
-        _require(all(isinstance(line, str) for line in (*result.protocol, *result.notes)), "notes", result.notes)
+        result = typed(Result, {name: document[name] for name in _DOCUMENT})
+        typed(_Shown, {**document["run"], "provenance": document["provenance"]})
+        _require(bool(result.metrics), "metrics", result.metrics)
         _require(bool(result.coverage), "coverage", result.coverage)
+        for metric in result.metrics:
+            _require_possible(metric)
+        for part in result.coverage:
+            counts = (part.used, part.listed, *part.official)
+            _require(min(counts) >= 0 and part.used <= part.listed > 0, part.split, f"{part.used} of {part.listed}")
         key = result.run.key
     except ResultError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise ResultError(f"{source}: not a result file of tvts-bench ({error})") from error
+        problem = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ResultError(f"{source}: not a result file of tvts-bench ({problem})") from error
     if key != document.get("key"):
         raise ResultError(f"{source}: the run does not match its key; the file was edited or damaged")
     return result
 
 
-def _metric(item: Mapping[str, Any]) -> Metric:
-    """A metric from its JSON form; TypeError where a number is none: NaN passes for one in Python's JSON."""
-    metric = Metric(**{**item, "per_seed": tuple(item["per_seed"])})
-    _require(isinstance(metric.name, str) and isinstance(metric.condition, str), "name", metric.name)
-    bounds = (bound for bound in (metric.low, metric.high, metric.chance) if bound is not None)
-    for number in (metric.value, *bounds, *metric.per_seed):
-        _require(_is_number(number) and math.isfinite(number), metric.name, number)
-    _require(-SLACK <= metric.value <= 100 + SLACK, metric.name, metric.value)
-    return metric
-
-
-def _coverage(item: Mapping[str, Any]) -> SplitCoverage:
-    """The coverage of a split from its JSON form; TypeError where its counts make no sense."""
-    files = item.get("files")
-    part = SplitCoverage(
-        **{
-            **item,
-            "official": tuple(item["official"]),
-            "files": None if files is None else Snapshot(**files),
-            "transient": tuple(item.get("transient", ())),
-            "damaged": tuple(item.get("damaged", ())),
-        }
-    )
-    _require(isinstance(part.split, str) and isinstance(part.fingerprint, str), "split", part.split)
-    _require(all(isinstance(count, int) for count in (part.used, part.listed, *part.official)), part.split, item)
-    _require(0 <= part.used <= part.listed > 0, part.split, f"{part.used} of {part.listed}")
-    _require(isinstance(part.failed, Mapping), "failed", part.failed)
-    return part
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _require_possible(metric: Metric) -> None:
+    """TypeError where a number is no percentage, or an interval has one end."""
+    _require((metric.low is None) == (metric.high is None), f"{metric.name} low, high", (metric.low, metric.high))
+    for number in (metric.value, metric.chance or 0.0, *metric.per_seed):
+        _require(-SLACK <= number <= 100 + SLACK, metric.name, number)
+    for bound in (metric.low or 0.0, metric.high or 0.0):
+        _require(abs(bound) <= WIDEST, metric.name, bound)
 
 
 def _require(holds: bool, what: str, value: object) -> None:

@@ -218,7 +218,7 @@ def test_results_without_their_neighbours_are_named(tmp_path: Path) -> None:
     write_files(retrieval([[True]], backbone="lonely"), tmp_path)
     for path in tmp_path.glob("*.parquet"):
         path.unlink()
-    assert "the neighbours of tvts:lonely" in read(page_of(tmp_path)).text
+    assert "the neighbours of tvts:lonely (" in read(page_of(tmp_path)).text
 
 
 def test_a_grid_shows_seeds_their_mean_failures_and_what_is_left(tmp_path: Path) -> None:

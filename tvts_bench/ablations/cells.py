@@ -16,10 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from tvts_bench.errors import UserError
 from tvts_bench.results import read_json, write_atomically
+from tvts_bench.typed_json import MisfitError, typed
 
 SCHEMA = 1  # of both files; raised when a field changes its meaning
 PRETRAIN = "pretrain"  # name and protocol of the first stage
@@ -135,17 +136,12 @@ def read_cell(out: Path, key: str) -> CellRecord | None:
     if document is None:
         return None
     try:
-        stages = tuple(
-            StageRecord(**{**stage, "command": tuple(stage["command"]), "results": tuple(stage["results"])})
-            for stage in document.pop("stages")
-        )
         fields = {name: value for name, value in document.items() if name not in ("status", "reason")}
-        record = CellRecord(**fields, stages=stages)
-        _require(record.key == key and isinstance(record.seed, int), "key")
-        for stage in stages:
-            _require_stage(stage)
+        record = typed(CellRecord, fields)
+        if record.key != key:
+            raise MisfitError(f"key must be {key}, got {record.key!r}")
         return record
-    except (KeyError, TypeError) as error:
+    except MisfitError as error:
         raise CellError(f"{path} is no record of a cell ({error}); delete its folder to run the cell again") from None
 
 
@@ -177,15 +173,11 @@ def read_grid(out: Path, name: str) -> GridRecord | None:
     if document is None:
         return None
     try:
-        rows = tuple(RowRecord(**{**row, "stages": tuple(row["stages"])}) for row in document.pop("rows"))
-        record = GridRecord(**{**document, "protocols": tuple(document["protocols"])}, rows=rows)
-        _require(all(isinstance(each, Mapping) for each in (record.changes, record.datasets)), "datasets")
-        for row in rows:
-            _require(isinstance(row.name, str) and isinstance(row.title, str), "row")
-            _require(isinstance(row.cells, Mapping), f"cells of {row.name}")
-            _require(all(_is_seed(seed) and isinstance(cell, str) for seed, cell in row.cells.items()), "seeds")
+        record = typed(GridRecord, document)
+        if odd := [seed for row in record.rows for seed in row.cells if not _is_seed(seed)]:
+            raise MisfitError(f"a seed must be a whole number, got {odd[0][:40]!r}")
         return record
-    except (KeyError, TypeError) as error:
+    except MisfitError as error:
         raise CellError(
             f"{path} is no record of a grid ({error}); delete it, `tvts-bench ablate` makes it anew"
         ) from None
@@ -198,19 +190,6 @@ def grid_names(out: Path) -> tuple[str, ...]:
 
 def _is_seed(text: str) -> bool:
     return text.isdecimal() and len(text) < 20  # int() refuses thousands of digits
-
-
-def _require_stage(stage: StageRecord) -> None:
-    """TypeError where a field is not of its kind."""
-    texts = (stage.name, stage.protocol, stage.dataset or "", stage.reason or "", *stage.command, *stage.results)
-    _require(all(isinstance(text, str) for text in texts), f"stage {stage.name}")
-    _require(stage.status in get_args(Status), f"status {stage.status}")
-    _require(all(isinstance(number, int | float) for number in (stage.seconds, stage.started or 0.0)), "seconds")
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise TypeError(what)
 
 
 def _text(document: Mapping[str, Any]) -> str:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from tvts_bench.ablations.cells import (
     PRETRAIN,
@@ -17,6 +18,8 @@ from tvts_bench.ablations.cells import (
     read_cell,
 )
 from tvts_bench.ablations.claims import is_claimed
+from tvts_bench.results import read_json
+from tvts_bench.typed_json import typed
 
 _TAIL = 8192  # bytes at the end of metrics.jsonl: a few records
 
@@ -129,28 +132,39 @@ def _left(folder: Path, stage: StageRecord, costs: Mapping[str, float]) -> float
 
 def pretraining_progress(folder: Path) -> tuple[int | None, int | None, float | None]:
     """Steps done, steps in all, and seconds left of the pretraining in a cell's folder; None where it is not known."""
-    status = _json(folder / "run" / "status.json")
+    status = _status(folder / "run" / "status.json")
     step, steps = status.get("step"), status.get("steps")
     rate: float | None = None
     for line in _last_lines(folder / "run" / "metrics.jsonl"):
-        step = max(step or 0, int(line.get("step", 0)))
-        if line.get("clips_per_second") and line.get("clips"):
-            rate = line["clips_per_second"] / line["clips"]
+        step = max(step or 0, line.get("step", 0))
+        speed, clips = line.get("clips_per_second"), line.get("clips")
+        if speed and clips:
+            rate = speed / clips
     if step is None or steps is None:
         return step, steps, None
     return step, steps, None if rate is None else (steps - step) / rate
 
 
-def _json(path: Path) -> dict[str, Any]:
+class _Status(TypedDict, total=False):
+    """What is looked at of status.json and of the records of metrics.jsonl."""
+
+    step: int
+    steps: int
+    clips: float | None
+    clips_per_second: float | None
+
+
+def _status(path: Path) -> _Status:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return typed(_Status, read_json(path))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
-def _last_lines(path: Path) -> list[dict[str, Any]]:
-    """The last records of metrics.jsonl, oldest first; a line that is cut off is left out."""
+def _last_lines(path: Path) -> list[_Status]:
+    """The last records of metrics.jsonl, oldest first; a line that is cut off or is none is left out."""
+    if not path.is_file():
+        return []
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL))
@@ -159,11 +173,9 @@ def _last_lines(path: Path) -> list[dict[str, Any]]:
         return []
     found = []
     for line in lines:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return [each for each in found if isinstance(each, dict)]
+        with suppress(ValueError, RecursionError):
+            found.append(typed(_Status, json.loads(line)))
+    return found
 
 
 def _sum(parts: Sequence[float | None]) -> float | None:

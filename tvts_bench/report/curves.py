@@ -2,10 +2,11 @@
 
 import csv
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tvts_bench.ablations.cells import cell_folder
 from tvts_bench.report.charts import Chart, Line, line_chart, sample
@@ -13,6 +14,7 @@ from tvts_bench.report.folder import FoundGrid
 from tvts_bench.report.origins import relative
 
 POINTS = 60  # of a curve that is drawn; more are averaged together
+LARGEST = 1e30  # beyond it a training has diverged, and axes have no steps
 Curve = tuple[tuple[float, float], ...]
 OF_PRETRAINING = {
     "base": "alignment loss (L_base)",
@@ -37,20 +39,24 @@ class CurveView:
     note: str
 
 
-def of_training(folder: Path, root: Path, name: str) -> CurveView | None:
-    """The curves of one training; None where there is nothing to draw."""
-    read = {**_csv(folder / "steps.csv", OF_STEPS), **_csv(folder / "epochs.csv", OF_EPOCHS)}
-    read |= _jsonl(folder / "metrics.jsonl")
+def of_training(folder: Path, root: Path, name: str, left_out: list[str]) -> CurveView | None:
+    """The curves of one training; None where there is nothing to draw. Files that cannot be read go to `left_out`."""
+    read: dict[str, Curve] = {}
+    for file, parse, kinds in (
+        ("steps.csv", _csv, OF_STEPS),
+        ("epochs.csv", _csv, OF_EPOCHS),
+        ("metrics.jsonl", _jsonl, OF_PRETRAINING),
+    ):
+        read |= _read(folder / file, parse, kinds, left_out)
     title = relative(folder, root) if folder != root else "this training"
     return _view(title, {title: [read]}, name)
 
 
-def of_grid(grid: FoundGrid, name: str) -> CurveView | None:
-    """The pretraining of every cell: a kind of line a row, a line a seed."""
-    rows = {
-        row.title: [_jsonl(cell_folder(grid.root, key) / "run" / "metrics.jsonl") for key in row.cells.values()]
-        for row in grid.record.rows
-    }
+def of_grid(grid: FoundGrid, name: str, left_out: list[str]) -> CurveView | None:
+    """The pretraining of every cell: a kind of line a row, a line a seed. What cannot be read goes to `left_out`."""
+    files = {key: cell_folder(grid.root, key) / "run" / "metrics.jsonl" for key in sorted(grid.record.keys)}
+    read = {key: _read(file, _jsonl, OF_PRETRAINING, left_out) for key, file in files.items()}
+    rows = {row.title: [read[key] for key in row.cells.values()] for row in grid.record.rows}
     return _view(f"Pretraining of the grid {grid.name}", rows, name)
 
 
@@ -85,27 +91,42 @@ def _thinned(curve: Curve) -> Curve:
     return tuple((sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts)
 
 
-def _csv(path: Path, kinds: Mapping[str, str]) -> dict[str, Curve]:
+Records = Iterable[Mapping[str, object]]
+
+
+def _read(
+    path: Path, parse: Callable[[TextIO], Records], kinds: Mapping[str, str], left_out: list[str]
+) -> dict[str, Curve]:
+    """The curves of a file; none where it is not there. One that holds something else goes to `left_out`."""
+    if not os.path.lexists(path):
+        return {}
     try:
+        if not path.is_file():
+            raise OSError("it is not a file")  # reading a pipe may never end
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            return _curves(list(csv.DictReader(file)), kinds)
-    except (OSError, csv.Error):
+            records = list(parse(file))
+        if path.stat().st_size and not any(kind in record for record in records for kind in ("step", *kinds)):
+            raise OSError("no line of it is a record of a training")
+    except (OSError, csv.Error) as error:
+        left_out.append(f"left out {path}: it cannot be read ({error})")
         return {}
+    return _curves(records, kinds)
 
 
-def _jsonl(path: Path) -> dict[str, Curve]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    return _curves([record for line in lines if (record := _record(line))], OF_PRETRAINING)
+def _csv(file: TextIO) -> Records:
+    reader = csv.DictReader(file)
+    return [*reader] or [dict.fromkeys(reader.fieldnames or ())]  # before the first step there is a header
+
+
+def _jsonl(file: TextIO) -> Records:
+    return filter(None, map(_record, file))
 
 
 def _record(line: str) -> dict[str, object]:
     """One record, validation by its dotted names; nothing for a line that was cut off."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}
@@ -114,17 +135,17 @@ def _record(line: str) -> dict[str, object]:
     return {**found, **inner}
 
 
-def _curves(records: Iterable[Mapping[str, object]], kinds: Mapping[str, str]) -> dict[str, Curve]:
+def _curves(records: Records, kinds: Mapping[str, str]) -> dict[str, Curve]:
     listed = list(records)
     found = {words: tuple(_points(listed, kind)) for kind, words in kinds.items()}
     return {words: curve for words, curve in found.items() if len(curve) > 1}
 
 
-def _points(records: Iterable[Mapping[str, object]], kind: str) -> Iterator[tuple[float, float]]:
+def _points(records: Records, kind: str) -> Iterator[tuple[float, float]]:
     for record in records:
         try:
             x, y = float(str(record["step"])), float(str(record[kind]))
         except (KeyError, ValueError):
             continue
-        if math.isfinite(x) and math.isfinite(y):
+        if abs(x) < LARGEST and abs(y) < LARGEST:  # false of NaN, too
             yield x, y

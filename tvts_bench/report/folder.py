@@ -1,6 +1,7 @@
 """What a folder of results holds for the page. Whatever cannot be taken is named, never mixed with the rest."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,13 @@ from tvts_bench.results import Result, ResultError, load, read_json
 from tvts_bench.tables.document import SCHEMA as TABLE_SCHEMA
 from tvts_bench.tables.files import FOLDER as TABLES
 from tvts_bench.tables.stored import Stored
+from tvts_bench.typed_json import typed
 
 GRIDS, CELLS = "grids", "cells"
 NOT_RESULTS = {TABLES, GRIDS, CELLS}  # folders whose JSON is something else
 CURVES = ("epochs.csv", "steps.csv", "metrics.jsonl")
+PARTS = {"run", "metrics", "coverage", "provenance"}  # of a result; JSON with several of them means to be one
+RESULT_NAME = re.compile(r"-[0-9a-f]{12}(\.\d+)?\.json$")
 
 
 class ReportError(UserError):
@@ -116,7 +120,7 @@ def _result(path: Path, left_out: list[str]) -> Result | None:
     except (OSError, ValueError, RecursionError) as error:
         left_out.append(f"left out {path}: it cannot be read ({error})")
         return None
-    if not (isinstance(document, dict) and {"schema", "run", "metrics"} <= set(document)):
+    if not RESULT_NAME.search(path.name) and not (isinstance(document, dict) and len(PARTS & set(document)) > 1):
         return None  # JSON of something else: a status, a tokenizer, a file of the user's
     try:
         return load(path)
@@ -128,11 +132,11 @@ def _result(path: Path, left_out: list[str]) -> Result | None:
 def _tables(folder: Path, left_out: list[str]) -> Iterator[Mapping[str, Any]]:
     for path in sorted((folder / TABLES).glob("*.json")):
         try:
-            document = read_json(path)
+            document = typed(Mapping[str, Any], read_json(path))  # type: ignore[type-abstract]
         except (OSError, ValueError, RecursionError) as error:
             left_out.append(f"left out {path}: it cannot be read ({error})")
             continue
-        if not isinstance(document, dict) or document.get("schema") != TABLE_SCHEMA or "table" not in document:
+        if document.get("schema") != TABLE_SCHEMA or "table" not in document:
             left_out.append(f"left out {path}: not a table of this version of tvts-bench; make it again")
             continue
         yield document

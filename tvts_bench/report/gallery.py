@@ -11,7 +11,11 @@ from tvts_bench.report.videos import Videos, find_videos
 from tvts_bench.runtime import Progress, silent
 
 NEIGHBORS, BACKBONES = 5, 4  # shown of a query, and of a group
-COLUMNS = ("seed", "query", "query_label", "rank", "neighbor", "neighbor_label", "similarity", "hit")
+COLUMNS = {
+    **{"seed": "int64", "query": "string", "query_label": "int64", "rank": "int64", "neighbor": "string"},
+    **{"neighbor_label": "int64", "similarity": "float64", "hit": "bool_"},
+}
+"""Of the table of neighbours, with their types."""
 Found = dict[str, list[Mapping[str, Any]]]
 """Query -> its nearest neighbours, nearest first; `COLUMNS` of each."""
 
@@ -84,11 +88,13 @@ def gallery(
     if group.members[0].result.run.evaluator.get("name") != "zero_shot_retrieval" or count == 0:
         return None
     ranked = sorted(group.members, key=lambda each: (-each.result.metrics[0].value, each.name))
-    tables = {member.name: table for member in ranked if (table := _read(member)) is not None}
-    lacking = [member.name for member in ranked if member.name not in tables]
+    tables: dict[str, Found] = {}
     notes: list[str] = []
-    if lacking:
-        notes.append(f"Not beside their results, and so not shown: the neighbours of {', '.join(lacking)}.")
+    for member in ranked:
+        try:
+            tables[member.name] = _read(member)
+        except (OSError, ValueError) as error:
+            notes.append(f"Not shown: the neighbours of {member.name} ({error}).")
     if len(tables) > BACKBONES:
         notes.append(f"Of {len(tables)} backbones the {BACKBONES} with the best R@1 are shown.")
     title = f"{group.title}, {group.data}"
@@ -216,17 +222,30 @@ def _about_pictures(videos: Videos, queries: Sequence[Query], chosen: int, strip
         )
 
 
-def _read(member: Member) -> Found | None:
-    """The neighbours beside the result, of its first seed; None where they are not there or cannot be read."""
-    from pyarrow import ArrowException, parquet
+def _read(member: Member) -> Found:
+    """The neighbours beside the result, of its first seed.
+
+    Raises:
+        OSError, ValueError: they are not there, or the file is damaged or holds something else.
+    """
+    import pyarrow as pa
+    from pyarrow import compute, parquet
 
     path = member.stored.path.with_suffix(".neighbors.parquet")
+    if not path.is_file():  # reading a pipe may never end
+        raise FileNotFoundError(f"{path.name} is not beside its result")
     try:
-        rows = parquet.read_table(path, columns=list(COLUMNS), filters=[("rank", "<=", NEIGHBORS)]).to_pylist()
-    except (OSError, ValueError, ArrowException):
-        return None
-    first = min((row["seed"] for row in rows), default=None)
+        table = parquet.read_table(path, columns=list(COLUMNS), filters=[("rank", "<=", NEIGHBORS)])
+        table = table.cast(pa.schema([(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()]))
+        table.validate(full=True)
+        odd = table.num_rows == 0 or any(column.null_count for column in table.columns)
+        if odd or compute.min(table["rank"]).as_py() < 1 or not compute.all(compute.is_finite(table["similarity"])):
+            raise ValueError("empty, or values that are none")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from error
+    rows = table.to_pylist()
+    first = min(row["seed"] for row in rows)
     found: Found = {}
     for row in sorted((row for row in rows if row["seed"] == first), key=lambda row: (row["query"], row["rank"])):
         found.setdefault(row["query"], []).append(row)
-    return found or None
+    return found

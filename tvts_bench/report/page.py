@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tvts_bench.printable import printable
 from tvts_bench.report import ablations, curves
 from tvts_bench.report.charts import Chart
+from tvts_bench.report.curves import CurveView
 from tvts_bench.report.folder import Contents
 from tvts_bench.report.gallery import GalleryView, gallery
 from tvts_bench.report.groups import Group, charts, grouped
@@ -34,14 +35,14 @@ QUERIES = 24  # in the gallery of a data set
 class Report:
     """The parts of the page."""
 
-    tables: tuple[TableView, ...]
-    groups: tuple[tuple[Group, tuple[Chart, ...]], ...]  # with their charts
-    grids: tuple[ablations.GridView, ...]
-    curves: tuple[curves.CurveView, ...]
-    galleries: tuple[GalleryView, ...]
-    cards: tuple[Card, ...]
-    left_out: tuple[str, ...]
-    strips: Strips
+    tables: tuple[TableView, ...] = ()
+    groups: tuple[tuple[Group, tuple[Chart, ...]], ...] = ()  # with their charts
+    grids: tuple[ablations.GridView, ...] = ()
+    curves: tuple[CurveView, ...] = ()
+    galleries: tuple[GalleryView, ...] = ()
+    cards: tuple[Card, ...] = ()
+    left_out: tuple[str, ...] = ()
+    strips: Strips = field(default_factory=Strips)
 
     @property
     def known(self) -> frozenset[str]:
@@ -79,7 +80,7 @@ def build(
         tables=tuple(table_view(document) for document in documents),
         groups=tuple((group, charts(group)) for group in groups),
         grids=tuple(grid for grid in grids if grid.charts or grid.outcomes),
-        curves=tuple(_curves(contents)),
+        curves=tuple(_curves(contents, left_out)),
         galleries=tuple(each for each in found if each is not None),
         cards=cards(results, documents, contents.folder),
         left_out=tuple(left_out),
@@ -103,12 +104,14 @@ def render(report: Report) -> str:
 
 
 def _valid(contents: Contents, left_out: list[str]) -> Iterator[Mapping[str, Any]]:
-    """The documents that really are tables."""
+    """The documents that really are tables: those that make a page when they are alone on it."""
     for document in contents.tables:
         try:
-            table_view(document)
-            cards((), [document], contents.folder)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _titles([document])
+            grids = (ablations.of_table(document, "t"),) if {document["grid"]} != {None} else ()
+            alone = {"cards": cards((), [document], contents.folder), "grids": grids}
+            render(Report(tables=(table_view(document),), **alone))
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             name = document.get("table")
             left_out.append(f"left out table {name}: its JSON is not of this version ({error!r}); make it again")
             continue
@@ -148,9 +151,9 @@ def _cited(documents: list[Mapping[str, Any]], known: set[str], folder: Path) ->
                 yield Stored(result=result, path=path)
 
 
-def _curves(contents: Contents) -> Iterator[curves.CurveView]:
-    views = [curves.of_grid(grid, f"c{number}") for number, grid in enumerate(contents.grids)]
-    views += [curves.of_training(path, contents.folder, f"r{n}") for n, path in enumerate(contents.trainings)]
+def _curves(contents: Contents, left_out: list[str]) -> Iterator[CurveView]:
+    views = [curves.of_grid(grid, f"c{number}", left_out) for number, grid in enumerate(contents.grids)]
+    views += [curves.of_training(path, contents.folder, f"r{n}", left_out) for n, path in enumerate(contents.trainings)]
     return (view for view in views if view is not None)
 
 
