@@ -1,17 +1,28 @@
 """A result survives its file, a damaged file is refused, and nothing that was measured is lost."""
 
+import copy
 import io
 import json
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.odd_json import DEEP, ODD, REMOVED, Place, altered, places
 from tvts_bench.metrics.measured import Metric, SplitCoverage
+from tvts_bench.provenance import digest
+from tvts_bench.report.folder import Contents
+from tvts_bench.report.page import build, render
 from tvts_bench.result_files import as_csv, as_markdown, write_files
 from tvts_bench.results import Result, ResultError, Run, as_json, from_json, load, require_writable, save
+from tvts_bench.snapshot import Snapshot
+from tvts_bench.tables.stored import Stored
 
 
 def make_result(value: float = 12.5) -> Result:
@@ -182,3 +193,92 @@ def test_tables_become_parquet_that_knows_its_run(tmp_path: Path) -> None:
     assert pd.read_parquet(written.tables[0]).to_dict("list") == {"query": ["a", "b"], "rank": [1, 1]}
     assert "tables" not in as_json(result)
     assert from_json(as_json(result)) == result
+
+
+FULL = json.loads(
+    json.dumps(
+        as_json(
+            replace(
+                make_result(),
+                coverage=(
+                    replace(
+                        make_result().coverage[0],
+                        official=(9,),
+                        files=Snapshot(signatures="ab", contents=None),
+                        transient=("x.mp4",),
+                    ),
+                ),
+                provenance={
+                    **make_result().provenance,
+                    "features_computed_by": {"cpu": 8},
+                    "load_report": {"used": 3, "missing": [], "unexpected": ["text.weight"], "format": "x"},
+                },
+            )
+        )
+    )
+)
+"""With every field that a result can have."""
+
+
+def is_shown_or_refused(document: Any) -> bool:
+    """Whether the result is taken; one that is can be shown in every way, one that is not is refused in a sentence."""
+    with suppress(KeyError, TypeError, ValueError, RecursionError):
+        document["key"] = digest(Run(**document["run"]))  # as who made the file would
+    refused = None
+    try:
+        result = from_json(document, Path("odd.json"))
+    except ResultError as error:
+        refused = str(error)
+    if refused is not None:
+        assert refused.startswith("odd.json: ")
+        assert len(refused) < 400
+        return False
+    assert as_csv(result)
+    assert as_markdown(result)
+    assert from_json(as_json(result)) == result
+    stored = Stored(result=result, path=Path("results") / f"{result.stem}.json")
+    assert "<!doctype html>" in render(build(Contents(folder=Path("results"), results=(stored,))))
+    return True
+
+
+def test_the_whole_document_is_taken() -> None:
+    assert is_shown_or_refused(copy.deepcopy(FULL))
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_one_odd_value_anywhere_is_refused_or_harmless(name: str) -> None:
+    taken = {place: is_shown_or_refused(altered(FULL, place, ODD[name])) for place in places(FULL)}
+    for place in (("metrics",), ("coverage",), ("run",), ("metrics", 0, "value"), ("run", "dataset", "name")):
+        if (name, place) not in {("number", place), ("true", place), ("text", ("run", "dataset", "name"))}:
+            assert not taken[place], place
+
+
+@given(
+    place=st.sampled_from(list(places(FULL))),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+)
+@settings(max_examples=100, deadline=None)
+def test_any_value_anywhere_is_refused_or_harmless(place: Place, value: Any) -> None:
+    is_shown_or_refused(altered(FULL, place, value))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (("metrics", 0, "low"), None, r"R@1 low, high: (None, 15.0)"),
+        (("metrics",), [], "metrics: ()"),
+        (("coverage", 0, "used"), "8", "coverage[0].used must be a whole number, got '8'"),
+        (("run", "backbone", "sha256"), REMOVED, "backbone.sha256 is missing"),
+        (("provenance", "decoders"), [1], "provenance.decoders must be an object, got a list"),
+        (("metrics", 0, "colour"), "red", "metrics[0].colour is no field of it"),
+        (("provenance",), REMOVED, "'provenance' is missing"),
+        (("run", "evaluator", "x"), DEEP, "nested at most 32 deep"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(place: Place, value: Any, says: str) -> None:
+    document = altered(FULL, place, value)
+    with pytest.raises(ResultError, match=re.escape(says)):
+        from_json(document, Path("odd.json"))

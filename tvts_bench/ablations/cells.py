@@ -174,6 +174,8 @@ def read_grid(out: Path, name: str) -> GridRecord | None:
         return None
     try:
         record = typed(GridRecord, document)
+        if not record.rows:
+            raise MisfitError("it has no rows")
         if odd := [seed for row in record.rows for seed in row.cells if not _is_seed(seed)]:
             raise MisfitError(f"a seed must be a whole number, got {odd[0][:40]!r}")
         return record
