@@ -23,7 +23,7 @@ from tvts_bench.ablations.jobs import never, run_cell
 from tvts_bench.ablations.local import Slots, run_local
 from tvts_bench.ablations.plan import Asked, Place, plan
 from tvts_bench.ablations.scales import FULL, QUICK
-from tvts_bench.ablations.standing import standings
+from tvts_bench.ablations.standing import pretraining_progress, standings
 from tvts_bench.cli.ablation_views import duration
 from tvts_bench.cli.main import app
 from tvts_bench.datasets.scripted_motion import World, make_world
@@ -220,6 +220,19 @@ def test_status_tells_done_failed_running_interrupted_and_waiting_cells(tmp_path
     shown = runner.invoke(app, ["status", str(tmp_path)])
     assert shown.exit_code == 0, shown.output
     assert "1 failed" in shown.stdout
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"step": "1", "steps": [2]}', '{"step": null}', "[" * 100_000, "{"])
+def test_a_progress_that_is_none_is_not_shown(tmp_path: Path, content: str) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "status.json").write_text(content)
+    (run / "metrics.jsonl").write_text(f'{content}\n{{"step": 2, "clips": 0, "clips_per_second": "x"}}\n')
+    assert pretraining_progress(tmp_path) == (None, None, None)
+    for name in ("status.json", "metrics.jsonl"):
+        (run / name).unlink()
+        os.mkfifo(run / name)
+    assert pretraining_progress(tmp_path) == (None, None, None)
 
 
 def test_work_that_a_cell_was_never_asked_for_is_left_and_named(tmp_path: Path) -> None:

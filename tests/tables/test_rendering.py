@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,18 @@ def test_markdown_escapes_what_would_end_a_cell() -> None:
     text = as_markdown(ODD)
     assert "| R@1<br>measured, x\\|y |" in text
     assert "| p \\< 5 \\$ \\~^\\\\ | **1.0**\\* |" in text
+
+
+def test_a_name_adds_no_line_and_no_argument_to_a_table() -> None:
+    name = "[2cm]a\n\\end{table*}\x1b[2J\u202e"
+    layout = replace(ODD, lines=(Line(group="", begins=False, texts=(Text(text=name), Text(text="1.0"))),))
+    latex, plain = as_latex(layout), as_latex(ODD)
+    (row,) = (line for line in latex.splitlines() if "2cm" in line)
+    assert row.startswith("{}[2cm]a")  # after the line before, LaTeX would take it for a distance
+    assert latex.count("\\end{") == plain.count("\\end{")
+    assert len(as_markdown(layout).splitlines()) == len(as_markdown(ODD).splitlines()) - 1  # ODD's row begins a group
+    for text in (latex, as_markdown(layout)):
+        assert not {"\x1b", "\u202e"} & set(text)
 
 
 @pytest.mark.parametrize(("width", "parts"), [(80, 2), (400, 1)])

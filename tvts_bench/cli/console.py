@@ -19,7 +19,7 @@ class TextConsole(Console):
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
-    def render_str(self, text: str, **options: object) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: object) -> Text:
         """Strings, and those in tables, before their width is measured."""
         return super().render_str(printable(text), **options)  # type: ignore[arg-type]
 

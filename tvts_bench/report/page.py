@@ -109,8 +109,7 @@ def _valid(contents: Contents, left_out: list[str]) -> Iterator[Mapping[str, Any
         try:
             _titles([document])
             grids = (ablations.of_table(document, "t"),) if {document["grid"]} != {None} else ()
-            alone = {"cards": cards((), [document], contents.folder), "grids": grids}
-            render(Report(tables=(table_view(document),), **alone))
+            render(Report(tables=(table_view(document),), grids=grids, cards=cards((), [document], contents.folder)))
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             name = document.get("table")
             left_out.append(f"left out table {name}: its JSON is not of this version ({error!r}); make it again")
