@@ -18,6 +18,7 @@ from tvts_bench.ablations.cells import (
     read_cell,
 )
 from tvts_bench.ablations.claims import is_claimed
+from tvts_bench.regular_file import open_regular
 from tvts_bench.results import read_json
 from tvts_bench.typed_json import typed
 
@@ -163,10 +164,8 @@ def _status(path: Path) -> _Status:
 
 def _last_lines(path: Path) -> list[_Status]:
     """The last records of metrics.jsonl, oldest first; a line that is cut off or is none is left out."""
-    if not path.is_file():
-        return []
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(0, path.stat().st_size - _TAIL))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:

@@ -1,6 +1,7 @@
 """Learning curves as pictures: `epochs.csv` and `steps.csv` of trainings, `metrics.jsonl` of pretraining."""
 
 import csv
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tvts_bench.ablations.cells import cell_folder
+from tvts_bench.regular_file import read_regular
 from tvts_bench.report.charts import Chart, Line, line_chart, sample
 from tvts_bench.report.folder import FoundGrid
 from tvts_bench.report.origins import relative
@@ -101,11 +103,9 @@ def _read(
     if not os.path.lexists(path):
         return {}
     try:
-        if not path.is_file():
-            raise OSError("it is not a file")  # reading a pipe may never end
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
-            records = list(parse(file))
-        if path.stat().st_size and not any(kind in record for record in records for kind in ("step", *kinds)):
+        text = read_regular(path).decode(errors="replace")
+        records = list(parse(io.StringIO(text, newline="")))
+        if text and not any(kind in record for record in records for kind in ("step", *kinds)):
             raise OSError("no line of it is a record of a training")
     except (OSError, csv.Error) as error:
         left_out.append(f"left out {path}: it cannot be read ({error})")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tvts_bench.regular_file import require_regular
 from tvts_bench.report.groups import Group, Member
 from tvts_bench.report.pictures import Strip, Strips
 from tvts_bench.report.videos import Videos, find_videos
@@ -93,7 +94,7 @@ def gallery(
     for member in ranked:
         try:
             tables[member.name] = _read(member)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             notes.append(f"Not shown: the neighbours of {member.name} ({error}).")
     if len(tables) > BACKBONES:
         notes.append(f"Of {len(tables)} backbones the {BACKBONES} with the best R@1 are shown.")
@@ -226,15 +227,14 @@ def _read(member: Member) -> Found:
     """The neighbours beside the result, of its first seed.
 
     Raises:
-        OSError, ValueError: they are not there, or the file is damaged or holds something else.
+        ValueError: they are not there, or the file is damaged or holds something else.
     """
     import pyarrow as pa
     from pyarrow import compute, parquet
 
     path = member.stored.path.with_suffix(".neighbors.parquet")
-    if not path.is_file():  # reading a pipe may never end
-        raise FileNotFoundError(f"{path.name} is not beside its result")
     try:
+        require_regular(path)
         table = parquet.read_table(path, columns=list(COLUMNS), filters=[("rank", "<=", NEIGHBORS)])
         table = table.cast(pa.schema([(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()]))
         table.validate(full=True)
