@@ -18,9 +18,10 @@ from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.devices import is_out_of_memory
 from tvts_bench.features.base import Failure
 from tvts_bench.features.slots import PixelSlots
+from tvts_bench.regular_file import TRANSIENT_ERRORS
 from tvts_bench.snapshot import content_sha256, signature
 from tvts_bench.video.clips import load_clip
-from tvts_bench.video.container import TRANSIENT_ERRORS, VideoDecodeError
+from tvts_bench.video.container import VideoDecodeError
 from tvts_bench.video.spec import ClipSpec
 
 

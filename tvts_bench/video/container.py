@@ -28,6 +28,7 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
+from tvts_bench import regular_file
 from tvts_bench.errors import UserError
 from tvts_bench.video.codec_headers import VideoPacket, every_keyframe_starts_afresh, is_hidden
 from tvts_bench.video.orientation import decord_turns
@@ -50,16 +51,11 @@ SEEKABLE_PROFILES = {
 }
 
 
-TRANSIENT_ERRORS = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-"""What the system was short of, or a disk that did not answer."""
-
-
 def is_transient(error: BaseException | None) -> bool:
     """Whether the system is at fault, so that another try may succeed."""
-    number = getattr(error, "errno", None)
-    if number == errno.EIO and isinstance(error, av.FFmpegError):
-        return False  # FFmpeg says so of damaged files, too; who hashes the file first hears of the disk's own
-    return isinstance(error, TimeoutError) or number in TRANSIENT_ERRORS
+    if error is None or (getattr(error, "errno", None) == errno.EIO and isinstance(error, av.FFmpegError)):
+        return False  # FFmpeg says EIO of damaged files, too; who hashes the file first hears of the disk's own
+    return isinstance(error, TimeoutError) or regular_file.is_transient(error)
 
 
 class VideoDecodeError(UserError):
