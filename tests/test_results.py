@@ -206,6 +206,7 @@ FULL = json.loads(
                         official=(9,),
                         files=Snapshot(signatures="ab", contents=None),
                         transient=("x.mp4",),
+                        damaged=("y.mp4",),
                     ),
                 ),
                 provenance={
