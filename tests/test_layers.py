@@ -28,7 +28,18 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
     frozenset({"devices", "snapshot"}),
-    frozenset({"registry", "provenance", "runtime", "torchvision_ops", "atomic", "confusion_picture", "time_limit"}),
+    frozenset(
+        {
+            "registry",
+            "provenance",
+            "runtime",
+            "torchvision_ops",
+            "atomic",
+            "confusion_picture",
+            "processes",
+            "time_limit",
+        }
+    ),
     frozenset({"errors", "version"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -43,6 +54,7 @@ FOR_PRETRAINING = {
     "devices",
     "snapshot",
     "time_limit",
+    "processes",
 }
 FOR_PRETRAINING |= {
     "torchvision_ops",
