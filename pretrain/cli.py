@@ -176,10 +176,10 @@ def _train(folder: Path, train: Callable[[], Path]) -> None:
         if is_first:
             _say(f"stopped by {signal.Signals(stop.signal).name}; go on with: tvts-pretrain resume {folder}")
         raise typer.Exit(128 + stop.signal) from None
-    except KeyboardInterrupt:  # before the first step, or the second Ctrl-C
+    except KeyboardInterrupt as stop:  # before the first step, or the second Ctrl-C
         if is_first:
             _say(f"stopped at once; go on from what was saved with: tvts-pretrain resume {folder}")
-        raise typer.Exit(128 + signal.SIGINT) from None
+        raise typer.Exit(128 + getattr(stop, "signal", signal.SIGINT)) from None
     if is_first:
         _say(f"written: {written}")
         _say(f"measure it: tvts-bench retrieval --ckpt {written}")

@@ -37,6 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "atomic",
             "confusion_picture",
             "csv_files",
+            "processes",
             "time_limit",
         }
     ),
@@ -54,6 +55,7 @@ FOR_PRETRAINING = {
     "devices",
     "snapshot",
     "time_limit",
+    "processes",
 }
 FOR_PRETRAINING |= {
     "torchvision_ops",

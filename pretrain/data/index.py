@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from filelock import FileLock
 
 from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
+from tvts_bench.processes import worker_context
 from tvts_bench.regular_file import is_transient
 from tvts_bench.runtime import Progress, silent
 
@@ -216,7 +216,7 @@ def _checks(candidates: Sequence[Entry], check: Callable[[Entry], Checked], work
     if workers < 2 or len(candidates) <= _CHUNK:
         yield from map(check, candidates)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=worker_context(("pretrain.data.index",))) as pool:
         yield from pool.map(check, candidates, chunksize=_CHUNK)
 
 

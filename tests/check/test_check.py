@@ -3,17 +3,20 @@
 import csv
 import json
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
+import psutil
 import pytest
 
 from tests.fragile_reading import out_of_descriptors
 from tvts_bench.check import CheckReport, Problem, check_dataset, write_csv
 from tvts_bench.check.journal import Journal
-from tvts_bench.check.probe import Finding
+from tvts_bench.check.probe import Finding, look, probe, probe_all
 from tvts_bench.check.problems import CheckError
 from tvts_bench.check.run import journal_path
 from tvts_bench.datasets.base import DatasetError
@@ -82,6 +85,40 @@ def test_files_that_cannot_be_read(root: Path, check: Check) -> None:
     }
     assert all(row.detail for row in report.problems)
     assert report.count("all", "undecodable") == 3
+
+
+@pytest.mark.parametrize("victim", ["workers", "server"])
+def test_what_is_killed_from_outside_is_started_again_and_no_file_is_blamed(tmp_path: Path, victim: str) -> None:
+    for number in range(60):
+        write_video(tmp_path / f"{number}.mp4", number)
+    seen = [look(path) for path in tmp_path.iterdir()]
+    findings = []
+    for finding in probe_all(seen, "pyav", Runtime(workers=2, clip_timeout=5.0)):
+        findings.append(finding)
+        if len(findings) == 3:
+            workers = [worker for server in psutil.Process().children() for worker in server.children()]
+            assert workers
+            for process in workers if victim == "workers" else {worker.parent() for worker in workers}:
+                os.kill(process.pid, signal.SIGKILL)
+    assert {finding.path for finding in findings} == {finding.path for finding in seen}
+    assert len(findings) == len(seen)
+    assert {finding.status for finding in findings} == {"ok"}
+
+
+def test_a_file_that_takes_too_long_is_listed_without_workers_too(
+    root: Path, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = threading.Event()
+
+    def hanging(seen: Finding, decoder: str) -> Finding:
+        if seen.path.endswith("b.avi"):
+            end.wait()
+        return probe(seen, decoder)
+
+    monkeypatch.setattr("tvts_bench.check.probe.probe", hanging)
+    report = check(timeout=1.0)
+    end.set()
+    assert [(problem.kind, problem.detail) for problem in report.problems] == [("timed out", "not read within 1 s")]
 
 
 def test_a_file_that_takes_too_long_is_killed_and_listed(root: Path, check: Check) -> None:

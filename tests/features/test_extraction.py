@@ -324,3 +324,32 @@ def test_no_records_no_features(runtime: Runtime) -> None:
     features = run(Unusable(), [], runtime)
     assert features.values.shape == (0, 8)
     assert features.ids == ()
+
+
+def test_a_batch_beyond_the_clips_takes_no_memory(records: list[VideoRecord], runtime: Runtime, tmp_path: Path) -> None:
+    """A batch of 10**12 clips would take more than any machine has."""
+    once = run(Linear(), records[:70], replace(runtime, batch_size=64))
+    again = run(Linear(), records[:70], replace(runtime, batch_size=10**12, cache=tmp_path / "other"))
+    assert again.values.tobytes() == once.values.tobytes()
+
+
+class Hungry(Linear):
+    """Asks for more memory than any machine has."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return torch.empty(2**50)
+
+
+class Empty(Linear):
+    """Cannot even get memory for a list."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        raise MemoryError
+
+
+@pytest.mark.parametrize("backbone", [Hungry, Empty])
+def test_want_of_memory_is_one_sentence_with_a_way_out(
+    records: list[VideoRecord], runtime: Runtime, backbone: type[Linear]
+) -> None:
+    with pytest.raises(FeatureError, match=r"^cpu has not enough memory for --batch-size 16: .*smaller --batch-size$"):
+        run(backbone(), records[:3], runtime)

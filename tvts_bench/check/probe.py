@@ -1,24 +1,35 @@
 """One file, read from its first byte to its last frame, in a process that may be killed."""
 
-import multiprocessing
+import os
 import stat
+import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pebble import ProcessExpired, ProcessPool
+from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from tvts_bench import provenance
+from tvts_bench.errors import UserError
+from tvts_bench.processes import LOCK_SECONDS, SERVER_ENDED, STALLED_SECONDS, TRIES, worker_context
 from tvts_bench.runtime import Runtime
 from tvts_bench.snapshot import FileSignature
+from tvts_bench.time_limit import within
 
 Status = Literal["ok", "missing", "empty", "undecodable", "damaged", "timed out", "crashed"]
+POLL_SECONDS = 0.5  # how soon a pool that broke is noticed
 KEPT_FRAMES = 16  # frames held in memory; all before the last one are decoded and dropped
+
+
+class WorkersEndedError(UserError):
+    """Processes that cannot be started."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,34 +105,82 @@ def _without_path(message: str, path: Path) -> str:
 
 
 def probe_all(seen: Sequence[Finding], decoder: str, runtime: Runtime) -> Iterator[Finding]:
-    """A finding for each file as it is done, in `runtime.workers` processes.
+    """A finding for each file as it is done, in `runtime.workers` processes (0: in this one).
 
-    A worker that spends more than `runtime.clip_timeout` seconds on a file is killed and replaced; with 0 workers
-    files are read in this process, without a limit.
+    A file is given `runtime.clip_timeout` seconds; a worker that takes longer is killed and replaced. One whose worker
+    ends is tried again before the file is blamed.
+
+    Raises:
+        WorkersEndedError: workers end as soon as they are started.
     """
     if runtime.workers == 0:
-        yield from (probe(finding, decoder) for finding in seen)
+        for finding in seen:
+            try:
+                yield within(runtime.clip_timeout, partial(probe, finding, decoder))
+            except TimeoutError:
+                yield _timed_out(finding, runtime.clip_timeout)
         return
-    queue = iter(seen)
+    todo, ended = deque(seen), Counter[str]()
+    in_vain = 0
+    while todo:
+        before = len(todo)
+        yield from _probe_in_pool(todo, ended, decoder, runtime)
+        in_vain = in_vain + 1 if len(todo) == before else 0
+        if in_vain == TRIES:
+            raise WorkersEndedError(
+                "the reading processes end as they start: call tvts_bench below "
+                'if __name__ == "__main__": in a script, or read in this process with --workers 0'
+            )
+
+
+def _probe_in_pool(todo: deque[Finding], ended: Counter[str], decoder: str, runtime: Runtime) -> Iterator[Finding]:
+    """Findings of `todo` as long as the pool lasts; what it did not get done is in `todo` again.
+
+    Args:
+        todo: files to be read, taken from its left end.
+        ended: how often the process that read a file ended, by path.
+        decoder: name of the decoder.
+        runtime: number of processes, and seconds a file.
+    """
     waiting: dict[Future[Finding], Finding] = {}
-    context = multiprocessing.get_context("forkserver")
+    context = worker_context(("tvts_bench.video.reader",))
     pool = ProcessPool(max_workers=runtime.workers, context=context, initializer=_import_reader)
     try:
-        while True:
+        pool.schedule(os.getpid).result()  # imports may take long the first time
+        was_running, deadline = False, time.monotonic() + STALLED_SECONDS
+        while (todo or waiting) and pool.active and time.monotonic() < deadline:
             # A few files ahead of the workers: enough to keep them busy, little to lose.
-            for finding in islice(queue, 4 * runtime.workers - len(waiting)):
-                waiting[pool.schedule(probe, args=[finding, decoder], timeout=runtime.clip_timeout)] = finding
-            if not waiting:
-                return
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield _outcome(future, waiting.pop(future), runtime.clip_timeout)
+            while todo and len(waiting) < 4 * runtime.workers:
+                waiting[pool.schedule(probe, args=[todo[0], decoder], timeout=runtime.clip_timeout)] = todo[0]
+                todo.popleft()
+            done = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done
+            running = any(future.running() for future in waiting)
+            if done or (running and not was_running):
+                deadline = time.monotonic() + (2 * runtime.clip_timeout if running else 0) + STALLED_SECONDS
+            was_running = running
+            for future in done:
+                finding, error = waiting.pop(future), future.exception()
+                ended[finding.path] += isinstance(error, ProcessExpired)
+                if isinstance(error, BrokenProcessPool) or 0 < ended[finding.path] < TRIES:
+                    todo.appendleft(finding)
+                else:
+                    yield _outcome(future, finding, runtime.clip_timeout)
+                if isinstance(error, ProcessExpired) and error.exitcode == SERVER_ENDED:
+                    return  # those of its workers that live on are out of the pool's sight
+    except (BrokenProcessPool, ProcessExpired):
+        return
+    except RuntimeError:
+        if pool.active:
+            raise
     finally:
+        todo.extendleft(waiting.values())
         pool.stop()
         pool.join()
 
 
 def _import_reader() -> None:
     """Before the first file, so that its time is its own."""
+    CONSTS.channel_lock_timeout = LOCK_SECONDS
     import tvts_bench.video.reader  # noqa: F401
 
 
@@ -129,6 +188,11 @@ def _outcome(future: Future[Finding], finding: Finding, timeout: float) -> Findi
     try:
         return future.result()
     except TimeoutError:
-        return replace(finding, status="timed out", detail=f"not read within {timeout:g} s", timeout=timeout)
+        return _timed_out(finding, timeout)
     except ProcessExpired as error:
         return replace(finding, status="crashed", detail=f"the decoder ended its process (exit code {error.exitcode})")
+
+
+def _timed_out(finding: Finding, timeout: float) -> Finding:
+    detail = f"not read within {timeout:g} s"
+    return replace(finding, status="timed out", detail=detail, timeout=timeout)

@@ -6,10 +6,11 @@ import io
 import logging
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType, TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 import typer
@@ -22,7 +23,7 @@ from tvts_bench.training.signals import StoppedError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR = 2
 SYSTEM_SAYS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE),
     *(errno.EACCES, errno.EPERM, errno.EROFS),
@@ -43,6 +44,34 @@ class PrintableFormatter(logging.Formatter):
         return printable(super().formatException(ei), keep_lines=True)
 
 
+class StopSignal(KeyboardInterrupt):
+    """A signal that ends a command as Ctrl-C does: whatever is finished is kept, workers end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """A scheduler's SIGTERM and a lost terminal's SIGHUP raise `StopSignal`; one that is ignored (nohup) stays so."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise StopSignal(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
     """`command` with its errors shown as people expect; its signature stays what typer reads."""
 
@@ -58,7 +87,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run
         try:
-            return command(*args, **kwargs)
+            with stopping():
+                return command(*args, **kwargs)
         except UserError as error:
             return _end(error, str(error), debug)
         except OSError as error:
@@ -70,9 +100,14 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             with suppress(OSError):  # the terminal may be gone, which is how SIGHUP comes
                 stderr.print(f"stopped by {name}; the same command with --resume goes on")
             raise typer.Exit(128 + stop.signal) from None
-        except KeyboardInterrupt:
-            stderr.print("stopped; what was computed is kept, the same command takes it up again")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as stop:
+            number = stop.signal if isinstance(stop, StopSignal) else signal.SIGINT
+            by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+            with suppress(OSError):  # after SIGHUP there may be no terminal
+                stderr.print(
+                    f"stopped{by}; what was computed is kept, the same command takes it up again", soft_wrap=True
+                )
+            raise typer.Exit(128 + number) from None
 
     return run
 

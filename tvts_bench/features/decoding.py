@@ -18,6 +18,7 @@ from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.devices import is_out_of_memory
 from tvts_bench.features.base import Failure
 from tvts_bench.features.slots import PixelSlots
+from tvts_bench.processes import LOCK_SECONDS
 from tvts_bench.regular_file import TRANSIENT_ERRORS
 from tvts_bench.snapshot import content_sha256, signature
 from tvts_bench.video.clips import load_clip
@@ -102,10 +103,6 @@ def _shortage(error: Exception) -> str:
 
 
 # What follows runs in the workers.
-
-# A worker that is killed while it holds the lock of the pool's pipe (for microseconds, since messages are short) takes
-# it along. The others then give up after this time, and a new pool takes over.
-LOCK_SECONDS = 5.0
 
 Message = (
     Failure | tuple[NDArray[np.uint8] | None, str, str | None, bool]

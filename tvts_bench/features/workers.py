@@ -19,16 +19,14 @@ from pebble import ProcessExpired, ProcessPool
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.features.base import Failure, FeatureError
 from tvts_bench.features.decoding import Decoded, Decoding, Message, decode, start_worker, work
-from tvts_bench.features.processes import worker_context
+from tvts_bench.features.processes import decoding_context
 from tvts_bench.features.slots import PixelSlots
+from tvts_bench.processes import SERVER_ENDED, STALLED_SECONDS, TRIES
 from tvts_bench.time_limit import within
 
 AHEAD = 4  # clips a worker may be ahead of the forward pass: bounds memory, evens out slow files
 POLL_SECONDS = 0.5  # how soon a pool that broke is noticed
-TRIES = 3  # of a clip whose worker ends: most end from outside (memory, an operator), so it need not be the clip
 STARTS = 2  # of a pool: what ends it as it starts may be from outside, too
-SERVER_ENDED = 255  # what multiprocessing takes for the exit code of processes whose fork server is gone
-STALLED_SECONDS = 60.0  # a pool that does nothing for so long beyond the time limits lost a message: it is replaced
 
 
 def load_clips(records: Sequence[VideoRecord], decoding: Decoding) -> Generator[Decoded | Failure, None, None]:
@@ -148,12 +146,15 @@ class _Pool:
 
     def _settled(self, task: _Task) -> bool:
         """Wait until the oldest clip is done (True) or the pool broke under it (False)."""
-        # Those before it were done in time, so it needs its own time and at most that of the one its worker had then.
-        deadline = time.monotonic() + 2 * self.decoding.timeout + STALLED_SECONDS
+        start = idle_since = time.monotonic()
         while task.future is not None:
             if wait([task.future], timeout=POLL_SECONDS).done:
                 return not _lost(task.future)
-            if not self._pool.active or time.monotonic() > deadline:
+            if any(each.future is not None and each.future.running() for each in self.tasks):
+                idle_since = time.monotonic()
+            # Those before it were done in time, so it needs its own time and at most that of the one its worker had.
+            late = time.monotonic() > start + 2 * self.decoding.timeout + STALLED_SECONDS
+            if not self._pool.active or late or time.monotonic() > idle_since + STALLED_SECONDS:
                 return False
         return False
 
@@ -169,7 +170,7 @@ class _Pool:
         initial = (self.decoding, self.slots)
         for left in reversed(range(STARTS)):
             self._pool = ProcessPool(
-                self.decoding.workers, context=worker_context(), initializer=start_worker, initargs=initial
+                self.decoding.workers, context=decoding_context(), initializer=start_worker, initargs=initial
             )
             try:
                 self._pool.schedule(os.getpid).result()

@@ -1,6 +1,5 @@
 """Items known by their number, made in parallel and handed out in order."""
 
-import multiprocessing
 import signal
 from collections.abc import Iterator
 from typing import TypeVar
@@ -9,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from tvts_bench.errors import UserError
+from tvts_bench.processes import worker_context
 from tvts_bench.training.signals import STOPPING
 
 T = TypeVar("T")
@@ -24,15 +24,12 @@ def load_in_order(items: Dataset[T], numbers: range, workers: int) -> Iterator[T
     Raises:
         UserError: as `items` raised it, in whatever process that was.
     """
-    if workers:
-        # The server imports once what every worker needs, instead of each worker.
-        multiprocessing.set_forkserver_preload([type(items).__module__])
     loader = DataLoader(
         _Caught(items),
         sampler=numbers,
         batch_size=None,
         num_workers=workers,
-        multiprocessing_context="forkserver" if workers else None,  # a fork would copy decoders and threads
+        multiprocessing_context=worker_context((type(items).__module__,)) if workers else None,
         worker_init_fn=_start_worker if workers else None,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(0),  # else making a loader moves torch's global generator
