@@ -118,7 +118,7 @@ def test_a_file_that_takes_too_long_is_listed_without_workers_too(
     monkeypatch.setattr("tvts_bench.check.probe.probe", hanging)
     report = check(timeout=1.0)
     end.set()
-    assert [(problem.kind, problem.detail) for problem in report.problems] == [("timed out", "not read within 1 s")]
+    assert [(problem.problem, problem.detail) for problem in report.problems] == [("timed out", "not read within 1 s")]
 
 
 def test_a_file_that_takes_too_long_is_killed_and_listed(root: Path, check: Check) -> None:
