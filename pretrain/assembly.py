@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pretrain.config import RunConfig
-from pretrain.data.drawn import StoryIndex, words_heard
+from pretrain.data.drawn import StoryIndex
 from pretrain.data.kept import KeptBatches, kept_folder
 from pretrain.data.loading import LoaderConfig, NarratedLoader
 from pretrain.data.narrated import words_of
@@ -16,6 +16,7 @@ from pretrain.model.text import TextTokenizer
 from pretrain.model.tvts import TVTS
 from pretrain.model.untrained import redraw
 from pretrain.schema import ConfigError
+from tvts_bench.datasets.scripted_motion.phrases import vocabulary
 from tvts_bench.models.checkpoint import load_strictly, read_checkpoint, without_prefixes
 from tvts_bench.runtime import Progress, silent
 from tvts_bench.training.ranks import Rank
@@ -23,7 +24,6 @@ from tvts_bench.training.ranks import Rank
 TOKENIZER = "tokenizer.json"
 VOCABULARY_FROM = 5_000
 """Transcripts, the first of every source, that a vocabulary of its own is built from."""
-_STORIES = 300  # in their place: each uses most of the drawn world's few words
 
 logger = logging.getLogger(__name__)
 
@@ -71,13 +71,13 @@ def build_tokenizer(config: RunConfig, sources: list[Source]) -> TextTokenizer:
 
 
 def transcripts(source: Source, count: int = VOCABULARY_FROM) -> Iterator[str]:
-    """The text of the first `count` entries of a source, one string each."""
-    count = min(count, len(source), _STORIES if isinstance(source.index, StoryIndex) else count)
-    for number in range(count):
+    """The text of the first `count` entries of a source, one string each; of drawn stories, all that can be said."""
+    if isinstance(source.index, StoryIndex):
+        yield " ".join(vocabulary())  # the same whatever they tell: encoders can go from one kind to the other
+        return
+    for number in range(min(count, len(source))):
         entry = source.index[number]
-        if isinstance(source.index, StoryIndex):
-            yield " ".join(word.text for word in words_heard(source.index.story(number)))
-        elif entry.transcript is None:
+        if entry.transcript is None:
             yield entry.caption
         else:
             yield " ".join(word.text for word in words_of(entry.transcript, entry.duration))

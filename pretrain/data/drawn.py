@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,28 +23,28 @@ from pretrain.data.transcripts import Word, clean, text_between
 from tvts_bench.datasets.scripted_motion.motions import path
 from tvts_bench.datasets.scripted_motion.narration import Story, narrated_videos, tell
 from tvts_bench.datasets.scripted_motion.render import render
-from tvts_bench.datasets.scripted_motion.world import World
+from tvts_bench.datasets.scripted_motion.world import StoryConfig, World
 
-STORIES = {"train": 100_000, "val": 1_000}
-"""Videos of each split."""
-WORLD = World(narrated_train=STORIES["train"], narrated_val=STORIES["val"], narrated_shortest=24, narrated_longest=34)
-"""The default world, with shorter videos: each gives one sample an epoch, and a longer one would be told in vain."""
+WORLD = World(narrated_train=100_000, narrated_val=1_000)
+"""The default world with more videos: the first of each split are those that its files hold."""
 _ATTEMPTS = 20  # stories tried in place of one that falls silent too long
 
 
 class StoryIndex(Index):
     """The stories of a split. There is no file behind it."""
 
-    def __init__(self, split: str) -> None:
+    def __init__(self, split: str, stories: StoryConfig | None = None) -> None:
+        """Of the default world, or with other `stories`."""
         super().__init__(Path(f"drawn-{split}"))
         self.split = split
-        self._names = tuple(narrated_videos(WORLD, split))
+        self.world = WORLD if stories is None else WORLD.telling(stories)
+        self._names = tuple(narrated_videos(self.world, split))
 
-    def __getstate__(self) -> dict[str, str]:
-        return {"split": self.split}
+    def __getstate__(self) -> dict[str, Any]:
+        return {"split": self.split, "stories": self.world.stories}
 
-    def __setstate__(self, state: dict[str, str]) -> None:
-        self.__init__(state["split"])  # type: ignore[misc]  # names are quicker made than sent
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["split"], state["stories"])  # type: ignore[misc]  # names are quicker made than sent
 
     def __len__(self) -> int:
         return len(self._names)
@@ -52,9 +53,9 @@ class StoryIndex(Index):
         name = self._names[number]
         return Entry(id=name.name, path=Path(name.path))
 
-    def story(self, number: int) -> Story:
+    def story(self, number: int, telling: int = 0) -> Story:
         """Story `number`, told."""
-        return tell(WORLD, self._names[number])
+        return tell(self.world, self._names[number], telling)
 
     @property
     def report(self) -> Report:
@@ -92,7 +93,7 @@ class DrawnSource(Source):
                 return story, words
         cut = self.segments
         raise SourceConfigError(
-            f"scripted_motion_drawn's stories of {WORLD.narrated_shortest} to {WORLD.narrated_longest} s do not hold "
+            f"scripted_motion_drawn's stories of {WORLD.narrated_longest} s do not hold "
             f"{cut.segments} segments of {min(cut.lengths):g} s, or at least {cut.min_length:g} s, {cut.gap:g} s apart "
             "and each with a word: lower data.min_length, data.lengths, data.gap or objective.segments"
         )
@@ -104,7 +105,7 @@ def drawn_source(config: SourceConfig, segments: SegmentConfig, crop: CropConfig
     Raises:
         SourceConfigError: they are too short for the segments that are wanted.
     """
-    source = DrawnSource(config=config, index=StoryIndex(config.split), segments=segments, crop=crop)
+    source = DrawnSource(config=config, index=StoryIndex(config.split, config.stories), segments=segments, crop=crop)
     source.told(0)  # what no story can give is an error now, not in the first batch
     return source
 

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch.utils.data import Dataset
 
 from pretrain.data.batches import NarratedBatch
-from pretrain.data.drawn import WORLD, DrawnSource
+from pretrain.data.drawn import DrawnSource
 from pretrain.data.loading import Made
 from pretrain.data.mixing import Mixture
 from pretrain.data.sources import Source
@@ -68,14 +68,16 @@ def kept_folder(
     Raises:
         ConfigError: a source is not drawn.
     """
+    worlds = []
     for source in sources:
         if not isinstance(source, DrawnSource):
             raise ConfigError(
                 f"samples={samples} keeps what is drawn, and {source.config.kind} is read from files: leave it out"
             )
+        worlds.append(source.index.world.digest)
     parts = [[source.config, source.segments, source.crop] for source in sources]
     versions = [VERSION, *(metadata.version(name) for name in ("numpy", "torch", "torchvision"))]
-    made_of = [parts, mixture.seed, mixture.shares, list(place), tokenizer, WORLD.digest, versions]
+    made_of = [parts, mixture.seed, mixture.shares, list(place), tokenizer, worlds, versions]
     return samples / provenance.digest(made_of)[:16]
 
 

@@ -23,6 +23,7 @@ from pretrain.data.transcripts import text_between
 from pretrain.data.window import frames_at, video_duration
 from tvts_bench import provenance
 from tvts_bench.atomic import remove_leftovers
+from tvts_bench.datasets.scripted_motion.world import StoryConfig
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, default_cache, silent
 from tvts_bench.snapshot import signature
@@ -46,6 +47,7 @@ class SourceConfig:
     annotations: Path | None = None  # a list or folder in place of the one found under root
     split: Literal["train", "val"] = "train"
     weight: float = 1.0  # steps taken from it, relative to the other sources
+    stories: StoryConfig | None = None  # of the kinds of scripted_motion: what they tell; None: as the default world
     frames: int = 16  # M; the paper has 16 for YT-Temporal, 4 for WebVid and 1 for CC3M (shown twice to the model)
     batch_size: int | None = None  # over all processes; None: the run's
     max_unreadable: float = 0.05  # share (0..1) of broken or missing files above which a run stops
@@ -56,6 +58,8 @@ class SourceConfig:
         if self.kind == "scripted_motion_drawn" and (self.root or self.annotations):
             raise SourceConfigError("scripted_motion_drawn reads no files: leave out root and annotations, or use the "
                                     "kind scripted_motion")  # fmt: skip
+        if self.stories is not None and not self.kind.startswith("scripted_motion"):
+            raise SourceConfigError(f"stories are told in scripted_motion alone, not in {self.kind}: leave them out")
         if self.root is None and not self.kind.startswith("scripted_motion"):
             raise SourceConfigError(f"source {self.kind} needs root, the folder that holds it")
         if self.split not in ("train", "val"):
@@ -198,9 +202,13 @@ def _embedded_world(config: SourceConfig, cache: Path, progress: Progress) -> Pa
     part = f"narrated-{config.split}"
     root = config.root
     if root is None:
-        root = cache / "scripted-motion" / make.DEFAULT.digest[:12]
-        make.make_world(root, make.DEFAULT, parts=(part,), progress=progress)
+        world = make.DEFAULT if config.stories is None else make.DEFAULT.telling(config.stories)
+        root = cache / "scripted-motion" / world.digest[:12]
+        make.make_world(root, world, parts=(part,), progress=progress)
     manifest = make.read_manifest(root)
+    if manifest is not None and config.stories not in (None, manifest.world.stories):
+        raise SourceConfigError(f"the world in {root} tells other stories, {manifest.world.stories}, than the source "
+                                f"asks for, {config.stories}: leave stories out, or name another root")  # fmt: skip
     if manifest is None or part not in manifest.parts:
         raise SourceConfigError(
             f"there is no {part} of a ScriptedMotion world in {root}; "

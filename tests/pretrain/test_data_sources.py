@@ -322,7 +322,7 @@ def test_webvid(tmp_path: Path) -> None:
 
 
 def test_the_embedded_world_is_read_as_it_is_written(tmp_path: Path) -> None:
-    world = World(narrated_train=3, narrated_val=2, narrated_shortest=30, narrated_longest=32)
+    world = World(narrated_train=3, narrated_val=2, narrated_shortest=30, narrated_longest=32, chatter_share=100)
     make_world(tmp_path / "world", world, parts=("narrated-train",), workers=1)
     config = SourceConfig(kind="scripted_motion", root=tmp_path / "world")
     source = build_source(config, SegmentConfig(), CROP, cache=tmp_path / "cache")

@@ -16,9 +16,11 @@ from torch import nn
 from pretrain.assembly import build_loader, build_model, build_sources, build_tokenizer, total_steps
 from pretrain.config import RunConfig
 from pretrain.data.batches import NarratedBatch
+from pretrain.data.cropping import CropConfig
 from pretrain.data.drawn import DrawnSource, StoryIndex, frames_of, words_heard
 from pretrain.data.loading import NarratedLoader, TooManyFailuresError
-from pretrain.data.sources import SourceConfigError
+from pretrain.data.segments import SegmentConfig
+from pretrain.data.sources import SourceConfig, SourceConfigError, build_source
 from pretrain.model.tvts import TVTS
 from pretrain.objectives import ordering
 from pretrain.objectives.health import NoNegativesError
@@ -31,6 +33,8 @@ from pretrain.train import step_settings
 from pretrain.validation import ValidationError
 from tests.pretrain.tiny_run import tiny
 from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.datasets.scripted_motion import World, make_world, narration
+from tvts_bench.datasets.scripted_motion.world import StoryConfig
 from tvts_bench.errors import UserError
 from tvts_bench.training.optim import clip_gradient
 from tvts_bench.training.ranks import Rank
@@ -242,7 +246,7 @@ def test_collapse_is_counted_over_steps_that_nobody_looked_at_and_across_states(
         return replace(output, text=output.text * 0 + 1)
 
     monkeypatch.setattr(TVTS, "forward", flat)
-    with pytest.raises(DivergedError, match="all text embeddings have been alike for 8 steps up to step 8"):
+    with pytest.raises(DivergedError, match="text embeddings have been alike for 8 steps up to step 8"):
         begin(config, place)
     looked = [record["step"] for record in records(tmp_path / "run") if "text_collapsed" in record]
     assert looked == [4, 8]  # a step that was not looked at claims nothing
@@ -332,6 +336,42 @@ def test_drawn_frames_and_words_are_those_of_the_story() -> None:
     assert (frames_of(story, wanted) == story.frames()[wanted]).all()
     assert words_heard(story)[0].text == story.utterances[0].words[0].text
     assert words_heard(story)[-1].start == story.utterances[-1].words[-1].time / 1000
+
+
+def test_files_and_drawn_samples_tell_the_same_stories(tmp_path: Path) -> None:
+    """The first drawn stories are those that `make-data` writes, with the words of their files' first telling."""
+    stories = StoryConfig(undone_share=50, topic_share=100)
+    world = World(narrated_train=2).telling(stories)
+    make_world(tmp_path, world, parts=("narrated-train",), workers=0)
+    drawn = StoryIndex("train", stories)
+    for number, path in enumerate(sorted(tmp_path.glob("yt_temporal/videos/*/annotations/*.json"))):
+        written, story = json.loads(path.read_text()), drawn.story(number)
+        assert written["info"]["id"] == story.name == path.stem
+        assert written == narration.annotation(story)
+        heard = [(word["word"], word["time"]) for word in written["subtitles"]]
+        assert heard == [(word.text, word.start) for word in words_heard(story)]
+
+
+def test_stories_of_another_world_are_refused(tmp_path: Path) -> None:
+    make_world(tmp_path, World(narrated_train=1), parts=("narrated-train",), workers=0)
+    wanted = SourceConfig(kind="scripted_motion", root=tmp_path, stories=StoryConfig(undone_share=0))
+    with pytest.raises(
+        SourceConfigError, match=r"tells other stories, .*undone_share=100.*undone_share=0.*another root"
+    ):
+        build_source(wanted, SegmentConfig(), CropConfig(size=32, short_side=36), cache=tmp_path / "cache")
+    with pytest.raises(ConfigError, match=r"stories\.undone_share is a percentage|undone_share is a percentage from 0"):
+        tiny(tmp_path, "data.sources.0.stories={undone_share: 101}")
+    with pytest.raises(SourceConfigError, match="stories are told in scripted_motion alone, not in folder"):
+        SourceConfig(kind="folder", root=tmp_path, stories=StoryConfig())
+
+
+def test_encoders_can_go_from_one_kind_of_stories_to_the_other(tmp_path: Path) -> None:
+    """The vocabulary is all that can be said, whatever the source tells."""
+    kinds = ("data.sources.0.stories={undone_share: 0, topic_share: 0}", "data.sources.0.stories={chatter_share: 100}")
+    rules = {
+        build_tokenizer(each, build_sources(each, None)).rules for each in (tiny(tmp_path, kind)[0] for kind in kinds)
+    }
+    assert len(rules) == 1
 
 
 def test_the_text_encoder_learns_the_transcripts_words(tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ ACTIONS: dict[str, tuple[int, int]] = {
 }
 """Name -> circle and direction (y points down, so a positive angle turns clockwise on the screen)."""
 
+OPPOSITES: dict[str, str] = {
+    name: next(other for other, way in ACTIONS.items() if way == (circle, -sign))
+    for name, (circle, sign) in ACTIONS.items()
+}
+"""Name -> the action that undoes it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:

@@ -10,11 +10,16 @@ That layout, as MERLOT released it and as the code of TVTS reads it:
                   cleaned words have no times and other counts, so they are aligned to `subtitles` by edit distance
       info        the video's page: id, title, description, duration (whole seconds), fps, width, height, ...
 
+Stories come in two kinds. In a *free* one, actions follow each other as they come. In an *undone* one, every four make
+a round of an action, its opposite, another and its opposite, in random order (`StoryConfig` in `world`). What is shown
+is drawn from the video's name, what is said from the name and the number of the telling: a video told again shows the
+same, in other words. Files hold the first telling.
+
 The released files also carry top_p, ctx_ppl and model_name of the language model that cleaned a span; no model cleaned
 ours, so they are left out. One key is added, `scripted_motion`: what really happens when, for tests and analysis.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +29,17 @@ from numpy.typing import NDArray
 from tvts_bench.datasets.scripted_motion import phrases
 from tvts_bench.datasets.scripted_motion.clips import SHAPES, Subject, draw_drift, draw_start, draw_subject
 from tvts_bench.datasets.scripted_motion.draws import Draws
-from tvts_bench.datasets.scripted_motion.motions import ACTIONS, TURN, Step, path
+from tvts_bench.datasets.scripted_motion.motions import ACTIONS, OPPOSITES, TURN, Step, path
 from tvts_bench.datasets.scripted_motion.render import render
 from tvts_bench.datasets.scripted_motion.sprites import DIGIT_WORDS
 from tvts_bench.datasets.scripted_motion.world import World
 
 _DRIFT = 8  # thousandths of a circle a second: as little beside the slower actions as in clips
-_SILENT_PERCENT = 4  # of actions: nobody talks all the time
 _WORD_SHORTEST, _WORD_LONGEST = 200, 320  # milliseconds from one word to the next
-_LAST_WORD = 150  # milliseconds that the last word needs before its action ends
+_PAUSE = (
+    1000  # milliseconds at each end of an action without a word, but a quarter of it at most: one sees, then speaks
+)
+_LAST_WORD = 150  # milliseconds that the last word needs before it ends
 _SPAN_WORDS = 120  # words in one span of `denoised`, about
 
 
@@ -118,17 +125,19 @@ def lists(split: str, videos: Sequence[Narrated]) -> dict[str, str]:
     return {f"meta_data/yttemporal_{split}.csv": f"Name\n{names}"}
 
 
-def tell(world: World, video: Narrated) -> Story:
-    """The story of that name: scenes until its length is reached; nearly every action is spoken of while it lasts."""
-    draws = Draws(world.seed, video.path.rpartition("/")[2])
+def tell(world: World, video: Narrated, telling: int = 0) -> Story:
+    """The story of that name: scenes until its length is reached, and every action spoken of while it lasts."""
+    name = video.path.rpartition("/")[2]
+    draws = Draws(world.seed, name)
     shape = draws.choice(SHAPES)
     left = draws.between(world.narrated_shortest, world.narrated_longest) * world.fps  # frames
+    actions = _undone(draws) if draws.below(100) < world.undone_share else _free(draws)
     scenes: list[Scene] = []
     while left > 0:
-        scene = _scene(draws, world, left, video.held_out)
+        scene = _scene(draws, world, actions, left, video.held_out)
         scenes.append(scene)
         left -= sum(step.frames for step in scene.steps)
-    utterances, frame = [], 0
+    draws, utterances, frame = Draws(world.seed, f"{name}\0{telling}"), [], 0
     for scene in scenes:
         for step in scene.steps:
             begin, end = frame * 1000 // world.fps, (frame + step.frames) * 1000 // world.fps
@@ -137,16 +146,32 @@ def tell(world: World, video: Narrated) -> Story:
     return Story(name=video.name, shape=shape, fps=world.fps, scenes=tuple(scenes), utterances=tuple(utterances))
 
 
-def _scene(draws: Draws, world: World, most: int, held_out: bool) -> Scene:
+def _free(draws: Draws) -> Iterator[str]:
+    """Actions as they come, never the same twice in a row."""
+    action = draws.choice(tuple(ACTIONS))
+    while True:
+        yield action
+        before = action
+        action = draws.choice([other for other in ACTIONS if other != before])
+
+
+def _undone(draws: Draws) -> Iterator[str]:
+    """Rounds of four: two actions of different circles and the two that undo them, in random order."""
+    while True:
+        one = draws.choice(tuple(ACTIONS))
+        other = draws.choice([action for action in ACTIONS if action not in (one, OPPOSITES[one])])
+        yield from draws.shuffled((one, OPPOSITES[one], other, OPPOSITES[other]))
+
+
+def _scene(draws: Draws, world: World, actions: Iterator[str], most: int, held_out: bool) -> Scene:
     """One scene of at least one action and, but for the last action, at most `most` frames."""
     subject = draw_subject(draws, held_out=held_out, digit=None, ground=None)
     left = min(draws.between(world.scene_shortest, world.scene_longest) * world.fps, most)
     start = draw_start(draws)
     steps: list[Step] = []
     while left > 0:
-        other = [action for action in ACTIONS if not steps or action != steps[-1].action]
         step = Step(
-            action=draws.choice(other),
+            action=next(actions),
             frames=draws.between(world.action_shortest, world.action_longest) * world.fps // 1000,
             speed=draws.between(world.narrated_slowest, world.narrated_fastest) * TURN // (1000 * world.fps),
             drift=draw_drift(draws, world.fps, _DRIFT),
@@ -157,22 +182,21 @@ def _scene(draws: Draws, world: World, most: int, held_out: bool) -> Scene:
 
 
 def _narrate(draws: Draws, world: World, subject: Subject, action: str, span: tuple[int, int]) -> list[Utterance]:
-    """What is said of one action, every word within its `span` (milliseconds)."""
-    if draws.below(100) < _SILENT_PERCENT:
-        return []
-    begin, end = span
-    main = phrases.main_sentence(draws, action, subject, world.topic_share)
-    spoken = [_speak(draws, main, begin + draws.between(40, 160), end)]
+    """What is said of one action, every word within its `span` (milliseconds) less the pauses."""
+    pause = min(_PAUSE, (span[1] - span[0]) // 4)
+    begin, end = span[0] + pause, span[1] - pause
+    main = phrases.main_sentence(draws, action, subject, world)
+    spoken = [_speak(draws, main, begin + draws.between(0, 120), end)]
     while True:
         after = spoken[-1].words[-1].time + draws.between(350, 600)
-        again = phrases.short_sentence(draws, action, subject, world.topic_share)
+        again = phrases.short_sentence(draws, action, world)
         if after + len(again.spoken) * _WORD_LONGEST >= end:
             return spoken
         spoken.append(_speak(draws, again, after, end))
 
 
 def _speak(draws: Draws, sentence: phrases.Sentence, begin: int, end: int) -> Utterance:
-    """Give each word its time; a long sentence in a short action is spoken faster."""
+    """Give each word its time; a long sentence in a short time is spoken faster."""
     gaps = [draws.between(_WORD_SHORTEST, _WORD_LONGEST) for _ in sentence.spoken[1:]]
     room, needed = max(end - begin - _LAST_WORD, 0), sum(gaps)
     if needed > room:

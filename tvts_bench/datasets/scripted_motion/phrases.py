@@ -1,11 +1,13 @@
-"""How a narrator talks about what is seen: phrases, fillers, and what speech recognition makes of some words."""
+"""How a narrator talks about what is seen: phrases, chatter, and what speech recognition makes of some words."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tvts_bench.datasets.scripted_motion.clips import Subject
 from tvts_bench.datasets.scripted_motion.draws import Draws
-from tvts_bench.datasets.scripted_motion.sprites import DIGIT_WORDS
+from tvts_bench.datasets.scripted_motion.sprites import COLOURS, DIGIT_WORDS, GROUNDS
+from tvts_bench.datasets.scripted_motion.world import StoryConfig
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "left": ("slides to the left", "moves left", "drifts left", "goes off to the left", "heads left"),
@@ -46,7 +48,8 @@ TOPIC_SUBJECTS = (
     "the {digit} on the {ground}",
     "this {digit} on {ground}",
 )
-PLAIN_SUBJECTS = ("it", "it", "this", "this thing", "that", "our little friend")
+PLAIN_SUBJECTS = ("it", "this")
+CHATTY_SUBJECTS = ("it", "it", "this", "this thing", "that", "our little friend")
 CLOSERS = ("", "", "", "again", "nicely", "there", "just like that", "you see")
 TOPIC_CLOSERS = ("on the {ground}", "over the {ground}", "all {colour}")
 FILLERS = ("um", "uh", "like", "you know")
@@ -70,33 +73,40 @@ class Sentence:
     clean: str  # as written down afterwards: capitals, a full stop, no fillers, no mistakes
 
 
-def main_sentence(draws: Draws, action: str, subject: Subject, topic_share: int) -> Sentence:
-    """A sentence that names the action and, in `topic_share` percent of cases, what is seen."""
-    topical = draws.below(100) < topic_share
-    parts = (
-        draws.choice(OPENERS),
-        draws.choice(TOPIC_SUBJECTS if topical else PLAIN_SUBJECTS),
-        draws.choice(ACTIONS[action]),
-        draws.choice(TOPIC_CLOSERS if topical and draws.below(3) == 0 else CLOSERS),
+def main_sentence(draws: Draws, action: str, subject: Subject, stories: StoryConfig) -> Sentence:
+    """A sentence that names the action and, as often as `stories` says, what is seen; with chatter or without."""
+    is_topical, is_chatty = draws.below(100) < stories.topic_share, draws.below(100) < stories.chatter_share
+    plain = CHATTY_SUBJECTS if is_chatty else PLAIN_SUBJECTS
+    parts = [draws.choice(TOPIC_SUBJECTS if is_topical else plain), draws.choice(ACTIONS[action])]
+    if is_chatty:
+        closer = draws.choice(TOPIC_CLOSERS if is_topical and draws.below(3) == 0 else CLOSERS)
+        parts = [draws.choice(OPENERS), *parts, closer]
+    return _said(draws, " ".join(parts).format(**_names(subject)), is_chatty)
+
+
+def short_sentence(draws: Draws, action: str, stories: StoryConfig) -> Sentence:
+    """A further mention of the action alone, in two to four words."""
+    return _said(draws, draws.choice(AGAIN[action]), draws.below(100) < stories.chatter_share)
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Every word that a narrator can say, or speech recognition can write for it, in lower case and alphabetical."""
+    fields = re.compile(r"\{\w+\}")
+    phrases = (
+        *(phrase for some in (*ACTIONS.values(), *AGAIN.values()) for phrase in some),
+        *(*OPENERS, *TOPIC_SUBJECTS, *PLAIN_SUBJECTS, *CHATTY_SUBJECTS, *CLOSERS, *TOPIC_CLOSERS, *FILLERS),
+        *(*MISHEARD.values(), *DIGIT_WORDS, *COLOURS, *GROUNDS),
     )
-    return _said(draws, " ".join(parts).format(**_names(subject)))
-
-
-def short_sentence(draws: Draws, action: str, subject: Subject, topic_share: int) -> Sentence:
-    """A further mention of the action, in two to four words, and again often of what is seen."""
-    again = draws.choice(AGAIN[action])
-    if draws.below(100) < topic_share:
-        again = f"{draws.choice(TOPIC_SUBJECTS)} {again}"
-    return _said(draws, again.format(**_names(subject)))
+    return tuple(sorted({word for phrase in phrases for word in fields.sub("", phrase).lower().split()}))
 
 
 def _names(subject: Subject) -> dict[str, str]:
     return {"digit": DIGIT_WORDS[subject.digit], "colour": subject.colour, "ground": subject.look.ground}
 
 
-def _said(draws: Draws, text: str) -> Sentence:
-    spoken: list[str] = []
-    for word in text.split():
+def _said(draws: Draws, text: str, is_chatty: bool) -> Sentence:
+    spoken: list[str] = [] if is_chatty else text.split()
+    for word in text.split() if is_chatty else ():
         if draws.below(100) < _FILLER_PERCENT:
             spoken += draws.choice(FILLERS).split()
         heard = MISHEARD.get(word, word) if draws.below(100) < _MISHEARD_PERCENT else word
