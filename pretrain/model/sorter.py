@@ -14,6 +14,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from pretrain.objectives.config import SortModelling
+from tvts_bench.models.block_rows import block_rows
 
 DEPTH = 2  # blocks, in the paper
 VIDEO, TEXT = 0, 1  # rows of type_embed
@@ -92,10 +93,10 @@ class SortTransformer(nn.Module):
         if self.config.sorts_video:
             text = text + self.order_embed
         x = torch.cat([video + self.type_embed[:, VIDEO, None], text + self.type_embed[:, TEXT, None]], dim=1)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x)
         seen = video.shape[1]
-        items = x[:, :seen] if self.config.sorts_video else x[:, seen:]
+        items = block_rows(self.blocks[-1], x, slice(seen) if self.config.sorts_video else slice(seen, None))
         return self.head(self.norm(items))  # type: ignore[no-any-return]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pretrain.model.presentation import Pieces, Presentation, kept_per_tubelet, present
 from pretrain.model.sorter import OrderClassifier, SorterConfig, SortTransformer
 from pretrain.model.text import TextConfig, TextTokenizer, build_text_model
+from pretrain.model.text_cls import cls_tokens
 from pretrain.objectives.config import ObjectiveConfig
 from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
@@ -144,20 +145,23 @@ class TVTS(nn.Module):
             shown: what to show of these clips, from `present`.
         """
         objective = self.config.objective
-        needs_whole = objective.align or not objective.sorts_video
-        tokens = self.video_model(clips, shown.keep) if needs_whole else None  # [B, 1+N, D]
+        tokens = cls = None
+        if objective.sorts and not objective.sorts_video:
+            tokens = self.video_model(clips, shown.keep)  # [B, 1+N, D]
+            cls = tokens[:, 0]
+        elif objective.align:
+            cls = self.video_model.embed(clips, shown.keep)  # [B, D]: nobody reads the other tokens
         needs_text = objective.align or objective.reads_text_to_sort
         words = self.text_tokens(input_ids, attention_mask) if needs_text else None  # [B, K, Dt]
         video = text = None
         if objective.align:
-            assert tokens is not None
             assert words is not None
-            video, text = self.vid_proj(tokens[:, 0]), self._mean_projected(words, segments)
+            video, text = self.vid_proj(cls), self._mean_projected(words, segments)
         frames = self._encode_pieces(clips, shown) if objective.sorts_video else tokens  # [B, U or 1+N, D]
-        assert frames is not None
-        logits = self._sort(frames, words, shown) if objective.sorts else None
+        logits = None if frames is None else self._sort(frames, words, shown)
         if objective.align:
             return TVTSOutput(video=video, text=text, sort_logits=logits, order=shown.order)
+        assert frames is not None
         is_trained = objective.reads_text_to_sort and not objective.stop_gradient
         return TVTSOutput(
             video=None,
@@ -172,12 +176,11 @@ class TVTS(nn.Module):
         """[CLS] of every segment, [B, K, Dt], of ids and mask int64 [B, K, L]."""
         mask = attention_mask.flatten(0, 1).clone()
         mask[:, 0] = 1  # a row of padding attends to its first token: a softmax over nothing is NaN on some devices
-        hidden = self.text_model(input_ids=input_ids.flatten(0, 1), attention_mask=mask).last_hidden_state
-        return hidden[:, 0].unflatten(0, input_ids.shape[:2])  # type: ignore[no-any-return]
+        return cls_tokens(self.text_model, input_ids.flatten(0, 1), mask).unflatten(0, input_ids.shape[:2])
 
     def embed_video(self, clips: Tensor) -> Tensor:
         """[B, P] of whole clips [B, 3, T, H, W], nothing dropped; compare with `embed_text` by cosine."""
-        return self.vid_proj(self.video_model(clips)[:, 0])  # type: ignore[no-any-return]
+        return self.vid_proj(self.video_model.embed(clips))  # type: ignore[no-any-return]
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor, segments: Tensor) -> Tensor:
         """[B, P] of transcripts, with the arguments of `forward`."""
@@ -209,7 +212,7 @@ class TVTS(nn.Module):
         pieces = self._pieces(clips.shape[2])
         cut = pieces.cut(clips, self.config.video.tubelet)  # [B*U, 3, T', H, W]
         keep = None if shown.piece_keep is None else shown.piece_keep.flatten(0, 1)
-        return self.video_model(cut, keep)[:, 0].unflatten(0, (len(clips), pieces.count))  # type: ignore[no-any-return]
+        return self.video_model.embed(cut, keep).unflatten(0, (len(clips), pieces.count))
 
     def _pieces(self, frames: int) -> Pieces:
         """How clips of `frames` frames are cut for sorting."""

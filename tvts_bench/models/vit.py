@@ -11,11 +11,12 @@ from functools import partial
 from typing import Self
 
 import torch
-from timm.models.vision_transformer import Attention, Block  # type: ignore[attr-defined]  # Attention moves about
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tvts_bench.errors import UserError
+from tvts_bench.models.block_rows import block_rows
 
 logger = logging.getLogger(__name__)
 
@@ -166,15 +167,15 @@ class VideoTransformer(nn.Module):
             x = block(x)
         return self.norm(x)  # type: ignore[no-any-return]
 
-    def embed(self, clips: Tensor) -> Tensor:
-        """[CLS] after the final norm, [B, D]: `forward(clips)[:, 0]`, without what only patch tokens would need.
+    def embed(self, clips: Tensor, keep: Tensor | None = None) -> Tensor:
+        """[CLS] after the final norm, [B, D]: `forward(...)[:, 0]`, without what only patch tokens would need.
 
         The last block computes its queries and its MLP for [CLS] alone, which saves 7 % of the base encoder's work.
         """
-        x = self._stem(clips, None)
+        x = self._stem(clips, keep)
         for block in self.blocks[:-1]:
             x = block(x)
-        return self.norm(_first_token(self.blocks[-1], x))  # type: ignore[no-any-return]
+        return self.norm(block_rows(self.blocks[-1], x, slice(1))[:, 0])  # type: ignore[no-any-return]
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`: 0 for tokens, positions and patches, i + 1 for block i, depth + 1 for norm."""
@@ -220,19 +221,3 @@ class VideoTransformer(nn.Module):
                 frames // config.tubelet,
                 config.num_frames // config.tubelet,
             )
-
-
-def _first_token(block: nn.Module, x: Tensor) -> Tensor:
-    """The first token, [B, D], of what timm's `block` makes of `x`, [B, 1 + N, D]."""
-    assert isinstance(block, Block)
-    attn = block.attn
-    assert isinstance(attn, Attention)
-    batch, tokens, dim = x.shape
-    weight, bias = attn.qkv.weight, attn.qkv.bias
-    normed = block.norm1(x)
-    q = F.linear(normed[:, :1], weight[:dim], bias[:dim]).view(batch, 1, attn.num_heads, -1).transpose(1, 2)
-    kv = F.linear(normed, weight[dim:], bias[dim:]).view(batch, tokens, 2, attn.num_heads, -1)
-    k, v = kv.permute(2, 0, 3, 1, 4)  # [B, heads, 1 + N, D / heads] each
-    attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, 1, dim)
-    first = x[:, :1] + block.drop_path1(attn.proj(attended))
-    return (first + block.drop_path2(block.mlp(block.norm2(first))))[:, 0]  # type: ignore[no-any-return]
