@@ -16,9 +16,10 @@ from pretrain.model.text import TextTokenizer
 from pretrain.model.tvts import TVTS
 from pretrain.model.untrained import redraw
 from pretrain.schema import ConfigError
+from pretrain.start import ENCODERS, ensure_start, load_encoders
 from tvts_bench.datasets.scripted_motion.phrases import vocabulary
 from tvts_bench.models.checkpoint import load_strictly, read_checkpoint, without_prefixes
-from tvts_bench.runtime import Progress, silent
+from tvts_bench.runtime import Progress, default_cache, silent
 from tvts_bench.training.ranks import Rank
 
 TOKENIZER = "tokenizer.json"
@@ -123,13 +124,14 @@ def total_steps(config: RunConfig, loader: NarratedLoader) -> int:
     return max(round(turns * len(mixture.cycle) / mixture.cycle.count(0)), 1)
 
 
-def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = True) -> TVTS:
-    """The model with its start: drawn from the seed, MAE's images, or all of an earlier run.
+def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = True, cache: Path | None = None) -> TVTS:
+    """The model with its start: drawn from the seed, MAE's images, a common start, or all of an earlier run.
 
     Args:
         config: of the run.
         tokenizer: of the run.
         fresh: whether it will be trained from its start; else `init` is left alone, since a state replaces it all.
+        cache: where common starts lie, or are made; the user's if None.
 
     Raises:
         UserError: weights that are missing or do not fit; the message says where they come from.
@@ -141,8 +143,10 @@ def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = Tr
         redraw(model.video_model, config.seed)
     if config.init.mae is not None:
         load_mae(model.video_model, config.init.mae)
-    if config.init.checkpoint is not None:
-        path = config.init.checkpoint
+    path = config.init.checkpoint
+    if config.init.start is not None:
+        path = ensure_start(cache or default_cache(), config.init.start)
+    if path is not None:
         checkpoint = read_checkpoint(path)
         for note in checkpoint.notes:
             logger.warning("%s", note)
@@ -154,6 +158,8 @@ def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = Tr
                 f"init.text_steps={config.init.text_steps} would train anew the text encoder that {path} brings along; "
                 "set init.text_steps=0"
             )
+        elif all(name.startswith(ENCODERS) for name in tensors):
+            load_encoders(model, tensors, checkpoint, tokenizer)
         else:
             load_strictly(model, tensors, path)
     return model

@@ -153,7 +153,29 @@ def presets(debug: Debug = False) -> None:
         stdout.print(f"{name:<{width}}  {description(name)}", soft_wrap=True)
 
 
-for _command in (run, resume, changed, export, config, presets):
+def start(
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed is another start.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A copy of the file, to be given as init.checkpoint.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Where it is kept; the user's cache by default.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Make the common start of runs on the embedded world, if it is not there, and print where it lies.
+
+    It holds a video and a text encoder, trained in under a minute. init.start=SEED makes it on first use.
+    """
+    from pretrain.start import copy_start, make_start
+    from tvts_bench.cli.progress import progress_bar
+    from tvts_bench.runtime import default_cache
+
+    path = make_start(cache or default_cache(), seed, progress_bar)
+    stdout.print(str(path if out is None else copy_start(path, out)), soft_wrap=True)
+
+
+for _command in (run, resume, changed, export, config, presets, start):
     register(app, _command.__name__, _command)
 
 

@@ -1,5 +1,6 @@
 """The groups of keys that a run's configuration is made of, beside those of the model and its parts."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -30,6 +31,11 @@ class ModelConfig:
     mask: float = 0.75  # share of each tubelet's patches that is dropped before it is embedded
     projection_dim: int = 256  # of the space where clips and transcripts are compared
     sorter_heads: int | None = None  # null: as many as the video encoder's
+    sorter_lr_scale: float = 1.0  # its learning rate as a multiple of optim.lr; fresh beside encoders that have a start
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sorter_lr_scale < math.inf:
+            raise ConfigError(f"sorter_lr_scale must be positive, got {self.sorter_lr_scale}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +43,23 @@ class InitConfig:
     """Where the weights start. By default they are drawn from the seed (and text.name gives pretrained text)."""
 
     mae: Path | None = None  # mae_pretrain_vit_base.pth: ImageNet weights for the video encoder, inflated
-    checkpoint: Path | None = None  # of an earlier run (its last.pt, or the official .pth): every part of the model
+    checkpoint: Path | None = None  # of an earlier run (its last.pt, or the official .pth): every part of the model;
+    # or encoders (a start, an export): those parts, and the others are drawn from the seed
+    start: int | None = None  # seed of a common start of both encoders, made on first use; see pretrain.start
     video: Literal["timm", "mae"] = "timm"  # how the encoder is drawn where no weights are given; see model.untrained
     text_steps: int = 0  # of masked-language modelling before training, at most the run's own; for text.name=null
     text_lr: float = 1e-3  # of those steps
     text_batch: int = 256  # transcripts of one of those steps
 
     def __post_init__(self) -> None:
-        if self.mae and self.checkpoint:
-            raise ConfigError("mae and checkpoint both say where the video encoder starts; give one")
+        given = [name for name in ("mae", "checkpoint", "start") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ConfigError(f"{' and '.join(given)} both say where the video encoder starts; give one")
+        if self.start is not None and self.start < 0:
+            raise ConfigError(f"start is a seed, 0 or more, got {self.start}")
+        if self.start is not None and self.text_steps:
+            raise ConfigError(f"text_steps={self.text_steps} would train anew the text encoder that start={self.start} "
+                              "brings along; set init.text_steps=0")  # fmt: skip
         if self.text_steps < 0 or self.text_batch < 1:
             raise ConfigError(f"text_steps must be 0 or more and text_batch positive, got {self.text_steps} and "
                               f"{self.text_batch}")  # fmt: skip

@@ -202,7 +202,7 @@ def _assemble(config: RunConfig, place: Place, rank: Rank, state: State | None, 
     if rank.is_first:
         _meet(rank)
     loader = build_loader(config, sources, tokenizer, rank, place.workers, place.samples)
-    model = build_model(config, tokenizer, fresh=state is None)
+    model = build_model(config, tokenizer, fresh=state is None, cache=cache)
     if state is None and config.init.text_steps and rank.is_first:  # the others get it from the first
         steps = min(config.init.text_steps, total_steps(config, loader))
         nats = pretrain_text(model.text_model, tokenizer, sources, config, steps, rank.device, progress)

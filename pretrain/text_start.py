@@ -113,14 +113,13 @@ def segment_texts(sources: list[Source], rng: np.random.Generator, count: int) -
 def _texts_of(source: Source, rng: np.random.Generator) -> Iterator[str]:
     while True:
         number = int(rng.integers(len(source)))
-        entry = source.index[number]
         if isinstance(source, DrawnSource):
-            story, words = source.told(number)
-            duration = story.num_frames / story.fps
-        elif entry.transcript is None:
+            yield from source.texts(number, rng)
+            continue
+        entry = source.index[number]
+        if entry.transcript is None:
             yield entry.caption
             continue
-        else:
-            words, duration = words_of(entry.transcript, entry.duration), entry.duration
-        cut = draw_cut(words, duration, source.segments, rng)
+        words = words_of(entry.transcript, entry.duration)
+        cut = draw_cut(words, entry.duration, source.segments, rng)
         yield from (text_between(words, start, start + cut.length) for start in cut.starts)

@@ -50,7 +50,8 @@ class Trainer:
         for share in self.loader.mixture.shares:
             check_negatives(share.batch_size, config.objective.align)
         self.model.to(self.rank.device).train()
-        self.optimizer = build_optimizer(self.model, config.optim, {"text_model.": config.text.lr_scale})
+        scales = {"text_model.": config.text.lr_scale, "pred_model.": config.model.sorter_lr_scale}
+        self.optimizer = build_optimizer(self.model, config.optim, scales)
         self.watch = StepWatch(
             config, self.rank, self.log, self.loader, items=config.network.items, every=self.place.log_every
         )

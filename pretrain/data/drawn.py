@@ -8,7 +8,8 @@ different videos and nothing to make first, and loading keeps up with a small mo
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +18,37 @@ from numpy.typing import NDArray
 
 from pretrain.data.cropping import CropConfig, crop_clip
 from pretrain.data.index import Entry, Index, Report
-from pretrain.data.segments import SegmentConfig, draw_cut, frame_times, usable
+from pretrain.data.pool import TELLINGS, StoryPool, Told, make_pool
+from pretrain.data.segments import Cut, SegmentConfig, draw_cut, frame_times, usable
 from pretrain.data.sources import Sample, Source, SourceConfig, SourceConfigError
 from pretrain.data.transcripts import Word, clean, text_between
 from tvts_bench.datasets.scripted_motion.motions import path
-from tvts_bench.datasets.scripted_motion.narration import Story, narrated_videos, tell
+from tvts_bench.datasets.scripted_motion.narration import Story, narrated_videos, retell, tell
 from tvts_bench.datasets.scripted_motion.render import render
 from tvts_bench.datasets.scripted_motion.world import StoryConfig, World
+from tvts_bench.runtime import Progress, silent
 
 WORLD = World(narrated_train=100_000, narrated_val=1_000)
 """The default world with more videos: the first of each split are those that its files hold."""
+_POOL = 5  # what a generator is for: no run's seed begins with its samples
 _ATTEMPTS = 20  # stories tried in place of one that falls silent too long
 
 
 class StoryIndex(Index):
     """The stories of a split. There is no file behind it."""
 
-    def __init__(self, split: str, stories: StoryConfig | None = None) -> None:
-        """Of the default world, or with other `stories`."""
+    def __init__(self, split: str, stories: StoryConfig | None = None, count: int | None = None) -> None:
+        """Of the default world, or with other `stories`; the first `count`, or all."""
         super().__init__(Path(f"drawn-{split}"))
         self.split = split
         self.world = WORLD if stories is None else WORLD.telling(stories)
-        self._names = tuple(narrated_videos(self.world, split))
+        self._names = tuple(narrated_videos(self.world, split)[:count])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"split": self.split, "stories": self.world.stories}
+        return {"split": self.split, "stories": self.world.stories, "count": len(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["split"], state["stories"])  # type: ignore[misc]  # names are quicker made than sent
+        self.__init__(**state)  # type: ignore[misc]  # names are quicker made than sent
 
     def __len__(self) -> int:
         return len(self._names)
@@ -53,9 +57,9 @@ class StoryIndex(Index):
         name = self._names[number]
         return Entry(id=name.name, path=Path(name.path))
 
-    def story(self, number: int, telling: int = 0) -> Story:
+    def story(self, number: int) -> Story:
         """Story `number`, told."""
-        return tell(self.world, self._names[number], telling)
+        return tell(self.world, self._names[number])
 
     @property
     def report(self) -> Report:
@@ -68,17 +72,42 @@ class DrawnSource(Source):
     """Samples of stories."""
 
     index: StoryIndex
+    pool: StoryPool | None = None  # of all its stories, for training
 
     def sample(self, number: int, rng: np.random.Generator, *, training: bool = True) -> Sample:
         """As of a source of files: a random cut, frames and crop if `training`, else centre frames and crop."""
+        if self.pool is not None and training:
+            texts = self.pool.texts(number, int(rng.integers(TELLINGS)))
+            return Sample(id=self.index[number].id, clip=self.pool.clips[number], texts=texts)
+        return self._draw(number, rng, training)[0]
+
+    def texts(self, number: int, rng: np.random.Generator) -> tuple[str, ...]:
+        """The words of a sample alone."""
+        if self.pool is not None:
+            return self.pool.texts(number, int(rng.integers(TELLINGS)))
+        story, words = self.told(number)
+        return _texts(words, draw_cut(words, story.num_frames / story.fps, self.segments, rng))
+
+    def for_pool(self, number: int) -> Told:
+        """Story `number` with frames and crop drawn once and for all, and all that is said of it."""
+        sample, cut, story = self._draw(number, np.random.default_rng([_POOL, number]), training=True)
+        again = (retell(self.index.world, story, telling) for telling in range(1, TELLINGS))
+        tellings = [_texts(words_heard(other), cut) for other in again]
+        # A telling that falls silent in a segment, as those of other worlds can, gives way to the first.
+        return Told(
+            clip=sample.clip, tellings=(sample.texts, *(each if all(each) else sample.texts for each in tellings))
+        )
+
+    def _draw(self, number: int, rng: np.random.Generator, training: bool) -> tuple[Sample, Cut, Story]:
+        """A sample, how it was cut, and out of which story."""
         for_cut, for_frames, for_crop = rng.spawn(3)
         story, words = self.told(number)
         cut = draw_cut(words, story.num_frames / story.fps, self.segments, for_cut)
         times = frame_times(cut.begin, cut.end, self.config.frames, for_frames if training else None)
         frames = frames_of(story, np.minimum((times * story.fps).astype(np.int64), story.num_frames - 1))
-        texts = tuple(text_between(words, start, start + cut.length) for start in cut.starts)
         clip = crop_clip(frames, self.crop, for_crop if training else None)
-        return Sample(id=story.name, clip=clip, texts=texts, events=Counter(cut.events))
+        sample = Sample(id=story.name, clip=clip, texts=_texts(words, cut), events=Counter(cut.events))
+        return sample, cut, story
 
     def told(self, number: int) -> tuple[Story, tuple[Word, ...]]:
         """Story `number`, or the next of which a sample can be cut, with its words.
@@ -99,15 +128,29 @@ class DrawnSource(Source):
         )
 
 
-def drawn_source(config: SourceConfig, segments: SegmentConfig, crop: CropConfig) -> DrawnSource:
-    """The stories of a split, ready to be sampled.
+def drawn_source(
+    config: SourceConfig, segments: SegmentConfig, crop: CropConfig, *, cache: Path, progress: Progress = silent
+) -> DrawnSource:
+    """The stories of a split, ready to be sampled; their pool is made in `cache` where one is wanted.
 
     Raises:
-        SourceConfigError: they are too short for the segments that are wanted.
+        SourceConfigError: they are too short for the segments that are wanted, or fewer than the pool.
+        PoolError: the pool cannot be written.
     """
-    source = DrawnSource(config=config, index=StoryIndex(config.split, config.stories), segments=segments, crop=crop)
+    index = StoryIndex(config.split, config.stories, config.pool)
+    if config.pool is not None and len(index) < config.pool:
+        raise SourceConfigError(f"pool={config.pool} is more than the {len(index)} stories of split {config.split}")
+    source = DrawnSource(config=config, index=index, segments=segments, crop=crop)
     source.told(0)  # what no story can give is an error now, not in the first batch
-    return source
+    if config.pool is None:
+        return source
+    made_of = [index.world.digest, config.split, config.frames, segments, crop]
+    return replace(source, pool=make_pool(made_of, len(index), source.for_pool, cache=cache, progress=progress))
+
+
+def _texts(words: Sequence[Word], cut: Cut) -> tuple[str, ...]:
+    """What is said in each segment."""
+    return tuple(text_between(words, start, start + cut.length) for start in cut.starts)
 
 
 def words_heard(story: Story) -> tuple[Word, ...]:

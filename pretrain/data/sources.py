@@ -48,6 +48,7 @@ class SourceConfig:
     split: Literal["train", "val"] = "train"
     weight: float = 1.0  # steps taken from it, relative to the other sources
     stories: StoryConfig | None = None  # of the kinds of scripted_motion: what they tell; None: as the default world
+    pool: int | None = None  # of scripted_motion_drawn: stories, each drawn once and told anew; None: all, always drawn
     frames: int = 16  # M; the paper has 16 for YT-Temporal, 4 for WebVid and 1 for CC3M (shown twice to the model)
     batch_size: int | None = None  # over all processes; None: the run's
     max_unreadable: float = 0.05  # share (0..1) of broken or missing files above which a run stops
@@ -60,6 +61,10 @@ class SourceConfig:
                                     "kind scripted_motion")  # fmt: skip
         if self.stories is not None and not self.kind.startswith("scripted_motion"):
             raise SourceConfigError(f"stories are told in scripted_motion alone, not in {self.kind}: leave them out")
+        if self.pool is not None and self.kind != "scripted_motion_drawn":
+            raise SourceConfigError(f"a pool holds what is drawn, and {self.kind} is read from files: leave pool out")
+        if self.pool is not None and self.pool < 1:
+            raise SourceConfigError(f"pool must be at least 1 story, got {self.pool}")
         if self.root is None and not self.kind.startswith("scripted_motion"):
             raise SourceConfigError(f"source {self.kind} needs root, the folder that holds it")
         if self.split not in ("train", "val"):
@@ -154,7 +159,7 @@ def build_source(
     if config.kind == "scripted_motion_drawn":
         from pretrain.data.drawn import drawn_source  # it builds on this module
 
-        return drawn_source(config, segments, crop)
+        return drawn_source(config, segments, crop, cache=cache or default_cache(), progress=progress)
     cache = cache or default_cache()
     candidates, check = _candidates(config, segments, cache, progress)
     key = provenance.digest(

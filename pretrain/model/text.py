@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[MASK]")  # ids 0..3 of a vocabulary built here; BERT's has the same names
+_KNOWN = 20_000  # texts whose tokens are remembered
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _WAY_OUT = (
     "download https://huggingface.co/distilbert/distilbert-base-uncased where there is a network (config.json, "
@@ -71,6 +72,7 @@ class TextTokenizer:
         backend.no_padding()
         backend.enable_truncation(max_tokens)
         self._backend = backend
+        self._known: dict[str, list[int]] = {}
         self.max_tokens = max_tokens
         self.pad_id = int(backend.token_to_id("[PAD]") or 0)
 
@@ -151,14 +153,21 @@ class TextTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids and mask, int64 [N, L] each; L is the longest text's tokens. A text without words is [CLS] alone."""
-        # One by one: the library's own batching starts threads, which loader workers must not inherit.
-        tokens = [self._backend.encode(text).ids for text in texts]
-        ids = torch.full((len(tokens), max(map(len, tokens), default=1)), self.pad_id)
-        mask = torch.zeros_like(ids)
-        for row, found in enumerate(tokens):
-            ids[row, : len(found)] = torch.tensor(found)
-            mask[row, : len(found)] = 1
-        return ids, mask
+        tokens = [self._ids(text) for text in texts]
+        longest = max(map(len, tokens), default=1)
+        padded = [[*found, *[self.pad_id] * (longest - len(found))] for found in tokens]
+        lengths = torch.tensor([len(found) for found in tokens])
+        ids = torch.tensor(padded, dtype=torch.int64).reshape(len(tokens), longest)
+        return ids, (torch.arange(longest) < lengths[:, None]).long()
+
+    def _ids(self, text: str) -> list[int]:
+        """Tokens of a text; the same few hundred sentences are most of what small worlds say."""
+        if text not in self._known:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            # One by one: the library's own batching starts threads, which loader workers must not inherit.
+            self._known[text] = self._backend.encode(text).ids
+        return self._known[text]
 
 
 def build_text_model(config: TextConfig, tokenizer: TextTokenizer, seed: int) -> Any:

@@ -20,7 +20,7 @@ ours, so they are left out. One key is added, `scripted_motion`: what really hap
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -127,8 +127,7 @@ def lists(split: str, videos: Sequence[Narrated]) -> dict[str, str]:
 
 def tell(world: World, video: Narrated, telling: int = 0) -> Story:
     """The story of that name: scenes until its length is reached, and every action spoken of while it lasts."""
-    name = video.path.rpartition("/")[2]
-    draws = Draws(world.seed, name)
+    draws = Draws(world.seed, video.path.rpartition("/")[2])
     shape = draws.choice(SHAPES)
     left = draws.between(world.narrated_shortest, world.narrated_longest) * world.fps  # frames
     actions = _undone(draws) if draws.below(100) < world.undone_share else _free(draws)
@@ -137,13 +136,19 @@ def tell(world: World, video: Narrated, telling: int = 0) -> Story:
         scene = _scene(draws, world, actions, left, video.held_out)
         scenes.append(scene)
         left -= sum(step.frames for step in scene.steps)
-    draws, utterances, frame = Draws(world.seed, f"{name}\0{telling}"), [], 0
-    for scene in scenes:
+    silent = Story(name=video.name, shape=shape, fps=world.fps, scenes=tuple(scenes), utterances=())
+    return retell(world, silent, telling)
+
+
+def retell(world: World, story: Story, telling: int) -> Story:
+    """The same frames in other words: those of `tell` with this telling."""
+    draws, utterances, frame = Draws(world.seed, f"{story.name}\0{telling}"), [], 0
+    for scene in story.scenes:
         for step in scene.steps:
             begin, end = frame * 1000 // world.fps, (frame + step.frames) * 1000 // world.fps
             utterances += _narrate(draws, world, scene.subject, step.action, (begin, end))
             frame += step.frames
-    return Story(name=video.name, shape=shape, fps=world.fps, scenes=tuple(scenes), utterances=tuple(utterances))
+    return replace(story, utterances=tuple(utterances))
 
 
 def _free(draws: Draws) -> Iterator[str]:
