@@ -6,6 +6,7 @@ projections and sorter are drawn anew in every run that begins with it. `init.st
 """
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -36,7 +37,7 @@ PRESET = "scripted_motion_start"
 FOLDER = "starts"  # in the cache
 ENCODERS = ("video_model.", "text_model.")
 _RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_VOCABULARY, _WORLD = "vocabulary_sha256", "world"  # in a file's metadata
+_FACTS, _VOCABULARY, _WORLD = "start", "vocabulary_sha256", "world"  # in a file's metadata
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +96,9 @@ def ensure_start(cache: Path, seed: int) -> Path:
 def write_start(path: Path, model: Mapping[str, Tensor], tokenizer: TextTokenizer, seed: int) -> None:
     """Keep the encoders of `model`, a TVTS state dict, and what they can go with."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.items() if name.startswith(ENCODERS)}
-    facts = {_VOCABULARY: _sha(tokenizer), _WORLD: WORLD.digest, "seed": str(seed)}
-    with whole_file(path) as file:
-        file.write(save(tensors, facts))
+    facts = {_VOCABULARY: _sha(tokenizer), _WORLD: WORLD.digest, "seed": seed}
+    with whole_file(path) as file:  # one value: several come in another order in every process, and cells go by content
+        file.write(save(tensors, {_FACTS: json.dumps(facts)}))
 
 
 def copy_start(path: Path, out: Path) -> Path:
@@ -122,7 +123,11 @@ def load_encoders(model: TVTS, tensors: Mapping[str, Tensor], checkpoint: Checkp
         ConfigError: it was made in another world, or with another vocabulary.
         CheckpointMismatchError: its encoders are of another size.
     """
-    made_in, vocabulary = checkpoint.metadata.get(_WORLD), checkpoint.metadata.get(_VOCABULARY)
+    try:
+        facts = json.loads(str(checkpoint.metadata[_FACTS]))
+        made_in, vocabulary = facts[_WORLD], facts[_VOCABULARY]
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(f"{checkpoint.path} holds encoders and does not say of which world: it is no start") from None
     if made_in != WORLD.digest or vocabulary != _sha(tokenizer):
         what = "world" if made_in != WORLD.digest else "vocabulary"
         raise ConfigError(
