@@ -1,13 +1,14 @@
 """One step of pretraining (forward, backward, optimiser) against the same model without our savings, and the loader.
 
-    python benchmarks/pretraining.py                    the tiny and the base size; three minutes on two cores
+    python benchmarks/pretraining.py                    the quick, tiny and base sizes; four minutes on two cores
     python benchmarks/pretraining.py --threads 1        processor time of one thread: for a busy machine
     python benchmarks/pretraining.py --device cuda --batch 32 --compile
 
-Peers, with plain products and a softmax for attention: *embeds all* computes every patch and then drops those that are
-masked, as MAE's code does; *drops none* runs all of them through the encoder. Ours drops patches before they are
-embedded and lets torch fuse attention. All take turns over the same batch, and the best time of each counts. The loader
-is measured alone and compared with what the step takes.
+Peers: *whole layers* computes every token in the last layers, of which only [CLS] and the items of the sorter are read.
+With plain products and a softmax for attention, *embeds all* also computes every patch and then drops those that are
+masked, as MAE's code does, and *drops none* runs all of them through the encoder. Ours drops patches before they are
+embedded, computes only what is read, and lets torch fuse attention. All take turns over the same batch, and the best
+time of each counts. Then the parts of the quick preset's step, with loading, and of mini's, whose stories are drawn.
 """
 
 import argparse
@@ -24,12 +25,17 @@ from torch import Tensor, nn
 from pretrain.assembly import build_loader, build_sources, build_tokenizer
 from pretrain.config import compose
 from pretrain.data.batches import NarratedBatch
+from pretrain.model import sorter, tvts
 from pretrain.model.text import TextConfig, TextTokenizer
 from pretrain.model.tvts import TVTS, TVTSConfig
-from pretrain.step import StepSettings, backward
+from pretrain.objectives.total import step_loss
+from pretrain.step import StepSettings, backward, presentations
+from tvts_bench.models import vit
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 from tvts_bench.training.optim import OptimConfig, Precision, build_optimizer
 from tvts_bench.training.ranks import Rank
+from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD
+from tvts_bench.video.transforms import normalise
 
 WORDS = 2_000  # of the vocabulary; its size hardly matters
 BASE = TVTSConfig(text=TextConfig(name=None, dim=768, depth=6, num_heads=12, max_tokens=50, dropout=0.1))
@@ -45,23 +51,23 @@ class Size:
 
 
 def sizes(base_batch: int) -> tuple[Size, ...]:
-    """The shipped preset with its own batch, and the paper's model."""
-    tiny = compose("scripted_motion_tiny", [])[0]
+    """Shipped presets with their own batch, and the paper's model."""
+    presets = {name: compose(f"scripted_motion_{name}", [])[0] for name in ("quick", "tiny")}
     return (
-        Size(name="tiny", model=tiny.network, batch=tiny.data.batch_size),
+        *(Size(name=name, model=each.network, batch=each.data.batch_size) for name, each in presets.items()),
         Size(name="base", model=BASE, batch=base_batch),
     )
 
 
 def random_batch(size: Size, words: int) -> NarratedBatch:
-    """Noise of the right shapes: texts of 16 words."""
+    """Noise of the right shapes: texts of 16 words, or as many as the text encoder takes."""
     generator = torch.Generator().manual_seed(0)
-    video, segments = size.model.video, size.model.objective.segments
+    video, segments, length = size.model.video, size.model.objective.segments, min(16, size.model.text.max_tokens)
     shape = (size.batch, 3, video.num_frames, video.image_size, video.image_size)
     return NarratedBatch(
         clips=torch.randint(256, shape, generator=generator, dtype=torch.uint8),
-        input_ids=torch.randint(4, words, (size.batch, segments, 16), generator=generator),
-        attention_mask=torch.ones(size.batch, segments, 16, dtype=torch.int64),
+        input_ids=torch.randint(4, words, (size.batch, segments, length), generator=generator),
+        attention_mask=torch.ones(size.batch, segments, length, dtype=torch.int64),
         segments=torch.full((size.batch,), segments),
         ids=tuple(map(str, range(size.batch))),
         seeds=torch.arange(size.batch),
@@ -84,6 +90,26 @@ def embeds_all(encoder: VideoTransformer) -> Iterator[None]:
         yield
     finally:
         encoder.patch_embed.forward = ours  # type: ignore[method-assign]
+
+
+@contextmanager
+def whole_layers() -> Iterator[None]:
+    """Every token of a last layer is computed, and those that are read picked out afterwards."""
+    ours = vit.block_rows, sorter.block_rows, tvts.cls_tokens
+
+    def all_rows(block: nn.Module, x: Tensor, rows: slice) -> Tensor:
+        return block(x)[:, rows]  # type: ignore[no-any-return]
+
+    def all_tokens(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden: Tensor = model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return hidden[:, 0]
+
+    vit.block_rows = sorter.block_rows = all_rows
+    tvts.cls_tokens = all_tokens
+    try:
+        yield
+    finally:
+        vit.block_rows, sorter.block_rows, tvts.cls_tokens = ours
 
 
 @contextmanager
@@ -116,18 +142,27 @@ def steps(size: Size, device: str, precision: Precision, compiled: bool) -> dict
         if device.startswith("cuda"):
             torch.cuda.synchronize(device)
 
+    def computing_all() -> None:
+        with whole_layers():
+            step()
+
     def embedding_all() -> None:
-        with unfused(model), embeds_all(model.video_model):
+        with unfused(model), whole_layers(), embeds_all(model.video_model):
             step()
 
     def dropping_none() -> None:
         whole = model.config
-        with unfused(model):
+        with unfused(model), whole_layers():
             model.config = replace(whole, mask=0.0)
             step()
             model.config = whole
 
-    return {"drops none, unfused": dropping_none, "embeds all, unfused": embedding_all, "ours": step}
+    return {
+        "drops none, unfused": dropping_none,
+        "embeds all, unfused": embedding_all,
+        "whole layers": computing_all,
+        "ours": step,
+    }
 
 
 def take_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -152,17 +187,42 @@ def gflop(config: VideoTransformerConfig, tokens: int) -> float:
     return 2 * (stem + config.depth * block) / 1e9
 
 
-def loader_rate(batches: int) -> float:
-    """Clips a second that one process draws of the embedded world's stories."""
-    config, _ = compose("scripted_motion_tiny", [])
+def parts(preset: str, rounds: int) -> dict[str, float]:
+    """Best seconds of each part of a preset's step, from real samples."""
+    config, _ = compose(preset, ["init.start=null"])
     sources = build_sources(config, None)
-    loader = build_loader(config, sources, build_tokenizer(config, sources), Rank(), workers=0)
-    start = None
-    for number, _ in enumerate(loader.batches(0, batches + 1)):
-        if number == 0:
-            start = time.perf_counter()
-    assert start is not None
-    return batches * config.data.batch_size / (time.perf_counter() - start)
+    tokenizer = build_tokenizer(config, sources)
+    batches = build_loader(config, sources, tokenizer, Rank(), workers=0).batches(0, 10_000)
+    model = TVTS.seeded(config.network, tokenizer, 0).train()
+    optimizer = build_optimizer(model, config.optim)
+    batch = next(batches)
+    shown, clips = presentations(model, batch), normalise(batch.clips, IMAGENET_MEAN, IMAGENET_STD)
+    texts = batch.input_ids, batch.attention_mask
+
+    def forward() -> Tensor:
+        output = model(clips, *texts, batch.segments, shown)
+        return step_loss(output, batch.segments, config.objective).total
+
+    def backward_too() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        forward().backward()
+
+    with torch.no_grad():
+        tokens, words = model.video_model(clips, shown.keep), model.text_tokens(*texts)
+    runs: dict[str, Callable[[], object]] = {
+        "loading": lambda: next(batches),
+        "masks and pixels": lambda: (presentations(model, batch), normalise(batch.clips, IMAGENET_MEAN, IMAGENET_STD)),
+        "video": lambda: model.video_model(clips, shown.keep),
+        "text": lambda: model.text_tokens(*texts),
+        "sorter": lambda: model.pred_model(tokens, words),
+        "forward": forward,
+        "both ways": backward_too,
+        "optimiser": optimizer.step,
+    }
+    best = take_turns(runs, 4 * rounds)
+    best["backward"] = best.pop("both ways") - best["forward"]
+    best["losses"] = best.pop("forward") - best["video"] - best["text"] - best["sorter"]
+    return best
 
 
 def report(found: dict[Size, dict[str, float]]) -> Table:
@@ -185,6 +245,9 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--compile", action="store_true", help="the video encoder, with torch.compile")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="1: count processor time")
+    parser.add_argument(
+        "--size", action="append", choices=("quick", "tiny", "base"), help="not all of them; repeatable"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="turns of each variant; the best counts")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -192,6 +255,7 @@ def main() -> None:
     found = {
         size: take_turns(steps(size, options.device, options.precision, options.compile), options.rounds)
         for size in sizes(options.batch)
+        if size.name in (options.size or [size.name])
     }
     console.print(report(found))
     for size, best in found.items():
@@ -201,10 +265,10 @@ def main() -> None:
         console.print(
             f"{size.name}: the video encoder's own work, forward and backward, is {rate:.0f} GFLOP/s of the step"
         )
-    rate = loader_rate(10)
-    tiny = next(size for size in found if size.name == "tiny")
-    console.print(f"drawing stories: {rate:.0f} clips/s a process, {rate * found[tiny]['ours'] / tiny.batch:.1f} times "
-                  "what the tiny step takes")  # fmt: skip
+    for preset in ("quick", "mini"):
+        seconds = parts(f"scripted_motion_{preset}", options.rounds)
+        shares = ", ".join(f"{name} {1000 * each:.0f}" for name, each in seconds.items())
+        console.print(f"{preset}: {1000 * sum(seconds.values()):.0f} ms a step in one process: {shares}")
 
 
 if __name__ == "__main__":
