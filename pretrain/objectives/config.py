@@ -1,6 +1,7 @@
 """Which losses a run trains on. Every objective that the paper compares is a value of `ObjectiveConfig`."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from tvts_bench.errors import UserError
@@ -34,6 +35,10 @@ class ObjectiveConfig:
     stop_gradient: bool = True  # keep L_sort's gradient out of the text encoder ("sg", Table 2)
     weight: float = 2.0  # lambda
     temperature: float = 0.05  # tau of L_base
+    first_temperature: float | None = (
+        None  # tau at the first step, from which it falls geometrically; null: as all others
+    )
+    anneal: float = 0.3  # share (0..1) of the run in which it falls; small networks leave chance so
     segments: int = 4  # K, transcript segments of a clip
     balance: Balance = "stated"  # "paper": L_base / paper_ranks + weight * L_sort, what the official run optimised
     paper_ranks: int = 32  # GPUs of the official run, each of which kept 1 / 32 of L_base's gradient
@@ -46,6 +51,13 @@ class ObjectiveConfig:
             raise ObjectiveError(f"segments must be {SEGMENTS[0]} to {SEGMENTS[-1]}, got {self.segments}")
         if not self.temperature > 0:
             raise ObjectiveError(f"temperature must be positive, got {self.temperature}")
+        if self.first_temperature is not None and not self.temperature <= self.first_temperature < math.inf:
+            raise ObjectiveError(
+                f"first_temperature must be finite and at least temperature {self.temperature}, got "
+                f"{self.first_temperature}"
+            )
+        if not 0 < self.anneal <= 1:
+            raise ObjectiveError(f"anneal is a share of the run, above 0 and at most 1, got {self.anneal}")
         if not self.weight > 0:
             raise ObjectiveError(f"weight must be positive, got {self.weight}; to train without sorting set sort=none")
         if self.paper_ranks < 1:
@@ -55,6 +67,13 @@ class ObjectiveConfig:
         if self.sorts and self.sort not in MODELLINGS[self.target]:
             there = ", ".join(MODELLINGS[self.target])
             raise ObjectiveError(f"target {self.target} goes with sort={there}, got sort={self.sort}")
+
+    def at(self, share: float) -> "ObjectiveConfig":
+        """The losses of a step with `share` (0..1) of the run behind it: with that step's temperature."""
+        if self.first_temperature is None:
+            return self
+        left = max(1 - share / self.anneal, 0.0)
+        return replace(self, temperature=self.temperature * (self.first_temperature / self.temperature) ** left)
 
     @property
     def sorts(self) -> bool:

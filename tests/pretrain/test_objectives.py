@@ -241,3 +241,17 @@ def test_a_batch_that_teaches_nothing_is_refused() -> None:
     check_negatives(1, align=False)
     with pytest.raises(NoNegativesError, match="global batch of 1"):
         check_negatives(1, align=True)
+
+
+def test_the_temperature_falls_geometrically_and_then_stays() -> None:
+    config = ObjectiveConfig(temperature=0.05, first_temperature=0.5, anneal=0.4)
+    found = [config.at(share).temperature for share in (0.0, 0.2, 0.4, 0.7, 1.0)]
+    assert found == pytest.approx([0.5, (0.05 * 0.5) ** 0.5, 0.05, 0.05, 0.05])
+    assert ObjectiveConfig().at(0.3) == ObjectiveConfig()
+    for nonsense, message in (
+        ({"first_temperature": 0.01}, "first_temperature must be finite and at least temperature 0.05, got 0.01"),
+        ({"first_temperature": math.inf}, "first_temperature must be finite"),
+        ({"anneal": 0.0}, "anneal is a share of the run, above 0 and at most 1, got 0.0"),
+    ):
+        with pytest.raises(ObjectiveError, match=message):
+            ObjectiveConfig(**nonsense)
