@@ -104,13 +104,13 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_dry_run_shows_cells_commands_and_time(tmp_path: Path) -> None:
     ended = runner.invoke(app, ["ablate", "sort-modeling", "--dry-run", "--device=cpu", f"--out={tmp_path}"])
     assert ended.exit_code == 0, ended.output
-    for words in ("none:0", "pairwise:0", "factorial:0", "k_way:0", "-m pretrain run scripted_motion_mini steps="):
+    for words in ("none:0", "pairwise:0", "factorial:0", "k_way:0", "-m pretrain run scripted_motion_quick "):
         assert words in ended.stdout
     assert "-m tvts_bench retrieval --ckpt" in ended.stdout
     assert "4 cells" in ended.stderr
     assert "about" in ended.stderr
     assert not list(tmp_path.iterdir())
-    for scale in ("quick", "full"):
+    for scale in ("quick", "standard", "full"):
         arguments = [f"--preset={scale}", "--evaluate=finetune", "--dry-run", "--device=cpu", f"--out={tmp_path}"]
         assert "time unknown" not in runner.invoke(app, ["ablate", "sort-target", *arguments]).output
 

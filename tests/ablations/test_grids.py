@@ -12,7 +12,7 @@ from tvts_bench.ablations.cells import read_grid, write_grid
 from tvts_bench.ablations.grids import GRIDS, UnknownCellError, find_grid
 from tvts_bench.ablations.plan import Asked, Place, Plan, PlanError, plan
 from tvts_bench.ablations.resolve import PretrainingError, resolve
-from tvts_bench.ablations.scales import FULL, QUICK, SCALES, find_scale
+from tvts_bench.ablations.scales import FULL, QUICK, SCALES, STANDARD, find_scale
 
 TINY = "scripted_motion_tiny"
 
@@ -84,8 +84,8 @@ def test_grids_share_cells(resolved: dict[tuple[str, str], dict[str, Any]]) -> N
     assert base == resolved["sort-target", "none"] == resolved["objective", "base"] == resolved["lambda", "0"]
     tvts = resolved["sort-modeling", "k_way"]
     assert tvts == resolved["sort-target", "transcript"] == resolved["objective", "tvts"]
-    assert tvts == resolved["num-transcripts", "4"] == resolved["mask-ratio", "0.25"] == resolved["lambda", "4"]
-    assert tvts == resolved["segment-length", "3-5"]
+    assert tvts == resolved["num-transcripts", "4"] == resolved["mask-ratio", "0"] == resolved["lambda", "4"]
+    assert tvts == resolved["segment-length", "3"]
     assert base != tvts
 
 
@@ -127,6 +127,54 @@ def test_other_weights_to_start_from_make_another_cell(tmp_path: Path, monkeypat
     config["init"]["mae"] = str(gone)
     with pytest.raises(PlanError, match=r"cannot read the weights to start from, .*gone\.pth: No such file"):
         planned(tmp_path, "lambda")
+
+
+def _file(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_seeds_take_common_starts_in_turn_and_cells_go_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {0: b"a", 1: b"b", 2: b"c"}
+    made: list[tuple[int, str | None]] = []
+
+    def start(seed: int, cache: str | None) -> Path:
+        made.append((seed, cache))
+        return _file(tmp_path / f"start-{seed}", content[seed])
+
+    def settings(preset: str, assignments: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+        pairs = [dict(each.split("=", 1) for each in one) for one in assignments]
+        return [{"init": {"start": int(one["init.start"])}, **one} for one in pairs]
+
+    monkeypatch.setattr(planning, "start_file", start)
+    monkeypatch.setattr(planning, "resolve", settings)
+    before = planned(tmp_path, "sort-modeling", seeds=5, changes={"cache": "/x"})
+    assert made == [(0, "/x"), (1, "/x"), (2, "/x")], "each once"
+    starts = {cell.seed: cell.settings["init.start"] for cell in before.cells}
+    assert starts == {0: "0", 1: "1", 2: "2", 3: "0", 4: "1"}
+    content[1] = b"another"
+    after = planned(tmp_path, "sort-modeling", seeds=5, changes={"cache": "/x"})
+    for one, two in zip(before.cells, after.cells, strict=True):
+        assert (one.key != two.key) == (one.seed in (1, 4))
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_start_of_ones_own_takes_the_place_of_the_common_one(tmp_path: Path) -> None:
+    for key in ("init.start", "init.checkpoint", "init.mae"):
+        found = planned(tmp_path, "lambda", changes={key: "7"})
+        assert {cell.settings[key] for cell in found.cells} == {"7"}
+        assert all(key == "init.start" or "init.start" not in cell.settings for cell in found.cells)
+    assert "init.start" not in planned(tmp_path, "lambda", pretrain="yt_temporal").cells[0].settings
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_standard_goes_on_with_the_cells_of_quick(tmp_path: Path) -> None:
+    quick = planned(tmp_path, "sort-modeling", seeds=QUICK.seeds)
+    standard = planned(tmp_path, "sort-modeling", scale=STANDARD, seeds=STANDARD.seeds)
+    assert [cell.key for cell in quick.cells] == [cell.key for cell in standard.cells][:4]
+    assert len(standard.cells) == 20
 
 
 @pytest.mark.usefixtures("by_hand")
@@ -196,7 +244,8 @@ def test_a_grid_of_one_key_takes_further_values(tmp_path: Path) -> None:
         find_grid("objective").with_values(["x"])
 
 
-def test_a_value_that_is_there_in_other_words_is_no_row_more(tmp_path: Path) -> None:
+def test_a_value_that_is_there_in_other_words_is_no_row_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "start_file", lambda seed, cache: _file(tmp_path / f"start-{seed}", b"weights"))
     grid = find_grid("lambda").with_values(["2.0", "16"])
     found = plan(Asked(grid=grid, scale=QUICK, out=tmp_path, seeds=2))
     assert [row.name for row in found.record.rows] == ["0", "0.5", "1", "2", "4", "8", "16"]
@@ -235,7 +284,7 @@ def test_the_record_of_a_grid_reads_back(tmp_path: Path) -> None:
     write_grid(tmp_path, found.record)
     assert read_grid(tmp_path, "sort-modeling") == found.record
     assert found.record.changes["steps"] == "7"
-    assert found.record.changes["init.text_steps"] == QUICK.settings["init.text_steps"]
+    assert found.record.changes["checkpoint.every_steps"] == QUICK.settings["checkpoint.every_steps"]
     assert "samples" not in planned(tmp_path, changes={"samples": "/tmp/x"}).record.changes, "no place of this machine"
     assert found.record.rows[3].cells == {"0": found.cells[3].key, "1": found.cells[7].key}
     assert replace(found.record, rows=()).datasets == {"ssv2": None, "k400": None}

@@ -9,7 +9,7 @@ from tvts_bench.ablations.plan import PlannedCell
 from tvts_bench.ablations.stages import Stage
 from tvts_bench.ablations.standing import stage_seconds
 
-A_CLIP = {"scripted_motion_tiny": 1.05 / 64, "scripted_motion_mini": 0.5 / 64}
+A_CLIP = {"scripted_motion_tiny": 1.05 / 64, "scripted_motion_mini": 0.5 / 64, "scripted_motion_quick": 0.1 / 64}
 """Seconds of pretraining for one clip of one step, by preset."""
 A_TEXT = 0.12 / 128  # for one text of one step of the text encoder's, before
 MEASURES = {

@@ -128,7 +128,7 @@ MASK_RATIO = Grid(
     name="mask-ratio",
     title="Share of patches that is dropped",
     datasets=("ssv2", "k400"),
-    baseline="0.25",
+    baseline="0",  # of four patches a tubelet none is redundant
     key="model.mask",
     rows=tuple(
         Row(name=share, title=f"{float(share):.0%}", settings={"model.mask": share})
@@ -155,7 +155,7 @@ SEGMENT_LENGTH = Grid(
     name="segment-length",
     title="Length of a transcript segment in seconds (l)",
     datasets=("ssv2", "k400"),
-    baseline="3-5",
+    baseline="3",  # one action of a story
     key="data.lengths",
     rows=(
         *(Row(name=length, title=f"{length} s", settings={"data.lengths": f"[{length}.0]"}) for length in "2345"),

@@ -9,7 +9,7 @@ from typing import Any
 from tvts_bench.ablations.cells import GridRecord, RowRecord, cell_folder
 from tvts_bench.ablations.grids import Grid, Row, Settings, unknown
 from tvts_bench.ablations.jobs import CellJob
-from tvts_bench.ablations.resolve import resolve
+from tvts_bench.ablations.resolve import resolve, start_file
 from tvts_bench.ablations.scales import PROTOCOLS, Scale
 from tvts_bench.ablations.stages import BACKBONE, Measure, Stage, measurement, pretraining
 from tvts_bench.datasets.scripted_motion.make import DEFAULT as WORLD
@@ -26,6 +26,7 @@ UNTRAINED = {
     (384, 12, 16): "tvts:small",
     (128, 4, 8): "tvts:tiny",
     (128, 4, 16): "tvts:mini",
+    (96, 3, 16): "tvts:micro",
 }
 """Random weights of the encoder that a preset trains, by width, depth and pixels of a patch."""
 
@@ -84,7 +85,13 @@ class Asked:
 
     def settings(self, row: Row, seed: int) -> dict[str, str]:
         """All settings of a row that differ from the preset, without those of where it runs."""
-        return {**self.common, **row.settings, "seed": str(seed)}
+        return {**self.common, **row.settings, **self._start(seed), "seed": str(seed)}
+
+    def _start(self, seed: int) -> dict[str, str]:
+        """The common start of a seed, unless a preset or a setting says where runs begin."""
+        if not self.scale.starts or self.pretrain or any(f"init.{key}" in self.changes for key in (*STARTS, "start")):
+            return {}
+        return {"init.start": str(seed % self.scale.starts)}
 
     @property
     def common(self) -> dict[str, str]:
@@ -197,8 +204,9 @@ def plan(asked: Asked) -> Plan:
     cells: dict[str, PlannedCell] = {}
     keys: dict[str, dict[str, str]] = {row.name: {} for row in asked.grid.rows}
     known: dict[str, str] = {}
+    cache = asked.place.get("cache")
     for (row, seed), config in zip(pairs, resolved, strict=True):
-        cell = _cell(asked, row, seed, config, _starts(config, known))
+        cell = _cell(asked, row, seed, config, _starts(config, known, cache))
         keys[row.name][str(seed)] = cell.key
         cells.setdefault(cell.key, cell)
     # A row like one before it is a value that was written otherwise, as 2.0 beside 2.
@@ -221,12 +229,18 @@ def _cell(asked: Asked, row: Row, seed: int, config: Mapping[str, Any], starts: 
     )
 
 
-def _starts(config: Mapping[str, Any], known: dict[str, str]) -> dict[str, Any]:
+def _starts(config: Mapping[str, Any], known: dict[str, str], cache: str | None) -> dict[str, Any]:
     """What the weights that training starts from are, by content: at their path others may come to lie.
 
-    `known`: file -> sha256, of those that were read before; added to.
+    `known`: file, or number of a common start -> sha256, of those that were read before; added to. `cache`: where
+    common starts lie, and are made where they do not.
     """
-    files = {key: file for key in STARTS if (file := config.get("init", {}).get(key))}
+    init = config.get("init", {})
+    files = {key: file for key in STARTS if (file := init.get(key))}
+    if init.get("start") is not None:
+        files["start"] = f"start {init['start']}"
+        if files["start"] not in known:
+            known[files["start"]] = file_sha256(start_file(init["start"], cache))
     for file in {*files.values()} - known.keys():
         try:
             known[file] = file_sha256(Path(file))

@@ -23,7 +23,7 @@ def resolve(preset: str, assignments: Sequence[Sequence[str]]) -> list[dict[str,
         PretrainingError: no such preset or key, or a value that does not fit; or tvts-pretrain does not start.
     """
     each = json.dumps([list(one) for one in assignments])
-    return list(_ask(["config", preset, "--each", "-", "--json"], each))
+    return list(json.loads(_ask(["config", preset, "--each", "-", "--json"], each)))
 
 
 def changed_files(runs: Sequence[Path]) -> dict[Path, list[str]]:
@@ -32,16 +32,26 @@ def changed_files(runs: Sequence[Path]) -> dict[Path, list[str]]:
     Raises:
         PretrainingError: the sources of one cannot be read any more; or tvts-pretrain does not start.
     """
-    found = _ask(["changed", *map(str, runs)]) if runs else {}
+    found = json.loads(_ask(["changed", *map(str, runs)])) if runs else {}
     return {Path(folder): list(names) for folder, names in found.items()}
 
 
-def _ask(arguments: Sequence[str], text: str = "") -> Any:
-    """What a command of tvts-pretrain answers, as JSON."""
+def start_file(seed: int, cache: str | None) -> Path:
+    """The common start of that seed, made in `cache` (the user's if None) where it is not there: a minute, once.
+
+    Raises:
+        PretrainingError: it cannot be made.
+    """
+    said = _ask(["start", "--seed", str(seed), *([] if cache is None else ["--cache", cache])])
+    return Path(said.strip().splitlines()[-1])
+
+
+def _ask(arguments: Sequence[str], text: str = "") -> str:
+    """What a command of tvts-pretrain prints."""
     command = [sys.executable, "-m", "pretrain", *arguments]
     ended = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if ended.returncode == 0:
-        return json.loads(ended.stdout)
+        return ended.stdout
     written = ended.stderr.strip()
     if ERROR in written:
         raise PretrainingError(written.rpartition(ERROR)[2])

@@ -1,10 +1,12 @@
-"""How much a grid trains and measures, as data: `quick` for two cores, `full` for the preset as it ships.
+"""How much a grid trains and measures: `quick` and `standard` for two cores, `full` for the preset as it ships.
+
+`quick` is the first seed of `standard`, of which it trains the same cells.
 
 What a scale sets gives way to --set, and both to what the grid itself varies.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tvts_bench.ablations.grids import Settings, unknown
 
@@ -21,24 +23,24 @@ class Scale:
     settings: Settings = field(default_factory=dict)  # of tvts-pretrain, on top of the preset
     protocols: tuple[str, ...] = PROTOCOLS
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of tvts-bench, by protocol
+    seeds: int = 1  # runs of every row, where --seeds does not say
+    starts: int = 0  # common starts that the seeds take in turn, 0, 1, ..., with the scale's own preset; 0: none
 
 
 QUICK = Scale(
     name="quick",
-    preset="scripted_motion_mini",
-    settings={
-        "steps": "500",  # at about half a second of one core each
-        "init.text_steps": "150",
-        "validation.every": "0",
-        "checkpoint.every_steps": "50",  # half a minute of work at most is lost to a kill
-    },
+    preset="scripted_motion_quick",
+    settings={"checkpoint.every_steps": "100"},  # ten seconds of work at most are lost to a kill
     protocols=("retrieval", "probe"),
     options={"probe": ("--head", "linear")},
+    starts=3,
 )
+
+STANDARD = replace(QUICK, name="standard", seeds=5)
 
 FULL = Scale(name="full", preset="scripted_motion_tiny")
 
-SCALES = (QUICK, FULL)
+SCALES = (QUICK, STANDARD, FULL)
 
 
 def find_scale(name: str) -> Scale:

@@ -1,8 +1,8 @@
 """TVTS's video encoder: [CLS] after the final norm, not projected, as the paper evaluates it everywhere.
 
-Sizes: `base` is the paper's; `small`, `tiny` and `mini` (the last two of 32 x 32 pixels, for the embedded world) are
-ours. Weights: official training checkpoints, our own files, plain state dicts, and two networks that are shipped
-(`shipped/`, with a card). A size without a file is randomly initialised: a control.
+Sizes: `base` is the paper's; `small`, `tiny`, `mini` and `micro` (but for the first of 32 x 32 pixels, for the embedded
+world) are ours. Weights: official training checkpoints, our own files, plain state dicts, and two networks that are
+shipped (`shipped/`, with a card). A size without a file is randomly initialised: a control.
 """
 
 import dataclasses
@@ -36,6 +36,9 @@ SIZES = {
     "small": VideoTransformerConfig(embed_dim=384, num_heads=6),
     "tiny": VideoTransformerConfig(embed_dim=128, depth=4, num_heads=4, image_size=32, patch_size=8),
     "mini": VideoTransformerConfig(embed_dim=128, depth=4, num_heads=4, image_size=32, patch_size=16),
+    "micro": VideoTransformerConfig(
+        embed_dim=96, depth=3, num_heads=3, image_size=32, patch_size=16, num_frames=8
+    ),  # what grids train
 }
 SHIPPED = ("scripted_motion_tiny", "scripted_motion_tiny_l_base")
 """Trained on the embedded world's narrated video: TVTS, and the same run without sorting."""

@@ -35,7 +35,7 @@ def ablate(
     pretrain: own.Pretrain = None,
     set_: own.Set = None,
     value: own.Value = None,
-    seeds: own.Seeds = 1,
+    seeds: own.Seeds = None,
     evaluate: own.Evaluate = None,
     data: own.Data = None,
     only: own.Only = None,
@@ -74,13 +74,14 @@ def ablate(
         raise unknown("launcher", launcher, LAUNCHERS)
     if slurm and launcher != "slurm":
         raise UserError(f"--slurm {slurm[0]} says what a job of Slurm asks for: add --launcher slurm")
+    scale = find_scale(preset)
     asked = Asked(
         grid=find_grid(grid).with_values(value or ()),
-        scale=find_scale(preset),
+        scale=scale,
         out=out.absolute(),
         pretrain=str(Path(pretrain).absolute()) if pretrain and pretrain.endswith((".yaml", ".yml")) else pretrain,
         changes=_pairs("--set", set_),
-        seeds=seeds,
+        seeds=seeds or scale.seeds,
         protocols=tuple(dict.fromkeys(name.strip() for name in evaluate.split(","))) if evaluate else (),
         data=_pairs("--data", data),
     )

@@ -20,7 +20,8 @@ Preset = Annotated[
     str,
     typer.Option(
         "--preset",
-        help="How much is trained and measured. quick: short runs, for two cores; full: the whole of a preset.",
+        help="How much is trained and measured. quick: one seed, minutes on two cores; standard: five seeds; full: the"
+        " whole of a preset.",
         rich_help_panel=GRID,
     ),
 ]
@@ -28,8 +29,8 @@ Pretrain = Annotated[
     str | None,
     typer.Option(
         "--pretrain",
-        help="Preset of tvts-pretrain that is varied, or a YAML file like one. Without it: scripted_motion_mini for"
-        " quick, scripted_motion_tiny for full.",
+        help="Preset of tvts-pretrain that is varied, or a YAML file like one. Without it: scripted_motion_quick"
+        " for quick and standard, scripted_motion_tiny for full.",
         rich_help_panel=GRID,
     ),
 ]
@@ -43,7 +44,16 @@ Value = Annotated[
     list[str] | None,
     typer.Option("--value", help="A further value of the key that the grid varies; repeat it.", rich_help_panel=GRID),
 ]
-Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Runs of every row: seeds 0, 1, ...", rich_help_panel=GRID)]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        min=1,
+        help="Runs of every row: seeds 0, 1, ...; 5 in standard, else 1.",
+        rich_help_panel=GRID,
+        show_default=False,
+    ),
+]
 Evaluate = Annotated[
     str | None,
     typer.Option(
