@@ -14,8 +14,9 @@ time of each counts. Then the parts of the quick preset's step, with loading, an
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from unittest.mock import patch
 
 import torch
 from rich.console import Console
@@ -95,7 +96,6 @@ def embeds_all(encoder: VideoTransformer) -> Iterator[None]:
 @contextmanager
 def whole_layers() -> Iterator[None]:
     """Every token of a last layer is computed, and those that are read picked out afterwards."""
-    ours = vit.block_rows, sorter.block_rows, tvts.cls_tokens
 
     def all_rows(block: nn.Module, x: Tensor, rows: slice) -> Tensor:
         return block(x)[:, rows]  # type: ignore[no-any-return]
@@ -104,12 +104,11 @@ def whole_layers() -> Iterator[None]:
         hidden: Tensor = model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return hidden[:, 0]
 
-    vit.block_rows = sorter.block_rows = all_rows
-    tvts.cls_tokens = all_tokens
-    try:
+    with ExitStack() as patches:
+        for module in (vit, sorter):
+            patches.enter_context(patch.object(module, "block_rows", all_rows))
+        patches.enter_context(patch.object(tvts, "cls_tokens", all_tokens))
         yield
-    finally:
-        vit.block_rows, sorter.block_rows, tvts.cls_tokens = ours
 
 
 @contextmanager
@@ -205,7 +204,7 @@ def parts(preset: str, rounds: int) -> dict[str, float]:
 
     def backward_too() -> None:
         optimizer.zero_grad(set_to_none=True)
-        forward().backward()
+        forward().backward()  # type: ignore[no-untyped-call]  # as torch has it
 
     with torch.no_grad():
         tokens, words = model.video_model(clips, shown.keep), model.text_tokens(*texts)

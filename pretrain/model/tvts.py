@@ -176,7 +176,8 @@ class TVTS(nn.Module):
         """[CLS] of every segment, [B, K, Dt], of ids and mask int64 [B, K, L]."""
         mask = attention_mask.flatten(0, 1).clone()
         mask[:, 0] = 1  # a row of padding attends to its first token: a softmax over nothing is NaN on some devices
-        return cls_tokens(self.text_model, input_ids.flatten(0, 1), mask).unflatten(0, input_ids.shape[:2])
+        found: Tensor = cls_tokens(self.text_model, input_ids.flatten(0, 1), mask).unflatten(0, input_ids.shape[:2])
+        return found
 
     def embed_video(self, clips: Tensor) -> Tensor:
         """[B, P] of whole clips [B, 3, T, H, W], nothing dropped; compare with `embed_text` by cosine."""
@@ -212,7 +213,8 @@ class TVTS(nn.Module):
         pieces = self._pieces(clips.shape[2])
         cut = pieces.cut(clips, self.config.video.tubelet)  # [B*U, 3, T', H, W]
         keep = None if shown.piece_keep is None else shown.piece_keep.flatten(0, 1)
-        return self.video_model.embed(cut, keep).unflatten(0, (len(clips), pieces.count))
+        pieces_cls: Tensor = self.video_model.embed(cut, keep).unflatten(0, (len(clips), pieces.count))
+        return pieces_cls
 
     def _pieces(self, frames: int) -> Pieces:
         """How clips of `frames` frames are cut for sorting."""

@@ -130,7 +130,8 @@ def test_stochastic_depth_draws_what_it_always_drew() -> None:
 @pytest.mark.parametrize("rows", [slice(1), slice(3, None), slice(2, 5), slice(None)])
 def test_rows_of_a_block(rows: slice) -> None:
     block = VideoTransformer.seeded(VIDEO, 3).blocks[0].double()
-    torch.nn.init.normal_(block.attn.qkv.bias)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter)
     x = torch.randn(2, 7, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True)
     found, expected = block_rows(block, x, rows), block(x)[:, rows]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)

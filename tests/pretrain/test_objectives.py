@@ -248,10 +248,11 @@ def test_the_temperature_falls_geometrically_and_then_stays() -> None:
     found = [config.at(share).temperature for share in (0.0, 0.2, 0.4, 0.7, 1.0)]
     assert found == pytest.approx([0.5, (0.05 * 0.5) ** 0.5, 0.05, 0.05, 0.05])
     assert ObjectiveConfig().at(0.3) == ObjectiveConfig()
-    for nonsense, message in (
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"first_temperature": 0.01}, "first_temperature must be finite and at least temperature 0.05, got 0.01"),
         ({"first_temperature": math.inf}, "first_temperature must be finite"),
         ({"anneal": 0.0}, "anneal is a share of the run, above 0 and at most 1, got 0.0"),
-    ):
+    )
+    for nonsense, message in wrong:
         with pytest.raises(ObjectiveError, match=message):
             ObjectiveConfig(**nonsense)
