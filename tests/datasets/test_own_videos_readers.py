@@ -204,6 +204,7 @@ class TestList:
             ("b.mp4,jump,high\nc.mp4,run\n", "line 1: 3 fields, and nothing says what the last mean"),
             ("b.mp4,jump,train\nc.mp4,run\n", "line 1: 3 fields, .* begin the list with a header"),
             ("b.mp4 jump val\nc.mp4 run val\n", "line 1: is 'val' a part of the label 'jump val', or a column"),
+            ("b.mp4 0 train\nc.mp4 1 val\n", "line 1: is 'train' a part of the label '0 train', or a column"),
             ("b.mp4 jump 120\nc.mp4 run 99\n", "line 1: is '120' a part of the label 'jump 120', or a column"),
             ("clips/b,jump,val\nclips/c,run,x\n", "line 1: 3 fields"),
             ("jump,b.mp4\nrun,c.mp4\n", "line 1: the label stands before the path"),

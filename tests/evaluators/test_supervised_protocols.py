@@ -181,6 +181,7 @@ def test_a_training_whose_videos_were_replaced_begins_anew_and_keeps_the_old_one
     assert (aside / "last.pt").read_bytes() == before
     assert {path.name for path in aside.iterdir()} >= {"steps.csv", "epochs.csv"}
     assert f"is kept in {aside}" in caplog.text
+    assert "there is no state" not in caplog.text
     caplog.clear()
     same = evaluate(tiny_backbone(), data, tune, replace(runtime, resume=True))  # nothing has changed since
     assert not caplog.text

@@ -232,7 +232,8 @@ def _free_rows(path: Path, texts: Sequence[tuple[int, str]]) -> list[Row]:
 def _ends_in(label: str, is_other: Callable[[str], bool]) -> bool:
     """Whether the last of the label's words may be something else than a part of it."""
     words = label.split()
-    return len(words) > 1 and not is_index(words[0]) and is_other(words[-1])
+    numbers = is_index(words[0]) and is_index(words[-1])  # whoever reads the rows says more of those
+    return len(words) > 1 and not numbers and is_other(words[-1])
 
 
 def _free_row(path: Path, line: int, text: str) -> _FreeRow:

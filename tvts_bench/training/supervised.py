@@ -101,13 +101,14 @@ class _Training:
         self.processes = [rank.world_size]
         if rank.is_first:
             remove_leftovers(place.folder)
-        state = self._unless_changed(place.found())
+        found = place.found()
+        state = self._unless_changed(found)
         model.to(rank.device).train()
         self.optimizer = build_optimizer(recipe, model.backbone, model.head, recipe.batch_size)
         self.weights = MeasuredWeights(model.trained, recipe.ema)
         if state is not None:
             self._restore(state)
-        elif place.resume and rank.is_first:
+        elif place.resume and found is None and rank.is_first:
             log.warning("there is no state of this training in %s to go on from: it begins", place.folder)
         self.rate = learning_rate(recipe, self.optimizer, recipe.batch_size, self.per_epoch)
         self.wrapped = in_parallel(model, rank)
