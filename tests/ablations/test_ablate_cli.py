@@ -172,7 +172,7 @@ def test_a_record_of_a_cell_that_makes_no_sense_is_said_beside_the_others(
     path.write_text(json.dumps(document))
     ended = runner.invoke(app, ["status", str(tmp_path)], env={"COLUMNS": "400"})
     assert ended.exit_code == 0, ended.output
-    assert f"{path} is no record of a cell" in ended.stdout
+    assert f"{path} is no record of a cell".replace(" ", "") in "".join(ended.stdout.split())  # wherever lines break
     assert "1 done, 1 failed" in ended.stdout
 
 
