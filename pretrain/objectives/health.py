@@ -8,14 +8,6 @@ from tvts_bench.errors import UserError
 ALIKE = 0.999  # mean cosine between different rows from which embeddings count as collapsed
 
 
-class NonFiniteLossError(UserError):
-    """The loss became NaN or infinite: nothing that is trained after this is worth keeping."""
-
-
-class NoNegativesError(UserError):
-    """L_base over a global batch of one is zero whatever the network does."""
-
-
 def check_negatives(global_batch: int, align: bool) -> None:
     """Refuse to contrast a single sample.
 
@@ -24,10 +16,10 @@ def check_negatives(global_batch: int, align: bool) -> None:
         align: whether L_base is on.
 
     Raises:
-        NoNegativesError: there is nothing to tell a clip's transcript from.
+        UserError: there is nothing to tell a clip's transcript from.
     """
     if align and global_batch < 2:
-        raise NoNegativesError(
+        raise UserError(
             f"a global batch of {global_batch} has no negatives for L_base: raise the batch size or add processes "
             "(gradient accumulation adds none), or set objective.align=false"
         )
@@ -36,7 +28,7 @@ def check_negatives(global_batch: int, align: bool) -> None:
 def collapsed(embeddings: Tensor) -> bool:
     """Whether all rows of `embeddings` [N, d] are alike: mean cosine of different rows above 0.999, or no spread.
 
-    One row says nothing (False), and neither does NaN: that is `NonFiniteLossError`'s.
+    One row says nothing (False), and neither does NaN: which is refused as a loss.
     """
     rows = embeddings.detach().float()
     count = len(rows)
