@@ -223,15 +223,15 @@ def _assemble(config: RunConfig, launch: LaunchConfig, rank: Rank, state: State 
         )
         log_file.flush()
     return TVTSTask(
-        config,
-        launch,
-        rank,
+        config=config,
+        launch=launch,
+        rank=rank,
         model=model,
         loader=loader,
         validation=Validation(config=config, tokenizer=tokenizer, settings=settings, cache=cache, progress=progress),
         log_file=log_file,
         steps=total_steps(config, loader),
-        state=state,
+        state_before=state,
     )
 
 

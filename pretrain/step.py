@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.data.batches import NarratedBatch
 from pretrain.model.presentation import Presentation
 from pretrain.model.tvts import TVTS, TVTSOutput
 from pretrain.objectives.config import ObjectiveConfig
-from pretrain.objectives.health import collapsed
 from pretrain.objectives.losses import step_loss
 from tvts_bench.distributed import sync_on_last
 from tvts_bench.training.optim import Precision, autocast
@@ -32,6 +32,7 @@ from tvts_bench.video.transforms import normalise
 
 R = TypeVar("R", NarratedBatch, Presentation)
 
+ALIKE = 0.999  # mean cosine between different rows from which embeddings count as collapsed
 _DROPOUT = 3  # what a seed is for; the data package uses 1 and 2
 _MASK_CAPTIONS = 0.0  # the paper masks no captioned image or clip
 _FIELDS = ("video", "text", "sort_logits")  # of TVTSOutput, those that the loss is differentiated by
@@ -68,7 +69,7 @@ def backward(
     shown = presentations(bare(model), batch)
     if settings.accumulate == 1:
         _seed(settings, step, 0)
-        output = _forward(model, batch, shown, settings)
+        output = forward(model, batch, shown, settings)
         scalars = step_loss(output, batch.segments.to(settings.device), objective)
         scalars["loss"].backward()
     else:
@@ -77,6 +78,21 @@ def backward(
     for name, rows in zip(("video", "text"), looked_at, strict=True):
         scalars[f"{name}_collapsed"] = torch.tensor(float(look and rows is not None and collapsed(rows)))
     return scalars
+
+
+def collapsed(embeddings: Tensor) -> bool:
+    """Whether all rows of `embeddings` [N, d] are alike: mean cosine of different rows above 0.999, or no spread.
+
+    One row says nothing (False), and neither does NaN: which is refused as a loss.
+    """
+    rows = embeddings.detach().float()
+    count = len(rows)
+    if count < 2:
+        return False
+    if bool((rows == rows[0]).all()):  # also all zero, which has no direction
+        return True
+    total = F.normalize(rows, dim=-1).sum(dim=0)
+    return bool((total @ total - count) / (count * (count - 1)) > ALIKE)
 
 
 def bare(model: nn.Module) -> TVTS:
@@ -115,7 +131,7 @@ def _backward_in_parts(
     for number, (rows, seen) in enumerate(pieces):
         _seed(settings, step, number)
         with torch.no_grad():
-            outputs.append(_forward(bare(model), rows, seen, settings))
+            outputs.append(forward(bare(model), rows, seen, settings))
     whole = TVTSOutput(
         **{name: _leaf([getattr(each, name) for each in outputs]) for name in _FIELDS},
         **{name: _cat([getattr(each, name) for each in outputs]) for name in ("order", "clip_cls", "text_cls")},
@@ -125,7 +141,7 @@ def _backward_in_parts(
     for number, ((rows, seen), part) in enumerate(zip(pieces, parts, strict=True)):
         _seed(settings, step, number)  # the same dropout as before
         with sync_on_last(model, is_last=number == len(pieces) - 1):
-            output = _forward(model, rows, seen, settings)
+            output = forward(model, rows, seen, settings)
             pairs = [(getattr(output, name), getattr(whole, name)) for name in _FIELDS]
             pairs = [(now, before) for now, before in pairs if now is not None]
             torch.autograd.backward(
@@ -134,7 +150,18 @@ def _backward_in_parts(
     return whole, scalars
 
 
-def _forward(model: nn.Module, batch: NarratedBatch, shown: Presentation, settings: StepSettings) -> TVTSOutput:
+def forward(model: nn.Module, batch: NarratedBatch, shown: Presentation, settings: StepSettings) -> TVTSOutput:
+    """The output of the model for a batch of bytes, on the settings' device and in their precision.
+
+    Args:
+        model: a TVTS, or one in DistributedDataParallel.
+        batch: on any device.
+        shown: as `presentations` gives it.
+        settings: device and precision.
+
+    Returns:
+        Embeddings and logits; lower precision where the settings say so.
+    """
     on_device = batch.to(settings.device, non_blocking=True)
     clips = normalise(on_device.clips, IMAGENET_MEAN, IMAGENET_STD)
     with autocast(settings.device, settings.precision):

@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import InitVar, dataclass, field
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from pretrain.data.batches import NarratedBatch
 from pretrain.data.loading import COUNTED, NarratedLoader
 from pretrain.model.tvts import TVTS
 from pretrain.objectives import ordering
-from pretrain.objectives.health import check_negatives
+from pretrain.objectives.alignment import check_negatives
 from pretrain.objectives.losses import chance
 from pretrain.run_folder import State, checkpoint_folder
 from pretrain.step import StepSettings, backward
@@ -38,61 +39,49 @@ class CollapsedError(UserError):
     """All clips, or all transcripts, have had the same embedding for too long."""
 
 
+@dataclass(kw_only=True, eq=False)
 class TVTSTask:
-    """One rank's part of a run, from its start or from `state`; see `TrainingTask`.
+    """One rank's part of a run, from its start or from the state before; see `TrainingTask`.
 
     `collapsed_steps` is how many steps in a row had collapsed embeddings, as far as was looked; `counts` is what
     happened to samples since the start of the run, on all ranks; `best` and `measured` are held-out measures. All of
     them are part of a run's state.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        launch: LaunchConfig,
-        rank: Rank,
-        *,
-        model: TVTS,
-        loader: NarratedLoader,
-        validation: Validation,
-        log_file: MetricWriter,
-        steps: int,
-        state: State | None = None,
-    ) -> None:
-        """Put the model on the rank's device, in training mode.
+    config: RunConfig
+    launch: LaunchConfig
+    rank: Rank
+    model: TVTS  # with its start
+    loader: NarratedLoader  # of this rank
+    validation: Validation
+    log_file: MetricWriter
+    steps: int  # of the whole run
+    state_before: InitVar[State | None] = None  # to resume from
+    start: int = 0  # steps that it was resumed after
+    best: float | None = None
+    measured: dict[str, float] | None = None
+    collapsed_steps: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
 
-        Args:
-            config: of the run.
-            place: where it runs.
-            rank: this process.
-            model: with its start.
-            loader: this rank's batches.
-            validation: measures on held-out data.
-            log_file: of `metrics.jsonl`.
-            steps: of the whole run.
-            state: to resume from.
+    def __post_init__(self, state_before: State | None) -> None:
+        """Put the model on the rank's device, in training mode.
 
         Raises:
             UserError: a batch of one sample, which has no negatives.
         """
-        for share in loader.mixture.shares:
+        config = self.config
+        for share in self.loader.mixture.shares:
             check_negatives(share.batch_size, config.objective.align)
-        assert launch.out is not None
-        self.config, self.launch, self.rank, self.model, self.loader = config, launch, rank, model, loader
-        self.validation, self.log_file, self.steps = validation, log_file, steps
-        self.folder = checkpoint_folder(launch.out)
+        assert self.launch.out is not None
+        self.folder = checkpoint_folder(self.launch.out)
         self.checkpoint = self.folder / LAST
-        self.best: float | None = None
-        self.measured: dict[str, float] | None = None
-        self.start, self.collapsed_steps = 0, 0
-        self.counts: dict[str, int] = {}
-        self._counts_before: Mapping[str, int] = {}
-        model.to(rank.device).train()
-        self.optimizer = build_optimizer(model, config.optim, {"text_model.": config.text.lr_scale})
-        if state is not None:
-            self._restore(state)
-        self.lr = LearningRate(self.optimizer, config.optim, steps)
-        self.settings = step_settings(config, rank)
+        self.model.to(self.rank.device).train()
+        self.optimizer = build_optimizer(self.model, config.optim, {"text_model.": config.text.lr_scale})
+        if state_before is not None:
+            self._restore(state_before)
+        self._counts_before = dict(self.counts)
+        self.lr = LearningRate(self.optimizer, config.optim, self.steps)
+        self.settings = step_settings(config, self.rank)
 
     def batches(self, start: int, stop: int) -> Iterator[NarratedBatch]:
         """As `NarratedLoader.batches`; held-out data that will be needed is loaded first."""
@@ -159,7 +148,7 @@ class TVTSTask:
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict(state.optimizer)
         self.start, self.best, self.measured = state.step, state.best, state.measured
-        self.collapsed_steps, self.counts, self._counts_before = state.alike, dict(state.counts), dict(state.counts)
+        self.collapsed_steps, self.counts = state.alike, dict(state.counts)
         shares = self.loader.mixture.shares
         for share, size in zip(shares, state.sizes or [share.size for share in shares], strict=True):
             if share.size != size and self.rank.is_first:

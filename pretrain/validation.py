@@ -24,7 +24,7 @@ from pretrain.model.tvts import TVTS
 from pretrain.objectives.alignment import alignment
 from pretrain.objectives.losses import chance
 from pretrain.objectives.ordering import sorting
-from pretrain.step import StepSettings, presentations
+from pretrain.step import StepSettings, forward, presentations
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.errors import UserError
@@ -105,14 +105,10 @@ class Validation:
 
     def _narrated_batch(self, model: TVTS, batch: NarratedBatch) -> dict[str, float]:
         """Losses and accuracies of one batch, on this rank alone."""
-        objective, device = self.config.objective, self.settings.device
-        shown = presentations(model, batch).to(device)
-        moved = batch.to(device)
-        clips = normalise(moved.clips, IMAGENET_MEAN, IMAGENET_STD)
-        with autocast(device, self.settings.precision):
-            output = model(clips, moved.input_ids, moved.attention_mask, moved.segments, shown)
+        objective = self.config.objective
+        output = forward(model, batch, presentations(model, batch), self.settings)
         values: dict[str, float] = {}
-        if output.video is not None:
+        if output.video is not None and output.text is not None:
             rows = output.video.float(), output.text.float()
             aligned = alignment(*rows, rows, 0, objective.temperature)
             values |= {"base": float(aligned.loss), "alignment_accuracy": float(aligned.accuracy)}

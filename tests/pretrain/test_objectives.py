@@ -13,10 +13,10 @@ from torch import Tensor
 
 from pretrain.model.tvts import TVTSOutput
 from pretrain.objectives import ordering
-from pretrain.objectives.alignment import alignment
+from pretrain.objectives.alignment import alignment, check_negatives
 from pretrain.objectives.config import ObjectiveConfig, ObjectiveError
-from pretrain.objectives.health import check_negatives, collapsed
 from pretrain.objectives.losses import chance, step_loss
+from pretrain.step import collapsed
 from tvts_bench.errors import UserError
 
 

@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -76,7 +76,7 @@ def train_classifier(
     """
     device = torch.device(settings.rank.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), fitting(settings):
-        task = ClassificationTask(model, loader, settings, run, measure)
+        task = ClassificationTask(model=model, loader=loader, settings=settings, run=run, measure=measure)
         config = TrainerConfig(
             steps=task.steps,
             clip_grad=settings.recipe.clip_grad,
@@ -91,25 +91,25 @@ def train_classifier(
             task.curves.close()
 
 
+@dataclass(kw_only=True, eq=False)
 class ClassificationTask:
     """One rank's part, resumed from the folder's state where there is one; see `TrainingTask`."""
 
-    def __init__(
-        self,
-        model: Classifier,
-        loader: ClipLoader,
-        settings: ClassifierSettings,
-        run: RunDir,
-        measure: Measure | None,
-    ) -> None:
-        """As `train_classifier`."""
-        recipe, rank = settings.recipe, settings.rank
-        self.model, self.loader, self.settings, self.run, self.measure = model, loader, settings, run, measure
-        self.recipe, self.rank = recipe, rank
-        self.checkpoint = run.last
-        self.steps = recipe.epochs * loader.steps_per_epoch
-        self.start, self.loss_sum = 0, 0.0
-        self.history: list[dict[str, float]] = []
+    model: Classifier
+    loader: ClipLoader
+    settings: ClassifierSettings
+    run: RunDir
+    measure: Measure | None
+    start: int = 0  # steps that it was resumed after
+    loss_sum: float = 0.0  # over the steps of the unfinished epoch
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Put the model on the rank's device, in training mode."""
+        recipe, rank, run, model = self.settings.recipe, self.settings.rank, self.run, self.model
+        self.recipe, self.rank, self.checkpoint = recipe, rank, run.last
+        self.per_epoch = self.loader.steps_per_epoch
+        self.steps = recipe.epochs * self.per_epoch
         self.processes = [rank.world_size]
         if rank.is_first:
             remove_leftovers(run.folder)
@@ -121,7 +121,7 @@ class ClassificationTask:
             self._restore(state)
         elif run.resume and rank.is_first:
             log.warning("there is no state of this training in %s to go on from: it begins", run.folder)
-        self.lr = lr_schedule(recipe, self.optimizer, recipe.batch_size, loader.steps_per_epoch)
+        self.lr = lr_schedule(recipe, self.optimizer, recipe.batch_size, self.per_epoch)
         self.curves = CurveWriter(run.folder, self.start, self.history, active=rank.is_first)
 
     def batches(self, start: int, stop: int) -> Iterator[ClipBatch]:
@@ -139,17 +139,17 @@ class ClassificationTask:
     def log(self, steps: Sequence[StepMetrics]) -> None:
         """Write the curves, and add to the loss of the epoch."""
         for each in steps:
-            record = {"step": each.step, "epoch": (each.step - 1) / self.loader.steps_per_epoch, "lr": each.lr}
+            record = {"step": each.step, "epoch": (each.step - 1) / self.per_epoch, "lr": each.lr}
             self.curves.write({**record, **each.metrics, "clips_per_second": each.samples_per_second})
         self.curves.flush()
         self.loss_sum += math.fsum(each.metrics["loss"] for each in steps)
         advice = "lower the learning rate, lengthen the warm-up or clip the gradient; the curves are in"
-        refuse_not_finite(steps, f"{advice} {self.curves.folder}", self.loader.steps_per_epoch)
+        refuse_not_finite(steps, f"{advice} {self.curves.folder}", self.per_epoch)
 
     def validate(self, step: int) -> None:
         """End an epoch: measure, keep the weights if they are the best so far, and write the epoch down."""
-        epoch = step // self.loader.steps_per_epoch
-        record: dict[str, float] = {"epoch": epoch, "step": step, "loss": self.loss_sum / self.loader.steps_per_epoch}
+        epoch = step // self.per_epoch
+        record: dict[str, float] = {"epoch": epoch, "step": step, "loss": self.loss_sum / self.per_epoch}
         self.loss_sum = 0.0
         if self.measure is not None:
             with self.ema.swapped_in():

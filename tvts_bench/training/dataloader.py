@@ -132,8 +132,8 @@ class ClipLoader:
         Raises:
             UserError: the batch is larger than the set, or cannot be divided among the processes.
         """
-        self.order = ClipSampler(size=len(records), batch_size=config.batch_size, seed=config.seed)
-        self.order.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
+        self.sampler = ClipSampler(size=len(records), batch_size=config.batch_size, seed=config.seed)
+        self.sampler.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
         self.failed: dict[str, str] = {}
         self.transient: set[str] = set()
         self.contents: dict[str, str] = {}
@@ -141,12 +141,19 @@ class ClipLoader:
         self._ids = frozenset(record.id for record in records)
         self._config, self._workers = config, workers
         frames = FrameCache(decoder=config.decoder, limit=memory // max(workers, 1), seconds=clip_timeout)
-        self._steps = _Steps(tuple(records), config, self.order, frames, rank, world_size)
+        self._steps = _Steps(
+            records=tuple(records),
+            config=config,
+            sampler=self.sampler,
+            frames=frames,
+            rank=rank,
+            world_size=world_size,
+        )
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in one epoch."""
-        return self.order.steps_per_epoch
+        return self.sampler.steps_per_epoch
 
     def batches(self, start: int, stop: int) -> Iterator[ClipBatch]:
         """The batches of steps `start` to `stop - 1`.
@@ -171,35 +178,31 @@ class ClipLoader:
             unread = len(self._ids & self.failed.keys())
             if unread > self._allowed:
                 raise UserError(
-                    f"{unread} of {self.order.size} training videos could not be read so far, more than the"
+                    f"{unread} of {self.sampler.size} training videos could not be read so far, more than the"
                     f" {self._allowed} allowed: mend them or take them out of the lists (`tvts-bench check` finds all);"
                     f" the last: {reason}"
                 )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Steps(Dataset[ClipBatch]):
     """Steps as a data set: item `step` is that step's batch."""
 
-    def __init__(
-        self,
-        records: tuple[VideoRecord, ...],
-        config: ClipsConfig,
-        order: ClipSampler,
-        frames: FrameCache,
-        rank: int,
-        world_size: int,
-    ) -> None:
-        self._records, self._config, self._order, self._frames = records, config, order, frames
-        self._rank, self._world_size = rank, world_size
+    records: tuple[VideoRecord, ...]
+    config: ClipsConfig
+    sampler: ClipSampler
+    frames: FrameCache
+    rank: int
+    world_size: int
 
     def __getitem__(self, step: int) -> ClipBatch:
         clips: list[Tensor] = []
         used: list[tuple[VideoRecord, ClipDraw]] = []
         failed: dict[str, Failure] = {}
         new: list[VideoRecord] = []
-        for draw in self._order.draws(step, self._rank, self._world_size):
-            record = self._records[draw.index]
-            if self._order.is_first(step, draw.index):
+        for draw in self.sampler.draws(step, self.rank, self.world_size):
+            record = self.records[draw.index]
+            if self.sampler.is_first(step, draw.index):
                 new.append(record)
             try:
                 clips.append(self._clip(record, draw.seed))
@@ -208,7 +211,7 @@ class _Steps(Dataset[ClipBatch]):
                 failed[record.id] = Failure(reason=str(error), retry=error.transient)
             except MemoryError:
                 failed[record.id] = Failure(reason=f"out of memory while decoding {record.path}", retry=True)
-        clip = self._config.clip
+        clip = self.config.clip
         nothing = torch.empty((0, 3, clip.num_frames, clip.crop, clip.crop), dtype=torch.uint8)
         return ClipBatch(
             clips=torch.stack(clips) if clips else nothing,
@@ -218,14 +221,14 @@ class _Steps(Dataset[ClipBatch]):
             seeds=tuple(draw.seed for _, draw in used),
             failed=tuple((name, failure.reason) for name, failure in failed.items()),
             transient=tuple(name for name, failure in failed.items() if failure.retry),
-            contents={record.id: self._frames.content(record.path) for record in new},
+            contents={record.id: self.frames.content(record.path) for record in new},
         )
 
     def _clip(self, record: VideoRecord, seed: int) -> Tensor:
         """uint8 [3, T, crop, crop]: frames and pixels drawn from `seed`."""
-        clip = replace(self._config.clip, seed=seed)
-        frames = self._frames.frames(record.path, lambda n: clip_indices(n, clip, record.id)[0])
-        return augment_clip(frames, self._config.augment, clip, np.random.Generator(np.random.PCG64(seed)))
+        clip = replace(self.config.clip, seed=seed)
+        frames = self.frames.frames(record.path, lambda n: clip_indices(n, clip, record.id)[0])
+        return augment_clip(frames, self.config.augment, clip, np.random.Generator(np.random.PCG64(seed)))
 
 
 def load_in_order(items: Dataset[T], numbers: range, workers: int) -> Iterator[T]:
