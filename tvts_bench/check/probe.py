@@ -194,5 +194,5 @@ def _outcome(future: Future[Finding], finding: Finding, timeout: float) -> Findi
 
 
 def _timed_out(finding: Finding, timeout: float) -> Finding:
-    detail = f"not read run_with_timeout {timeout:g} s"
+    detail = f"not read within {timeout:g} s"
     return replace(finding, status="timed out", detail=detail, timeout=timeout)
