@@ -56,9 +56,9 @@ def run(
     from pretrain.runs import begin
     from tvts_bench.cli.progress import progress_bar
 
-    config, place = compose(preset, assignments or [])
-    assert place.out is not None
-    _train(place.out, lambda: begin(config, place, progress_bar))
+    config, launch = compose(preset, assignments or [])
+    assert launch.out is not None
+    _train(launch.out, lambda: begin(config, launch, progress_bar))
 
 
 def resume(
@@ -66,7 +66,7 @@ def resume(
     assignments: Assignments = None,
     debug: Debug = False,
 ) -> None:
-    """Go on where a run was stopped, exactly: on a CPU the result is the same to the bit.
+    """Resume a run where it was stopped, exactly: on a CPU the result is bit-identical.
 
     What may differ is where it runs (device, workers, number of processes), the batch size and the folders of data.
     Videos or transcripts that changed since it began are refused; changed_files=accept takes them, or a copy of the
@@ -160,7 +160,7 @@ for _command in (run, resume, changed, export, config, presets):
 def _train(folder: Path, train: Callable[[], Path]) -> None:
     """Run, and end with the code that says how it went."""
     from pretrain.runs import DivergedError
-    from tvts_bench.devices import under_torchrun
+    from tvts_bench.distributed import under_torchrun
     from tvts_bench.training.signals import StoppedError
 
     is_first = not under_torchrun() or os.environ["RANK"] == "0"  # of several processes, one speaks

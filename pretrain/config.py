@@ -1,7 +1,7 @@
 """A training run as typed configuration: presets from YAML, `key=value` overrides, one digest.
 
 What can change the trained weights is in `RunConfig` and its digest; where and how fast the run happens is in
-`Place`, which is in neither.
+`LaunchConfig`, which is in neither.
 """
 
 import dataclasses
@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretrain import yaml_core
-from pretrain.config_groups import CheckpointConfig, DataConfig, InitConfig, ModelConfig, ValidationConfig
+from pretrain.config_groups import (
+    CheckpointConfig,
+    DataConfig,
+    InitConfig,
+    ModelConfig,
+    ValidationConfig,
+    refuse_too_large,
+)
 from pretrain.data.segments import SegmentConfig
 from pretrain.data.sources import CAPTIONED, TUBELET, SourceConfig
-from pretrain.limits import refuse_too_large
 from pretrain.model.text import TextConfig
 from pretrain.model.tvts import TVTSConfig
 from pretrain.objectives import ordering
@@ -36,13 +42,13 @@ ALIASES = {
     "objective.k": "objective.segments",
 }
 """Short and customary names for keys."""
-PLACE = ("out", "device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
-"""Keys of `Place`, at the top level on the command line."""
+LAUNCH_KEYS = ("out", "device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
+"""Keys of `LaunchConfig`, at the top level on the command line."""
 FREE_ON_RESUME = (
     *("data.batch_size", "data.max_failures", "data.strict", "optim.accumulate"),
     *("validation", "checkpoint", "collapse_after", "description"),  # these change no weight
 )
-"""What may differ when a run is taken up again; and of every source `FREE_OF_SOURCES`."""
+"""What may differ when a run is resumed; and of every source `FREE_OF_SOURCES`."""
 FREE_OF_SOURCES = ("root", "annotations", "batch_size", "max_unreadable")
 
 
@@ -66,6 +72,7 @@ class RunConfig:
     collapse_after: int = 500  # steps in a row with all embeddings alike after which the run stops as failed
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         refuse_too_large(self.flat)
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError("exactly one of steps and epochs says how long the run is; set the other to null")
@@ -159,7 +166,7 @@ class RunConfig:
 
     @property
     def lineage(self) -> str:
-        """sha256 (hex) of what must not differ when the run is taken up again: its states are known by it."""
+        """sha256 (hex) of what must not differ when the run is resumed: its states are known by it."""
         return provenance.digest({key: value for key, value in self.flat.items() if not is_free(key)})
 
     @property
@@ -169,7 +176,7 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class LaunchConfig:
     """Where and how fast a run happens; none of it changes the weights."""
 
     out: Path | None = None  # the run's folder; null: runs/PRESET
@@ -177,11 +184,12 @@ class Place:
     workers: int = 1  # loading processes for each training process; 0 loads in the training process
     threads: int | None = None  # of the training process on a CPU; null: the cores that loading leaves free
     log_every: int = 10  # steps between readings of the losses; every step is logged, a GPU is waited for only then
-    cache: Path | None = None  # of indexes and the embedded world; null: the user's
+    cache: Path | None = None  # of indexes and the built-in synthetic set; null: the user's
     samples: Path | None = None  # drawn batches are kept here for runs that read the same ones; null: they are not
     changed_files: Literal["refuse", "accept"] = "refuse"  # on resume, of sources; accept: once, and it is logged
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         if self.workers < 0 or self.log_every < 1:
             raise ConfigError(f"workers must be 0 or more and log_every positive, got {self.workers}, {self.log_every}")
         if self.threads is not None and self.threads < 1:
@@ -191,7 +199,7 @@ class Place:
                 raise ConfigError(f"{name} must be at most {MAX_WORKERS:,}, got {getattr(self, name):,}")
 
 
-def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, Place]:
+def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, LaunchConfig]:
     """The preset with `key=value` assignments, and where to run it.
 
     Args:
@@ -202,31 +210,31 @@ def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, Place]:
         ConfigError: no such preset or key, a value of the wrong type, or settings that do not go together.
     """
     values = read_yaml(preset_text(preset), preset)
-    config, place = apply(values, {}, assignments)
-    if place.out is None:
-        place = dataclasses.replace(place, out=Path("runs") / Path(preset).stem)
-    return config, place
+    config, launch = apply(values, {}, assignments)
+    if launch.out is None:
+        launch = dataclasses.replace(launch, out=Path("runs") / Path(preset).stem)
+    return config, launch
 
 
-def apply(values: dict[str, Any], place: dict[str, Any], assignments: Sequence[str]) -> tuple[RunConfig, Place]:
-    """Plain values of a run and its place with assignments on top; `values` and `place` are changed."""
+def apply(values: dict[str, Any], launch: dict[str, Any], assignments: Sequence[str]) -> tuple[RunConfig, LaunchConfig]:
+    """Plain values of a run and where it runs with assignments on top; `values` and `launch` are changed."""
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise ConfigError(f"expected key=value, got {assignment!r}")
         key = ALIASES.get(key, key)
-        if key in PLACE:
-            override(place, key, text)
+        if key in LAUNCH_KEYS:
+            override(launch, key, text)
             continue
         top = key.partition(".")[0]
         known = [each.name for each in dataclasses.fields(RunConfig)]
         if top not in known:
-            raise unknown_key(top, [*known, *PLACE, *ALIASES])
+            raise unknown_key(top, [*known, *LAUNCH_KEYS, *ALIASES])
         override(values, key, text)
         for one, other in (("steps", "epochs"), ("epochs", "steps")):
             if key == one and values.get(one) is not None:
                 values[other] = None
-    return build(RunConfig, values), build(Place, place)
+    return build(RunConfig, values), build(LaunchConfig, launch)
 
 
 def to_yaml(config: RunConfig) -> str:
@@ -255,7 +263,7 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
 
 
 def is_free(key: str) -> bool:
-    """Whether the dotted `key` may differ when a run is taken up again."""
+    """Whether the dotted `key` may differ when a run is resumed."""
     if key.startswith("data.sources."):
         return key.rpartition(".")[2] in FREE_OF_SOURCES
     return any(key == each or key.startswith(f"{each}.") for each in FREE_ON_RESUME)

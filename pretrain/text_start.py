@@ -76,6 +76,7 @@ class MaskedWords(nn.Module):
     """
 
     def __init__(self, text_model: Any, words: int) -> None:
+        """`words` are those of the vocabulary."""
         super().__init__()
         self.text_model = text_model
         dim = int(text_model.config.dim)

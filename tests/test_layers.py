@@ -27,6 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"backbones"}),
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
+    frozenset({"distributed"}),
     frozenset({"devices", "snapshot"}),
     frozenset(
         {
@@ -53,6 +54,7 @@ FOR_PRETRAINING = {
     "provenance",
     "runtime",
     "devices",
+    "distributed",
     "snapshot",
     "time_limit",
     "processes",

@@ -23,7 +23,7 @@ from tvts_bench.table_runs import Asked, fill
 from tvts_bench.tables.base import Column, Protocol, Row, Table
 from tvts_bench.tables.cells import Found
 from tvts_bench.tables.protocols import RETRIEVAL
-from tvts_bench.training.recipes import Recipe, without_augmentation
+from tvts_bench.training.recipe import Recipe, without_augmentation
 
 COLOURS = {0: (200, 20, 20), 1: (20, 20, 200)}
 PER_CLASS = 3  # videos, in each of two splits

@@ -26,7 +26,7 @@ from tvts_bench.tables.cells import Found
 from tvts_bench.tables.files import write_table
 from tvts_bench.tables.protocols import RETRIEVAL
 from tvts_bench.tables.stored import RUNS
-from tvts_bench.training.recipes import Recipe
+from tvts_bench.training.recipe import Recipe
 
 COLOURS = {"red": (200, 20, 20), "blue": (20, 20, 200)}
 PROBE = Protocol(

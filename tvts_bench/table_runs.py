@@ -12,11 +12,12 @@ from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.families import families
 from tvts_bench.backbones.loading import load_as, load_backbone
 from tvts_bench.datasets.base import Dataset
-from tvts_bench.devices import from_rank_zero, resolve_dtype
+from tvts_bench.devices import resolve_dtype
+from tvts_bench.distributed import broadcast_from_rank0
 from tvts_bench.errors import UserError
 from tvts_bench.evaluation import evaluate, extract_once, plan
 from tvts_bench.evaluators.base import Evaluator
-from tvts_bench.evaluators.supervised_protocol import Supervised
+from tvts_bench.evaluators.supervised import Supervised
 from tvts_bench.result_files import write_files
 from tvts_bench.results import Run, load
 from tvts_bench.reuse import ReuseCheck
@@ -75,7 +76,7 @@ def fill(asked: Asked, out: Path, runtime: Runtime, say: Say) -> dict[tuple[str,
     runtime = replace(runtime, out=out / RUNS, resume=not asked.fresh, retrain=asked.fresh)
     found: dict[tuple[str, str], Found] = {}
     jobs = _jobs(asked, found, runtime.device)
-    stored = from_rank_zero(runtime, lambda: read_stored(out))
+    stored = broadcast_from_rank0(runtime, lambda: read_stored(out))
     for sentence in stored.refused:
         say(sentence)
     look = _Look(asked=asked, stored=stored, runtime=runtime, say=say)
@@ -168,7 +169,7 @@ class _Look:
         except UserError as error:
             _keep(found, job, Found(status="not run", reason=str(error)))
             return True
-        stored = None if self.asked.fresh else from_rank_zero(self.runtime, lambda: self._holding(job, run))
+        stored = None if self.asked.fresh else broadcast_from_rank0(self.runtime, lambda: self._holding(job, run))
         if stored is None or (
             self.runtime.strict and any(item.failed or item.damaged for item in stored.result.coverage)
         ):
@@ -205,7 +206,7 @@ def _measure(job: _Job, out: Path, runtime: Runtime) -> Found:
         result = evaluate(job.backbone, job.dataset, job.evaluator, runtime)
     except UserError as error:
         return Found(status="failed", reason=f"{job.row}: {error}")
-    path = from_rank_zero(runtime, lambda: write_files(result, out / RUNS).saved.json)
+    path = broadcast_from_rank0(runtime, lambda: write_files(result, out / RUNS).saved.json)
     return Found(stored=((None, Stored(result=load(path), path=path)),))
 
 

@@ -39,6 +39,7 @@ class ObjectiveConfig:
     paper_ranks: int = 32  # GPUs of the official run, each of which kept 1 / 32 of L_base's gradient
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         for name, known in (("sort", SortModelling), ("target", SortTarget), ("balance", Balance)):
             if getattr(self, name) not in get_args(known):
                 raise ObjectiveError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")

@@ -37,8 +37,8 @@ def test_the_paper_preset_is_the_official_recipe() -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_is_whole_says_what_it_is_and_survives_being_saved(name: str) -> None:
     roots = {"cc_webvid": ["data.sources.0.root=/a", "data.sources.1.root=/b"], "yt_temporal": list(PAPER)}
-    config, place = compose(name, roots.get(name, []))
-    assert place.out == Path("runs") / name
+    config, launch = compose(name, roots.get(name, []))
+    assert launch.out == Path("runs") / name
     assert len(description(name)) > 20
     again = from_yaml(to_yaml(config), Path("config.yaml"))
     assert again == config
@@ -47,13 +47,13 @@ def test_every_preset_is_whole_says_what_it_is_and_survives_being_saved(name: st
 
 
 def test_overrides_reach_every_level_by_either_name(tmp_path: Path) -> None:
-    config, place = tiny(
+    config, launch = tiny(
         tmp_path, "steps=7", "objective.lambda=3", "optim.lr=1e-3", "data.sources.0.weight=2", "seed=5", "batch_size=6"
     )
     assert (config.steps, config.seed, config.objective.weight, config.optim.lr) == (7, 5, 3.0, 1e-3)
     assert config.data.sources[0].weight == 2.0
     assert config.data.batch_size == 6
-    assert place.out == tmp_path / "run"
+    assert launch.out == tmp_path / "run"
     assert tiny(tmp_path, "lr=0.5")[0].optim.lr == 0.5
 
 

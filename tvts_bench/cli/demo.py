@@ -30,7 +30,8 @@ def demo(
     """
     from tvts_bench.backbones.loading import load_backbone
     from tvts_bench.cli import setup
-    from tvts_bench.devices import distributed_runtime, resolve_dtype
+    from tvts_bench.devices import resolve_dtype
+    from tvts_bench.distributed import distributed_runtime
     from tvts_bench.evaluation import evaluate_all
     from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
     from tvts_bench.results import require_writable

@@ -125,7 +125,7 @@ def _measure(
 
     `show` is told whether a result is part of that mean.
     """
-    from tvts_bench.devices import distributed_runtime
+    from tvts_bench.distributed import distributed_runtime
     from tvts_bench.evaluation import evaluate
     from tvts_bench.folds import mean_of_folds
 

@@ -12,7 +12,7 @@ from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
     from tvts_bench.training.presets import Task
-    from tvts_bench.training.recipes import Recipe
+    from tvts_bench.training.recipe import Recipe
 
 RECIPE = "Recipe"
 SAMPLINGS = {"center": "segments", "dense": "dense"}  # in testing; in training the recipe's augmentation says where
@@ -166,7 +166,7 @@ class RecipeChanges:
             UserError: an option has a value that makes no sense, alone or with the others.
         """
         from tvts_bench.devices import resolve_dtype
-        from tvts_bench.training.presets import preset, with_habits
+        from tvts_bench.training.presets import preset, with_quirks
 
         if self.preset is not None:
             _require_preset(self.preset)
@@ -180,7 +180,7 @@ class RecipeChanges:
             changes["stride"] = self.stride
         if self.dtype != "auto":
             changes["precision"] = resolve_dtype(self.dtype, device)
-        named = with_habits(preset(task, self.preset or dataset), self.habits)
+        named = with_quirks(preset(task, self.preset or dataset), self.habits)
         if "epochs" in changes:  # the same share of warm-up, which could be longer than the whole run otherwise
             changes.setdefault("warmup_epochs", named.warmup_epochs * changes["epochs"] / named.epochs)
         changed = replace(named, **changes)

@@ -14,7 +14,8 @@ from tvts_bench.cli.option_groups import Machine, Weights
 from tvts_bench.cli.progress import progress_bar
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
-from tvts_bench.devices import distributed_runtime, resolve_device
+from tvts_bench.devices import resolve_device
+from tvts_bench.distributed import distributed_runtime
 from tvts_bench.errors import UserError
 from tvts_bench.evaluation import evaluate
 from tvts_bench.evaluators.base import Evaluator

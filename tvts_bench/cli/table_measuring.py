@@ -6,7 +6,7 @@ from tvts_bench.cli import setup
 from tvts_bench.cli.console import stderr
 from tvts_bench.cli.table_request import TableRequest
 from tvts_bench.datasets.base import Dataset
-from tvts_bench.devices import distributed_runtime
+from tvts_bench.distributed import distributed_runtime
 from tvts_bench.runtime import Runtime
 from tvts_bench.table_runs import Asked, fill
 from tvts_bench.tables.assemble import Findings

@@ -1,8 +1,8 @@
-"""The recipes that have a name: one for each data set and task, and the paper's habits.
+"""The recipes that have a name: one for each data set and task, and the official code's quirks.
 
 Where they are from. SSV2: the scripts of TVTS's official code, which has no other data set. Kinetics-400 and UCF-101:
 that recipe with the frames, views and schedule of VideoMAE's scripts for the same network, of which the official code
-is a variation; HMDB-51 as UCF-101. The embedded world's: ours, minutes on two cores.
+is a variation; HMDB-51 as UCF-101. The built-in synthetic set's: ours, minutes on two cores.
 """
 
 import difflib
@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from tvts_bench.training.mixing import UNMIXED
-from tvts_bench.training.recipes import Recipe, RecipeError, without_augmentation
+from tvts_bench.errors import UserError
+from tvts_bench.training.mixup import UNMIXED
+from tvts_bench.training.recipe import Recipe, without_augmentation
 from tvts_bench.video.variation import ClipAugment
 
 Task = Literal["probe", "finetune"]
@@ -102,7 +103,7 @@ def preset(task: Task, dataset: str) -> Recipe:
     return {"probe": PROBE, "finetune": FINETUNE}[task][preset_name(dataset)]
 
 
-HABITS: Mapping[str, Callable[[Recipe], Recipe]] = {
+QUIRKS: Mapping[str, Callable[[Recipe], Recipe]] = {
     # CutMix cuts time x height: most boxes lie behind the last frame, and labels are mixed although no pixel is.
     "cutmix-axes": lambda recipe: replace(recipe, mix=replace(recipe.mix, cutmix_axes="paper")),
     # `temporal_embed` has the learning rate of the head and its weight decay.
@@ -118,24 +119,24 @@ HABITS: Mapping[str, Callable[[Recipe], Recipe]] = {
 }
 """Named changes to a recipe."""
 
-PAPER = ("cutmix-axes", "temporal-embed", "logits", "best-on-test")
-"""The habits that the published numbers were made with, as far as is known."""
+OFFICIAL_QUIRKS = ("cutmix-axes", "temporal-embed", "logits", "best-on-test")
+"""The quirks that the published numbers were made with, as far as is known."""
 
 
-def with_habits(recipe: Recipe, names: Iterable[str]) -> Recipe:
-    """The recipe with each named habit; "paper" stands for all of `PAPER`.
+def with_quirks(recipe: Recipe, names: Iterable[str]) -> Recipe:
+    """The recipe with each named quirk; "paper" stands for all of `OFFICIAL_QUIRKS`.
 
     Raises:
-        RecipeError: no habit of that name.
+        UserError: no quirk of that name.
     """
     for name in names:
         if name == "paper":
-            recipe = with_habits(recipe, PAPER)
-        elif name in HABITS:
-            recipe = HABITS[name](recipe)
+            recipe = with_quirks(recipe, OFFICIAL_QUIRKS)
+        elif name in QUIRKS:
+            recipe = QUIRKS[name](recipe)
         else:
-            known = ["paper", *HABITS]
+            known = ["paper", *QUIRKS]
             close = difflib.get_close_matches(name, known)
             hint = f" (did you mean {close[0]}?)" if close else ""
-            raise RecipeError(f"there is no habit {name!r}{hint}; there are: {', '.join(known)}")
+            raise UserError(f"there is no habit {name!r}{hint}; there are: {', '.join(known)}")
     return recipe

@@ -11,9 +11,9 @@ from tvts_bench.metrics.measured import SplitCoverage
 from tvts_bench.provenance import versions
 from tvts_bench.runtime import Runtime
 from tvts_bench.snapshot import Snapshot
-from tvts_bench.training.recipes import REFERENCE_BATCH, Recipe
+from tvts_bench.training.classification import Trained
+from tvts_bench.training.recipe import REFERENCE_BATCH, Recipe
 from tvts_bench.training.scoring import Scores, average_views
-from tvts_bench.training.supervised import Trained
 from tvts_bench.video.spec import ClipSpec
 
 
@@ -36,19 +36,19 @@ class Tested:
 def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
     """The numbers and what they speak of; coverage is that of the tested split, then that of the training split."""
     scores = tested.scores
-    said = Classified(
+    classified = Classified(
         condition=tested.condition,
         scores=average_views(scores.logits, tested.recipe.average),
         seed=tested.recipe.seed,
     )
-    tables = dict(classification_tables([said], scores.ids, scores.labels, dataset.class_names))
+    tables = dict(classification_tables([classified], scores.ids, scores.labels, dataset.class_names))
     if scores.logits.shape[1] > 1:
         tables["view_logits"] = _view_logits(scores)
     tables["curves"] = {name: [row[name] for row in tested.trained.history] for name in tested.trained.history[0]}
     train, test = tested.splits
     computed_by = f"{runtime.device.partition(':')[0]}, batches of {runtime.batch_size}, torch {versions()['torch']}"
     return Outcome(
-        metrics=tuple(summarise([said], scores.labels)),
+        metrics=tuple(summarise([classified], scores.labels)),
         coverage=(
             _coverage(tested, dataset, test, scores),
             _coverage(tested, dataset, train, tested.trained),
@@ -62,7 +62,7 @@ def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
 
 
 def _view_logits(scores: Scores) -> dict[str, Any]:
-    """A row a clip and view, so that views can be averaged in any way."""
+    """One row per clip and view, so that views can be averaged in any way."""
     views = scores.logits.shape[1]
     return {
         "id": [name for name in scores.ids for _ in range(views)],
@@ -98,7 +98,7 @@ def _optimism(tested: Tested) -> tuple[str, ...]:
 
 
 def in_words(tested: Tested) -> tuple[str, ...]:
-    """How it was trained and tested, a line each."""
+    """How it was trained and tested, one line each."""
     recipe, trained, (train, _) = tested.recipe, tested.trained, tested.splits
     what = "a linear head on the frozen backbone" if tested.frozen else "backbone and linear head"
     chosen = {

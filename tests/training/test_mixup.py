@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.training.mixing import ALPHAS, UNMIXED, MixConfig, MixError, mix
+from tvts_bench.errors import UserError
+from tvts_bench.training.mixup import ALPHAS, UNMIXED, MixConfig, mix
 
 from timm.data.mixup import Mixup  # isort: skip
 
@@ -154,5 +155,5 @@ def test_the_papers_axes_are_timms_on_clips_and_mostly_change_no_pixel() -> None
     ],
 )
 def test_nonsense_is_refused(bad: dict[str, object], said: str) -> None:
-    with pytest.raises(MixError, match=said):
+    with pytest.raises(UserError, match=said):
         MixConfig(**bad)  # type: ignore[arg-type]

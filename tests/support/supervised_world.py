@@ -13,15 +13,15 @@ from tests.plain_videos import write_frames
 from tvts_bench.backbones.base import Backbone, WeightSource
 from tvts_bench.backbones.tvts import TVTS
 from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.distributed import Rank
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 from tvts_bench.runtime import Progress
+from tvts_bench.training.checkpoint import RunDir
+from tvts_bench.training.classification import Measure, Trained, train_classifier
 from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.classifier_step import StepSettings
-from tvts_bench.training.clip_loader import ClipLoader, ClipsConfig
-from tvts_bench.training.place import TrainingPlace
-from tvts_bench.training.ranks import Rank
-from tvts_bench.training.recipes import Recipe
-from tvts_bench.training.supervised import Measure, Trained, train_classifier
+from tvts_bench.training.classifier_step import ClassifierSettings
+from tvts_bench.training.dataloader import ClipLoader, ClipsConfig
+from tvts_bench.training.recipe import Recipe
 
 COLOURS = ((200, 40, 40), (40, 180, 40), (40, 40, 200))
 RECIPE = Recipe(
@@ -36,6 +36,10 @@ RECIPE = Recipe(
     best="last",
 )
 """With everything that draws random numbers turned on."""
+
+
+TWELVE = VideoTransformerConfig(embed_dim=8, depth=12, num_heads=2, image_size=8, patch_size=4, num_frames=4)
+"""As many layers as the paper's encoder."""
 
 
 def tiny_backbone(seed: int = 0) -> TVTS:
@@ -55,9 +59,9 @@ def write_records(folder: Path, count: int = 12) -> tuple[VideoRecord, ...]:
     return tuple(records)
 
 
-def settings_of(recipe: Recipe = RECIPE, rank: Rank | None = None) -> StepSettings:
+def settings_of(recipe: Recipe = RECIPE, rank: Rank | None = None) -> ClassifierSettings:
     """Three classes of the tiny backbone's clips."""
-    return StepSettings(recipe=recipe, clip=tiny_backbone().clip_spec, num_classes=3, rank=rank or Rank())
+    return ClassifierSettings(recipe=recipe, clip=tiny_backbone().clip_spec, num_classes=3, rank=rank or Rank())
 
 
 def loader_of(records: Sequence[VideoRecord], recipe: Recipe = RECIPE, rank: Rank | None = None) -> ClipLoader:
@@ -76,12 +80,12 @@ def train(
     frozen: bool = False,
     measure: Measure | None = None,
     backbone: Backbone | None = None,
-    **place: Any,
+    **run: Any,
 ) -> tuple[Classifier, Trained]:
     """`train_classifier` with what the tests never vary."""
-    where = TrainingPlace(**{"folder": folder, "digest": "this", **place})
+    run_dir = RunDir(**{"folder": folder, "digest": "this", **run})
     model = Classifier(backbone or tiny_backbone(), 3, frozen=frozen, drop_path=recipe.drop_path)
-    trained = train_classifier(model, loader_of(records, recipe, rank), settings_of(recipe, rank), where, measure)
+    trained = train_classifier(model, loader_of(records, recipe, rank), settings_of(recipe, rank), run_dir, measure)
     return model, trained
 
 

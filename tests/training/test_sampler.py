@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvts_bench.training.clip_order import BatchError, ClipOrder
+from tvts_bench.errors import UserError
+from tvts_bench.training.sampler import ClipSampler
 
-TEN = ClipOrder(size=10, batch_size=4, seed=0)
+TEN = ClipSampler(size=10, batch_size=4, seed=0)
 
 
-def indices(order: ClipOrder, step: int, rank: int = 0, world_size: int = 1) -> list[int]:
+def indices(order: ClipSampler, step: int, rank: int = 0, world_size: int = 1) -> list[int]:
     return [draw.index for draw in order.draws(step, rank, world_size)]
 
 
@@ -24,7 +25,7 @@ def test_an_epoch_goes_through_every_clip_at_most_once_and_the_rest_waits() -> N
 def test_the_same_on_every_machine() -> None:
     assert indices(TEN, 0) == [9, 1, 3, 8]
     assert TEN.draws(0)[0].seed == 1936201609458564146
-    assert indices(ClipOrder(size=10, batch_size=4, seed=1), 0) != [9, 1, 3, 8]
+    assert indices(ClipSampler(size=10, batch_size=4, seed=1), 0) != [9, 1, 3, 8]
 
 
 @given(
@@ -37,14 +38,14 @@ def test_the_same_on_every_machine() -> None:
 def test_ranks_divide_the_batch_that_one_process_would_make(
     size: int, parts: int, part: int, step: int, seed: int
 ) -> None:
-    order = ClipOrder(size=size + parts * part, batch_size=parts * part, seed=seed)
+    order = ClipSampler(size=size + parts * part, batch_size=parts * part, seed=seed)
     divided = [draw for rank in range(parts) for draw in order.draws(step, rank, parts)]
     assert tuple(divided) == order.draws(step)
 
 
 def test_a_clip_is_varied_anew_every_epoch_but_alike_in_batches_of_any_size() -> None:
     def seeds(batch_size: int, epoch: int) -> dict[int, int]:
-        order = ClipOrder(size=12, batch_size=batch_size, seed=7)
+        order = ClipSampler(size=12, batch_size=batch_size, seed=7)
         first = epoch * order.steps_per_epoch
         steps = range(first, first + order.steps_per_epoch)
         return {draw.index: draw.seed for step in steps for draw in order.draws(step)}
@@ -56,13 +57,13 @@ def test_a_clip_is_varied_anew_every_epoch_but_alike_in_batches_of_any_size() ->
 
 def test_a_batch_larger_than_the_set_is_refused() -> None:
     with pytest.raises(
-        BatchError, match="has 10 clips, fewer than one batch of 64; choose a --total-batch of at most 10"
+        UserError, match="has 10 clips, fewer than one batch of 64; choose a --total-batch of at most 10"
     ):
-        ClipOrder(size=10, batch_size=64)
-    with pytest.raises(BatchError, match="positive, got 0"):
-        ClipOrder(size=10, batch_size=0)
+        ClipSampler(size=10, batch_size=64)
+    with pytest.raises(UserError, match="positive, got 0"):
+        ClipSampler(size=10, batch_size=0)
 
 
 def test_a_batch_that_cannot_be_divided_among_processes_is_refused() -> None:
-    with pytest.raises(BatchError, match=r"4 clips cannot be divided among 3 processes; .* multiple of 3"):
+    with pytest.raises(UserError, match=r"4 clips cannot be divided among 3 processes; .* multiple of 3"):
         TEN.draws(0, rank=0, world_size=3)

@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.pretrain.short_of_space import files_no_longer_than
-from tests.training.supervised_world import (
+from tests.support.short_of_space import files_no_longer_than
+from tests.support.supervised_world import (
     RECIPE,
     loader_of,
     settings_of,
@@ -27,18 +27,16 @@ from tests.training.supervised_world import (
 )
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.classifier_step import TrainingError, backward
-from tvts_bench.training.clip_loader import ClipBatch, ClipLoader, TooManyUnreadableError
-from tvts_bench.training.clip_order import BatchError
-from tvts_bench.training.curves import STEP_COLUMNS, Curves
-from tvts_bench.training.loss_watch import LossError
-from tvts_bench.training.mixing import UNMIXED
-from tvts_bench.training.ranks import Rank
-from tvts_bench.training.recipes import without_augmentation
+from tvts_bench.distributed import Rank
+from tvts_bench.errors import UserError
+from tvts_bench.training.checkpoint import TrainingStateError
+from tvts_bench.training.classifier import Classifier, ClipDropPath
+from tvts_bench.training.classifier_step import backward
+from tvts_bench.training.dataloader import ClipBatch, ClipLoader
+from tvts_bench.training.metric_logger import STEP_COLUMNS, CurveWriter, NonFiniteLossError
+from tvts_bench.training.mixup import UNMIXED
+from tvts_bench.training.recipe import without_augmentation
 from tvts_bench.training.signals import StoppedError
-from tvts_bench.training.states import TrainingStateError
-from tvts_bench.training.stochastic_depth import ClipDropPath
 
 STEADY = replace(RECIPE, mix=UNMIXED, drop_path=0.0)  # draws nothing but clips
 
@@ -166,7 +164,7 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path, records: Seque
 def test_rows_that_a_crash_damaged_are_left_out_of_the_curves(tmp_path: Path) -> None:
     whole, head = b"1,0.0,0.1,1.5,1.0,9.0\n", ",".join(STEP_COLUMNS).encode() + b"\n"
     (tmp_path / "steps.csv").write_bytes(head + whole + b"\xff\xfe\x00,0.1\n2,0.2,0.1")
-    Curves(tmp_path, 5).close()
+    CurveWriter(tmp_path, 5).close()
     assert (tmp_path / "steps.csv").read_bytes() == head + whole
 
 
@@ -191,7 +189,7 @@ def test_best_weights_that_are_gone_are_missed_before_the_rest_is_trained(
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
-    with pytest.raises(LossError, match=r"at step \d \(epoch 0\.\d, learning rate .*lower the learning rate"):
+    with pytest.raises(NonFiniteLossError, match=r"at step \d \(epoch 0\.\d, learning rate .*lower the learning rate"):
         train(records, tmp_path, replace(STEADY, optimizer="sgd", base_lr=1e38))
     assert not (tmp_path / "last.pt").exists()  # nothing was whole
     assert any(
@@ -352,7 +350,7 @@ def test_unreadable_training_clips_are_left_out_and_named_also_after_a_stop(
     _, trained = train(broken, tmp_path / "run", recipe, resume=True)
     assert set(trained.failed) == {"broken"}
     assert "broken.mp4" in trained.failed["broken"]
-    with pytest.raises(TooManyUnreadableError, match=r"broken\.mp4"):
+    with pytest.raises(UserError, match=r"broken\.mp4"):
         train(broken, tmp_path / "strict", replace(recipe, max_failures=0.0))
 
 
@@ -381,16 +379,14 @@ def test_batch_norms_are_not_trained_on_what_is_no_batch(tmp_path: Path, records
     norm = model.get_submodule("backbone.norm")
     assert isinstance(norm, nn.BatchNorm1d)
     assert norm.num_batches_tracked == 2 * 6 - 2  # in either epoch one of six batches held one clip
-    with pytest.raises(
-        TrainingError, match=r"batch norms, which need several clips at once, and a batch of 1 in 1 proc"
-    ):
+    with pytest.raises(UserError, match=r"batch norms, which need several clips at once, and a batch of 1 in 1 proc"):
         train(records, tmp_path / "one", replace(recipe, batch_size=1), backbone=NormedVectors())
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(records: Sequence[VideoRecord]) -> None:
-    with pytest.raises(BatchError, match="4 clips cannot be divided into 2 processes x 3 micro-batches"):
+    with pytest.raises(UserError, match="4 clips cannot be divided into 2 processes x 3 micro-batches"):
         settings_of(replace(RECIPE, accumulate=3), Rank(world_size=2))
-    with pytest.raises(BatchError, match="12 clips, fewer than one batch of 16"):
+    with pytest.raises(UserError, match="12 clips, fewer than one batch of 16"):
         loader_of(records, replace(RECIPE, batch_size=16))
 
 

@@ -1,4 +1,6 @@
-"""Batches of augmented training clips: equal for equal (seed, step), whatever the number of workers or ranks.
+"""Items made in parallel and handed out in order, and those of supervised training: batches of augmented clips.
+
+Batches are equal for equal (seed, step), whatever the number of workers or ranks.
 
 A worker makes a whole batch, and a batch is known from its step alone. So resuming at step s is asking for step s, and
 neither the number of workers nor what was read before can change a byte.
@@ -9,22 +11,24 @@ a set that nobody asked for. A share of such videos above `max_failures` ends th
 
 import logging
 import math
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.features.base import Failure
-from tvts_bench.training.clip_frames import FrameMemory
-from tvts_bench.training.clip_order import ClipDraw, ClipOrder
-from tvts_bench.training.recipes import Recipe
-from tvts_bench.training.step_loading import load_in_order
+from tvts_bench.processes import worker_context
+from tvts_bench.training.frame_cache import FrameCache
+from tvts_bench.training.recipe import Recipe
+from tvts_bench.training.sampler import ClipDraw, ClipSampler
+from tvts_bench.training.signals import STOPPING
 from tvts_bench.video.augment import augment_clip
 from tvts_bench.video.reader import VideoDecodeError
 from tvts_bench.video.sampling import clip_indices
@@ -33,11 +37,13 @@ from tvts_bench.video.variation import ClipAugment
 
 MEMORY = 2**30  # bytes of short videos that a process tree keeps decoded
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 
-class TooManyUnreadableError(UserError):
-    """More training videos than allowed cannot be read."""
+class WorkerError(UserError):
+    """A loading process that is gone, which is seldom its own doing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +63,7 @@ class ClipBatch:
     contents: Mapping[str, str] = field(default_factory=dict)  # id -> sha256 of each file that no step read before
 
     def __len__(self) -> int:
+        """Clips."""
         return len(self.ids)
 
     def pin_memory(self) -> Self:
@@ -111,7 +118,8 @@ class ClipLoader:
         memory: int = MEMORY,
         clip_timeout: float = math.inf,
     ) -> None:
-        """
+        """Read nothing yet.
+
         Args:
             records: the training set.
             config: what decides the clips.
@@ -122,23 +130,30 @@ class ClipLoader:
             clip_timeout: seconds that reading one video may take; one that takes longer is unreadable.
 
         Raises:
-            BatchError: the batch is larger than the set, or cannot be divided among the processes.
+            UserError: the batch is larger than the set, or cannot be divided among the processes.
         """
-        self.order = ClipOrder(size=len(records), batch_size=config.batch_size, seed=config.seed)
-        self.order.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
+        self.sampler = ClipSampler(size=len(records), batch_size=config.batch_size, seed=config.seed)
+        self.sampler.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
         self.failed: dict[str, str] = {}
         self.transient: set[str] = set()
         self.contents: dict[str, str] = {}
         self._allowed = max(1, int(config.max_failures * len(records))) if config.max_failures else 0
         self._ids = frozenset(record.id for record in records)
         self._config, self._workers = config, workers
-        frames = FrameMemory(decoder=config.decoder, limit=memory // max(workers, 1), seconds=clip_timeout)
-        self._steps = _Steps(tuple(records), config, self.order, frames, rank, world_size)
+        frames = FrameCache(decoder=config.decoder, limit=memory // max(workers, 1), seconds=clip_timeout)
+        self._steps = _Steps(
+            records=tuple(records),
+            config=config,
+            sampler=self.sampler,
+            frames=frames,
+            rank=rank,
+            world_size=world_size,
+        )
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in one epoch."""
-        return self.order.steps_per_epoch
+        return self.sampler.steps_per_epoch
 
     def batches(self, start: int, stop: int) -> Iterator[ClipBatch]:
         """The batches of steps `start` to `stop - 1`.
@@ -147,7 +162,7 @@ class ClipLoader:
         once an epoch.
 
         Raises:
-            TooManyUnreadableError: more than `max_failures` of the videos could not be read so far.
+            UserError: more than `max_failures` of the videos could not be read so far.
         """
         for batch in load_in_order(self._steps, range(start, stop), self._workers):
             self._account(batch)
@@ -162,36 +177,32 @@ class ClipLoader:
                 log.warning("left out of training: %s", reason)
             unread = len(self._ids & self.failed.keys())
             if unread > self._allowed:
-                raise TooManyUnreadableError(
-                    f"{unread} of {self.order.size} training videos could not be read so far, more than the"
+                raise UserError(
+                    f"{unread} of {self.sampler.size} training videos could not be read so far, more than the"
                     f" {self._allowed} allowed: mend them or take them out of the lists (`tvts-bench check` finds all);"
                     f" the last: {reason}"
                 )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Steps(Dataset[ClipBatch]):
     """Steps as a data set: item `step` is that step's batch."""
 
-    def __init__(
-        self,
-        records: tuple[VideoRecord, ...],
-        config: ClipsConfig,
-        order: ClipOrder,
-        frames: FrameMemory,
-        rank: int,
-        world_size: int,
-    ) -> None:
-        self._records, self._config, self._order, self._frames = records, config, order, frames
-        self._rank, self._world_size = rank, world_size
+    records: tuple[VideoRecord, ...]
+    config: ClipsConfig
+    sampler: ClipSampler
+    frames: FrameCache
+    rank: int
+    world_size: int
 
     def __getitem__(self, step: int) -> ClipBatch:
         clips: list[Tensor] = []
         used: list[tuple[VideoRecord, ClipDraw]] = []
         failed: dict[str, Failure] = {}
         new: list[VideoRecord] = []
-        for draw in self._order.draws(step, self._rank, self._world_size):
-            record = self._records[draw.index]
-            if self._order.is_first(step, draw.index):
+        for draw in self.sampler.draws(step, self.rank, self.world_size):
+            record = self.records[draw.index]
+            if self.sampler.is_first(step, draw.index):
                 new.append(record)
             try:
                 clips.append(self._clip(record, draw.seed))
@@ -200,7 +211,7 @@ class _Steps(Dataset[ClipBatch]):
                 failed[record.id] = Failure(reason=str(error), retry=error.transient)
             except MemoryError:
                 failed[record.id] = Failure(reason=f"out of memory while decoding {record.path}", retry=True)
-        clip = self._config.clip
+        clip = self.config.clip
         nothing = torch.empty((0, 3, clip.num_frames, clip.crop, clip.crop), dtype=torch.uint8)
         return ClipBatch(
             clips=torch.stack(clips) if clips else nothing,
@@ -210,11 +221,67 @@ class _Steps(Dataset[ClipBatch]):
             seeds=tuple(draw.seed for _, draw in used),
             failed=tuple((name, failure.reason) for name, failure in failed.items()),
             transient=tuple(name for name, failure in failed.items() if failure.retry),
-            contents={record.id: self._frames.content(record.path) for record in new},
+            contents={record.id: self.frames.content(record.path) for record in new},
         )
 
     def _clip(self, record: VideoRecord, seed: int) -> Tensor:
         """uint8 [3, T, crop, crop]: frames and pixels drawn from `seed`."""
-        clip = replace(self._config.clip, seed=seed)
-        frames = self._frames.frames(record.path, lambda n: clip_indices(n, clip, record.id)[0])
-        return augment_clip(frames, self._config.augment, clip, np.random.Generator(np.random.PCG64(seed)))
+        clip = replace(self.config.clip, seed=seed)
+        frames = self.frames.frames(record.path, lambda n: clip_indices(n, clip, record.id)[0])
+        return augment_clip(frames, self.config.augment, clip, np.random.Generator(np.random.PCG64(seed)))
+
+
+def load_in_order(items: Dataset[T], numbers: range, workers: int) -> Iterator[T]:
+    """The items `numbers` in that order, each made whole by one of `workers` processes (0: by this one).
+
+    Raises:
+        UserError: as `items` raised it, in whatever process that was.
+    """
+    loader = DataLoader(
+        _Caught(items),
+        sampler=numbers,
+        batch_size=None,
+        num_workers=workers,
+        multiprocessing_context=worker_context((type(items).__module__,)) if workers else None,
+        worker_init_fn=_start_worker if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(0),  # else making a loader moves torch's global generator
+    )
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item
+
+
+def refuse_lost_worker(error: RuntimeError) -> None:
+    """Say what torch means if `error` is of a loading process that is gone; it raises that anywhere, not only here.
+
+    Raises:
+        WorkerError: it is.
+    """
+    if "DataLoader worker" in str(error):
+        raise WorkerError(
+            f"a loading process was ended from outside ({str(error).splitlines()[0].rstrip('. ')}), often for want of "
+            "memory: use fewer workers or smaller batches; the state saved before is whole"
+        ) from None
+
+
+class _Caught(Dataset[T | UserError]):
+    """Items, or a user's error as one: a loading process would hand it on as a traceback in a message."""
+
+    def __init__(self, items: Dataset[T]) -> None:
+        self._items = items
+
+    def __getitem__(self, number: int) -> T | UserError:
+        try:
+            return self._items[number]
+        except UserError as error:
+            return error
+
+
+def _start_worker(worker: int) -> None:
+    torch.set_num_threads(1)
+    # Ctrl-C, a scheduler's SIGTERM and the end of a terminal reach every process of a run; the trainer decides what is
+    # done first.
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)

@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.test_layer_decay import TWELVE
+from tests.support.supervised_world import TWELVE
 from tvts_bench.backbones.base import WeightSource
 from tvts_bench.backbones.tvts import TVTS
+from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformer
-from tvts_bench.training.mixing import UNMIXED
-from tvts_bench.training.optim import OptimError
-from tvts_bench.training.recipe_optim import build_optimizer, learning_rate
-from tvts_bench.training.recipes import Recipe, RecipeError, without_augmentation
+from tvts_bench.training.mixup import UNMIXED
+from tvts_bench.training.recipe import Recipe, classifier_optimizer, lr_schedule, without_augmentation
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.variation import PLAIN
 
@@ -30,9 +29,9 @@ def formula(recipe: Recipe, total_batch: int, step: int, steps_per_epoch: int) -
 
 
 def rate_of(recipe: Recipe, total_batch: int, step: int, steps_per_epoch: int) -> float:
-    """The rate that `learning_rate` sets."""
+    """The rate that `lr_schedule` sets."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=recipe.lr(total_batch))
-    return learning_rate(recipe, optimizer, total_batch, steps_per_epoch).set(step)
+    return lr_schedule(recipe, optimizer, total_batch, steps_per_epoch).set(step)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +61,8 @@ def test_layers_share_the_schedule_each_at_its_own_rate() -> None:
     of_block = {
         name.split(".")[2]: id(p) for name, p in backbone.named_parameters() if name.endswith("attn.proj.weight")
     }
-    optimizer = build_optimizer(recipe, backbone, head, 384)
-    rate = learning_rate(recipe, optimizer, 384, 10)
+    optimizer = classifier_optimizer(recipe, backbone, head, 384)
+    rate = lr_schedule(recipe, optimizer, 384, 10)
     assert isinstance(optimizer, torch.optim.AdamW)
     for step in (0, 20, 49, 50, 300, 499):
         rate.set(step)
@@ -79,7 +78,7 @@ def test_layers_share_the_schedule_each_at_its_own_rate() -> None:
 def test_sgd_has_nesterovs_momentum() -> None:
     backbone = TVTS(VideoTransformer.seeded(TWELVE, 0), "small", WeightSource(name="none", sha256="0"))
     recipe = Recipe(optimizer="sgd", layer_decay=1.0, weight_decay=1e-9)
-    optimizer = build_optimizer(recipe, backbone.requires_grad_(False), nn.Linear(8, 3), 256)
+    optimizer = classifier_optimizer(recipe, backbone.requires_grad_(False), nn.Linear(8, 3), 256)
     assert isinstance(optimizer, torch.optim.SGD)
     assert [(g["momentum"], g["nesterov"], len(g["params"])) for g in optimizer.param_groups] == [(0.9, True, 1)] * 2
     assert {g["weight_decay"] for g in optimizer.param_groups} == {0.0, 1e-9}
@@ -140,5 +139,5 @@ def test_without_augmentation_nothing_else_changes() -> None:
     ],
 )
 def test_nonsense_is_refused_with_its_value(bad: dict[str, object], said: str) -> None:
-    with pytest.raises((RecipeError, OptimError), match=said):
+    with pytest.raises((UserError, UserError), match=said):
         Recipe(**bad)  # type: ignore[arg-type]

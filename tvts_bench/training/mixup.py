@@ -22,10 +22,6 @@ from timm.data.mixup import Mixup, mixup_target  # isort: skip
 ALPHAS = (1e-3, 1e3)  # far beyond them numpy's beta distribution draws NaN
 
 
-class MixError(UserError):
-    """A value of the mixing configuration that makes no sense."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class MixConfig:
     """How clips of a batch are mixed in pairs (first with last, and so on). The defaults are TVTS's."""
@@ -38,17 +34,18 @@ class MixConfig:
     cutmix_axes: Literal["space", "paper"] = "space"  # `paper`: time x height, as the official code does by accident
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         for name in ("mixup", "cutmix"):
             alpha = getattr(self, name)
             if alpha != 0 and not ALPHAS[0] <= alpha <= ALPHAS[1]:
-                raise MixError(f"{name} must be 0 or from {ALPHAS[0]:g} to {ALPHAS[1]:g}, got {alpha}")
+                raise UserError(f"{name} must be 0 or from {ALPHAS[0]:g} to {ALPHAS[1]:g}, got {alpha}")
         for name in ("prob", "switch_prob"):
             if not 0 <= getattr(self, name) <= 1:
-                raise MixError(f"{name} is a probability, from 0 to 1, got {getattr(self, name)}")
+                raise UserError(f"{name} is a probability, from 0 to 1, got {getattr(self, name)}")
         if not 0 <= self.smoothing < 1:
-            raise MixError(f"smoothing must be in [0, 1), got {self.smoothing}")
+            raise UserError(f"smoothing must be in [0, 1), got {self.smoothing}")
         if self.cutmix_axes not in ("space", "paper"):
-            raise MixError(f"cutmix_axes must be one of space, paper, got {self.cutmix_axes!r}")
+            raise UserError(f"cutmix_axes must be one of space, paper, got {self.cutmix_axes!r}")
 
     @property
     def mixes(self) -> bool:
@@ -104,7 +101,7 @@ def mix(clips: Tensor, labels: Tensor, config: MixConfig, num_classes: int, seed
 
 @contextmanager
 def _numpy_seeded(seed: int) -> Iterator[None]:
-    """numpy's global generator, which timm draws from, started from `seed` and put back afterwards."""
+    """The global generator of numpy, which timm draws from, started from `seed` and put back afterwards."""
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed([seed & 0xFFFFFFFF, seed >> 32])  # noqa: NPY002
     try:

@@ -1,4 +1,4 @@
-"""Which clips a step is made of: a pure function of (seed, step), so that a run is taken up again by one integer.
+"""Which clips a step is made of: a pure function of (seed, step), so that a training is resumed by one integer.
 
 Every epoch is a fresh permutation, cut into batches; what is left over at its end waits for another epoch's order. Rank
 r of W takes the r-th of W parts of a batch, so the union over ranks does not depend on W. Clips 0 and 1 of a batch are
@@ -17,10 +17,6 @@ from tvts_bench.errors import UserError
 _ORDER, _CLIP = 1, 2  # what a generator is for: draws for one purpose do not depend on those for another
 
 
-class BatchError(UserError):
-    """A batch that the training set or the number of processes does not allow."""
-
-
 @dataclass(frozen=True, slots=True)
 class ClipDraw:
     """One clip of a step, before anything is read."""
@@ -31,7 +27,7 @@ class ClipDraw:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipOrder:
+class ClipSampler:
     """The sequence of batches over all processes."""
 
     size: int  # records
@@ -39,10 +35,11 @@ class ClipOrder:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         if self.batch_size < 1:
-            raise BatchError(f"the batch size must be positive, got {self.batch_size}")
+            raise UserError(f"the batch size must be positive, got {self.batch_size}")
         if self.size < self.batch_size:
-            raise BatchError(
+            raise UserError(
                 f"the training set has {self.size} clips, fewer than one batch of {self.batch_size}; "
                 f"choose a --total-batch of at most {self.size}"
             )
@@ -56,10 +53,10 @@ class ClipOrder:
         """The clips of `step` (from 0) that `rank` of `world_size` makes.
 
         Raises:
-            BatchError: the batch cannot be divided among the processes.
+            UserError: the batch cannot be divided among the processes.
         """
         if self.batch_size % world_size:
-            raise BatchError(
+            raise UserError(
                 f"a batch of {self.batch_size} clips cannot be divided among {world_size} processes; "
                 f"choose a --total-batch that is a multiple of {world_size}"
             )
@@ -81,12 +78,16 @@ class ClipOrder:
 
     def _seed(self, epoch: int, index: int) -> int:
         """Of a clip in an epoch: batches of another size vary it in the same way."""
-        numbers = np.random.SeedSequence((self.seed, _CLIP, epoch, index)).generate_state(1, np.uint64)
-        return int(numbers[0] >> np.uint64(1))
+        return seed_of(self.seed, _CLIP, epoch, index)
+
+
+def seed_of(*key: int) -> int:
+    """0 to 2**63 - 1, another one wherever the key differs."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @functools.lru_cache(maxsize=64)
-def _left_over(order: ClipOrder, epoch: int) -> frozenset[int]:
+def _left_over(order: ClipSampler, epoch: int) -> frozenset[int]:
     """The records that are in no batch of `epoch`."""
     used = order.steps_per_epoch * order.batch_size
     return frozenset(_permutation(order.seed, epoch, order.size)[used:].tolist())

@@ -1,13 +1,16 @@
-"""A recipe: everything that decides how a classifier is trained and tested, in one frozen place."""
+"""A recipe: everything that decides how a classifier is trained and tested, as one frozen dataclass."""
 
 import re
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+import torch
+from torch import nn
+
+from tvts_bench.backbones.base import Backbone
 from tvts_bench.errors import UserError
-from tvts_bench.training.layer_decay import TimeTable
-from tvts_bench.training.mixing import UNMIXED, MixConfig
-from tvts_bench.training.optim import OptimConfig, Precision
+from tvts_bench.training.mixup import UNMIXED, MixConfig
+from tvts_bench.training.optim import LearningRate, OptimConfig, Precision, TimeTable, layer_groups
 from tvts_bench.video.spec import ClipSpec, Sampling
 from tvts_bench.video.variation import PLAIN, ClipAugment
 
@@ -17,10 +20,6 @@ REFERENCE_BATCH = 256  # clips; the batch that `base_lr` is meant for
 Optimizer = Literal["sgd", "adamw"]
 Average = Literal["probabilities", "logits"]
 Choice = Literal["held-out", "test", "last"]
-
-
-class RecipeError(UserError):
-    """A value of a recipe that makes no sense."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,44 +54,43 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("optimizer", Optimizer), ("average", Average), ("best", Choice)):
+        """Refuse values that make no sense."""
+        choices = (("optimizer", Optimizer), ("average", Average), ("best", Choice), ("time_table", TimeTable))
+        for name, allowed in choices:
             if getattr(self, name) not in get_args(allowed):
-                raise RecipeError(f"{name} must be one of {', '.join(get_args(allowed))}, got {getattr(self, name)!r}")
-        if self.time_table not in get_args(TimeTable):
-            raise RecipeError(f"time_table must be one of {', '.join(get_args(TimeTable))}, got {self.time_table!r}")
+                raise UserError(f"{name} must be one of {', '.join(get_args(allowed))}, got {getattr(self, name)!r}")
         for name in ("base_lr", "batch_size", "epochs", "accumulate"):
             if not getattr(self, name) > 0:
-                raise RecipeError(f"{name} must be positive, got {getattr(self, name)}")
+                raise UserError(f"{name} must be positive, got {getattr(self, name)}")
         for name, limit in (("epochs", MAX_EPOCHS), ("batch_size", MAX_BATCH), ("accumulate", MAX_BATCH)):
             if getattr(self, name) > limit:
-                raise RecipeError(f"{name} must be at most {limit:,}, got {getattr(self, name):,}")
+                raise UserError(f"{name} must be at most {limit:,}, got {getattr(self, name):,}")
         for name in ("momentum", "drop_path", "max_failures"):
             if not 0 <= getattr(self, name) < 1:
-                raise RecipeError(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        for name in ("layer_decay",):
-            if not 0 < getattr(self, name) <= 1:
-                raise RecipeError(f"{name} must be in (0, 1], got {getattr(self, name)}")
+                raise UserError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        if not 0 < self.layer_decay <= 1:
+            raise UserError(f"layer_decay must be in (0, 1], got {self.layer_decay}")
         if not 0 < self.held_out < 1:
-            raise RecipeError(f"held_out must be in (0, 1), got {self.held_out}")
+            raise UserError(f"held_out must be in (0, 1), got {self.held_out}")
         if self.ema is not None and not 0 < self.ema < 1:
-            raise RecipeError(f"ema must be in (0, 1) or left out, got {self.ema}")
+            raise UserError(f"ema must be in (0, 1) or left out, got {self.ema}")
         if not 0 <= self.warmup_epochs < self.epochs:
-            raise RecipeError(f"warmup_epochs must be less than {self.epochs} epochs, got {self.warmup_epochs:g}")
+            raise UserError(f"warmup_epochs must be less than {self.epochs} epochs, got {self.warmup_epochs:g}")
         if self.seed < 0:
-            raise RecipeError(f"seed must not be negative, got {self.seed}")
+            raise UserError(f"seed must not be negative, got {self.seed}")
         _ = self.num_views, self.schedule(REFERENCE_BATCH)  # each refuses what makes no sense to it
 
     @property
     def num_views(self) -> tuple[int, Literal[1, 3]]:
         """Temporal and spatial views of `views`."""
-        found = re.fullmatch(r"([1-9][0-9]{0,8})x([13])", self.views)
-        if found is not None and int(found[1]) > MAX_VIEWS:
-            raise RecipeError(f"views must be at most {MAX_VIEWS:,} temporal ones, got {self.views!r}")
-        if found is None:
-            raise RecipeError(
+        match = re.fullmatch(r"([1-9][0-9]{0,8})x([13])", self.views)
+        if match is not None and int(match[1]) > MAX_VIEWS:
+            raise UserError(f"views must be at most {MAX_VIEWS:,} temporal ones, got {self.views!r}")
+        if match is None:
+            raise UserError(
                 f"views must be temporal x spatial, with 1 or 3 spatial ones, such as 2x3 or 5x1, got {self.views!r}"
             )
-        return int(found[1]), 3 if found[2] == "3" else 1
+        return int(match[1]), 3 if match[2] == "3" else 1
 
     def lr(self, total_batch: int) -> float:
         """The highest learning rate, for steps of `total_batch` clips."""
@@ -143,3 +141,57 @@ class Recipe:
 def without_augmentation(recipe: Recipe) -> Recipe:
     """The same recipe on clips and labels as they are: what a probe on cached features is compared with."""
     return replace(recipe, augment=PLAIN, mix=UNMIXED)
+
+
+def classifier_optimizer(
+    recipe: Recipe, backbone: Backbone, head: nn.Module, total_batch: int
+) -> torch.optim.Optimizer:
+    """The optimiser of `recipe`.
+
+    Args:
+        recipe: kind, rates and weight decay.
+        backbone: its parameters without `requires_grad` are left out.
+        head: trained with the full rate.
+        total_batch: clips of a step, over all processes; the rate is scaled with it.
+
+    Returns:
+        It, with a group for each rate and weight decay.
+
+    Raises:
+        BackboneError: the recipe decays rates by layer and the backbone does not know its layers.
+    """
+    groups = layer_groups(
+        backbone,
+        head,
+        weight_decay=recipe.weight_decay,
+        factor=recipe.layer_decay,
+        time_table=recipe.time_table,
+    )
+    if recipe.optimizer == "sgd":  # Nesterov's, as what the official code calls sgd
+        return torch.optim.SGD(
+            groups, lr=recipe.lr(total_batch), momentum=recipe.momentum, nesterov=recipe.momentum > 0
+        )
+    return torch.optim.AdamW(groups, lr=recipe.lr(total_batch), betas=recipe.betas)
+
+
+def lr_schedule(
+    recipe: Recipe, optimizer: torch.optim.Optimizer, total_batch: int, steps_per_epoch: int
+) -> LearningRate:
+    """What sets the rate of every step (from 0) in `optimizer`; a group has its `lr_scale` times that.
+
+    With W = warmup_epochs * steps_per_epoch steps of warm-up, S steps in all and the highest rate
+    h = base_lr * total_batch / 256:
+
+        h * (step + 1) / (W + 1)                                           in the warm-up
+        f + (h - f) * (1 + cos(pi * (step - W) / (S - W))) / 2             after it, f = final_lr * h
+
+    Args:
+        recipe: the schedule.
+        optimizer: whose rates are set.
+        total_batch: clips of a step, over all processes.
+        steps_per_epoch: whole batches of an epoch.
+
+    Returns:
+        What sets the rate of a step.
+    """
+    return LearningRate(optimizer, recipe.schedule(total_batch), recipe.epochs * steps_per_epoch)

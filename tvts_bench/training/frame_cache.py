@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tvts_bench.time_limit import within
+from tvts_bench.time_limit import run_with_timeout
 from tvts_bench.training.files_read import UNREADABLE, content_sha256
 from tvts_bench.video.clips import MAX_ASPECT
 from tvts_bench.video.reader import VideoDecodeError, decode_frames
@@ -18,7 +18,7 @@ _SHORT = 64  # frames; only videos up to this length are decoded whole, to be ke
 
 
 @dataclass(kw_only=True)
-class FrameMemory:
+class FrameCache:
     """Reads frames by index; keeps short videos decoded, up to `limit` bytes, so that later epochs cost no decoding.
 
     What it returns is the same with and without room. It is of one process: each worker has its own.
@@ -60,7 +60,7 @@ class FrameMemory:
     def content(self, path: Path) -> str:
         """sha256 (hex) of the file, `UNREADABLE` for one that cannot be read in time."""
         try:
-            return UNREADABLE if path in self._slow else within(self.seconds, partial(content_sha256, path))
+            return UNREADABLE if path in self._slow else run_with_timeout(self.seconds, partial(content_sha256, path))
         except TimeoutError:
             self._slow.add(path)
             return UNREADABLE
@@ -70,7 +70,7 @@ class FrameMemory:
         try:
             if path in self._slow:
                 raise TimeoutError
-            decoded = within(self.seconds, partial(decode_frames, path, sample, self.decoder))
+            decoded = run_with_timeout(self.seconds, partial(decode_frames, path, sample, self.decoder))
         except TimeoutError as error:
             self._slow.add(path)
             raise VideoDecodeError(path, f"decoding it takes longer than {self.seconds:g} s") from error
