@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pyarrow import ArrowException, parquet
 
-from tvts_bench.ablations.cells import CellRecord, cell_folder, grid_names, read_cell, read_grid
 from tvts_bench.errors import UserError
+from tvts_bench.results.grids import CellRecord, cell_folder, grid_names, read_cell, read_grid
 
 KEPT = {
     "neighbors": ["seed", "query", "rank", "hit"],
