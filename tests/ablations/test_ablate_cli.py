@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tests.support.fake_cells import fake_cell
 from tvts_bench.ablations import plan as planning
-from tvts_bench.ablations.grids import FULL, QUICK, Grid, GridRow, find_grid
+from tvts_bench.ablations.grids import FULL, QUICK, Budget, Grid, GridRow, find_grid
 from tvts_bench.ablations.jobs import never, run_cell
 from tvts_bench.ablations.local import Slots, run_local
 from tvts_bench.ablations.lock import cell_lock
@@ -115,11 +115,24 @@ def test_a_dry_run_shows_cells_commands_and_time(tmp_path: Path) -> None:
         assert words in ended.stdout
     assert "-m tvts_bench retrieval --ckpt" in ended.stdout
     assert "4 cells" in ended.stderr
-    assert "about" in ended.stderr
+    assert "time unknown" in ended.stderr
     assert not list(tmp_path.iterdir())
-    for scale in ("quick", "full"):
-        arguments = [f"--preset={scale}", "--evaluate=finetune", "--dry-run", "--device=cpu", f"--out={tmp_path}"]
-        assert "time unknown" not in runner.invoke(app, ["ablate", "sort-target", *arguments]).output
+
+
+@pytest.mark.usefixtures("resolved")
+@pytest.mark.parametrize("budget", [QUICK, FULL])
+def test_a_cell_that_is_done_says_how_long_the_others_take(tmp_path: Path, budget: Budget) -> None:
+    request = GridRequest(grid=find_grid("sort-target"), budget=budget, out=tmp_path, protocols=("finetune",))
+    first = plan(request).cells[0]
+    stages = [
+        StageRecord(name=stage.name, protocol=stage.protocol, status="done", seconds=60.0)
+        for stage in first.job(Resources(device="cpu")).stages
+    ]
+    write_cell(tmp_path, CellRecord(key=first.key, config={}, seed=0, stages=tuple(stages)))
+    arguments = [f"--preset={budget.name}", "--evaluate=finetune", "--dry-run", "--device=cpu", f"--out={tmp_path}"]
+    ended = runner.invoke(app, ["ablate", "sort-target", *arguments, "--only=transcript", "--jobs=1"])
+    assert ended.exit_code == 0, ended.output
+    assert "1 cells, 1 at once: about 3 min" in ended.stderr  # pretraining and two data sets
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_other_evaluations_are_other_stages_of_the_same_cell(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("by_hand")
 def test_the_commands_of_a_cell(tmp_path: Path) -> None:
-    found = planned(tmp_path, "sort-target", seeds=2, protocols=("retrieval", "probe", "finetune"), scale=FULL)
+    found = planned(tmp_path, "sort-target", seeds=2, protocols=("retrieval", "probe", "finetune"), budget=FULL)
     cell = next(cell for cell in found.cells if cell.name == "vcop:1")
     folder = tmp_path / "cells" / cell.key
     train, retrieval, probe, finetune = cell.job(Resources(threads=8, device="cpu")).stages[:4]
@@ -219,11 +219,11 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, changes: dict[str,
         planned(tmp_path, **changes)
 
 
-def test_unknown_grids_and_scales_have_near_ones() -> None:
+def test_unknown_grids_and_budgets_have_near_ones() -> None:
     assert find_grid("sort_modeling") is find_grid("sort-modeling")
     with pytest.raises(UserError, match=r"unknown grid 'sort-modelling' \(did you mean sort-modeling"):
         find_grid("sort-modelling")
-    assert [find_budget(scale.name) for scale in BUDGETS] == list(BUDGETS)
+    assert [find_budget(budget.name) for budget in BUDGETS] == list(BUDGETS)
     with pytest.raises(UserError, match="unknown preset of an ablation 'quik'"):
         find_budget("quik")
 

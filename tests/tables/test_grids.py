@@ -165,5 +165,5 @@ def test_a_seed_counts_once_however_many_results_its_stage_left(tmp_path: Path) 
 
 def test_a_seed_that_is_no_number_is_refused(tmp_path: Path) -> None:
     grid(tmp_path, {"k_way": {"zero": cell(tmp_path, "k0", 0, {RETRIEVAL: retrieval([[True]])})}})
-    with pytest.raises(GridError, match="holds no grid of this version"):
+    with pytest.raises(GridError, match="a seed must be a whole number"):
         read_grid_cells(table3.TABLE, tmp_path)

@@ -87,7 +87,7 @@ def remaining_seconds(job: CellJob, known: Mapping[str, float]) -> float | None:
     """Seconds of work that are left of a cell; None where a stage of that name is done nowhere yet."""
     record = read_cell(job.out, job.key)
     left = [stage for stage in job.stages if record is None or not is_done(job, stage, record)]
-    return _sum([known.get(stage.name) for stage in left])
+    return _sum([known.get(stage.name) or None for stage in left])
 
 
 def _cell_status(
