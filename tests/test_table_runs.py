@@ -22,7 +22,7 @@ from tvts_bench.results.index import RUNS
 from tvts_bench.runtime import Runtime
 from tvts_bench.table_runs import MeasurementRequest, fill_table
 from tvts_bench.tables.assemble import TableResults, assemble
-from tvts_bench.tables.base import Column, Protocol, Row, Table
+from tvts_bench.tables.base import Column, Protocol, Table, TableRow
 from tvts_bench.tables.cells import CellResults
 from tvts_bench.tables.files import write_table
 from tvts_bench.tables.protocols import RETRIEVAL
@@ -42,7 +42,7 @@ COLUMNS = (
     ),
     Column(name="knn", heading="k-NN", dataset="folder", metric="top-1", protocols=(PROBE,)),
 )
-TINY, SECOND, PIXELS = (Row(name=name, backbone=name) for name in ("tvts:tiny", "pixels:mean8x8", "pixels"))
+TINY, SECOND, PIXELS = (TableRow(name=name, backbone=name) for name in ("tvts:tiny", "pixels:mean8x8", "pixels"))
 TABLE = Table(
     name="table4",
     title="colours",
@@ -83,13 +83,13 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def asked(colours: Dataset, rows: Sequence[Row] = (TINY, PIXELS), **changes: Any) -> MeasurementRequest:
+def asked(colours: Dataset, rows: Sequence[TableRow] = (TINY, PIXELS), **changes: Any) -> MeasurementRequest:
     return MeasurementRequest(
         table=TABLE, rows=tuple(rows), datasets={"folder": colours}, decoder="pyav", dtype="fp32", **changes
     )
 
 
-def everything(rows: Sequence[Row] = (TINY, PIXELS)) -> set[tuple[str, str]]:
+def everything(rows: Sequence[TableRow] = (TINY, PIXELS)) -> set[tuple[str, str]]:
     return {(row.name, column.name) for row in rows for column in COLUMNS}
 
 
@@ -169,7 +169,7 @@ def test_a_checkpoint_that_does_not_load_is_the_reason_of_its_row_alone(
 ) -> None:
     broken = tmp_path / "broken.pth"
     broken.write_bytes(b"no weights")
-    row = Row(name="TVTS")
+    row = TableRow(name="TVTS")
     found = fill_table(
         asked(colours, rows=[row, PIXELS], checkpoints={"TVTS": broken}), tmp_path / "out", runtime, lambda line: None
     )
@@ -203,7 +203,7 @@ def test_a_row_of_the_paper_is_filled_by_the_system_that_it_quotes(
     """A bare encoder may be Frozen's or MILES's, which the row says; what is told to be another's is refused."""
     torch.save(made(frozen()), tmp_path / "bare.pth")
     torch.save(made(tvts2()), tmp_path / "v2.pth")
-    rows = [Row(name=name) for name in ("Frozen", "MILES", "TVTS", "CVRL")]
+    rows = [TableRow(name=name) for name in ("Frozen", "MILES", "TVTS", "CVRL")]
     files = {"Frozen": "bare.pth", "MILES": "bare.pth", "TVTS": "v2.pth", "CVRL": "v2.pth"}
     checkpoints = {row: tmp_path / file for row, file in files.items()}
     found = fill_table(asked(colours, rows=rows, checkpoints=checkpoints), tmp_path / "out", runtime, lambda line: None)

@@ -21,7 +21,7 @@ from tvts_bench.results import Run, load
 from tvts_bench.results.files import write_files
 from tvts_bench.results.index import RUNS, ResultIndex, ReuseCheck, StoredResult, read_index
 from tvts_bench.runtime import Runtime
-from tvts_bench.tables.base import Column, Protocol, Row, Table
+from tvts_bench.tables.base import Column, Protocol, Table, TableRow
 from tvts_bench.tables.cells import CellResults
 from tvts_bench.training.presets import preset
 
@@ -34,7 +34,7 @@ class MeasurementRequest:
     """What is to be measured, and what of it the user decides."""
 
     table: Table
-    rows: tuple[Row, ...]  # those with a backbone or a checkpoint
+    rows: tuple[TableRow, ...]  # those with a backbone or a checkpoint
     checkpoints: Mapping[str, Path] = field(default_factory=dict)  # row -> file of weights
     weights: str | None = None  # which of each file's: "ema", or their key; None: the usual ones
     datasets: Mapping[str, Dataset]  # the table's name of a data set -> what stands for it
@@ -123,7 +123,7 @@ def _jobs(request: MeasurementRequest, cells: dict[tuple[str, str], CellResults]
     return jobs
 
 
-def _backbone(request: MeasurementRequest, row: Row) -> Backbone:
+def _backbone(request: MeasurementRequest, row: TableRow) -> Backbone:
     """The row's own backbone; of the paper's rows the system that they quote, where its weights can be loaded."""
     checkpoint = request.checkpoints.get(row.name)
     weights = None if checkpoint is None else request.weights

@@ -20,7 +20,7 @@ from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.runtime import Runtime
 from tvts_bench.table_runs import MeasurementRequest, fill_table
-from tvts_bench.tables.base import Column, Protocol, Row, Table
+from tvts_bench.tables.base import Column, Protocol, Table, TableRow
 from tvts_bench.tables.cells import CellResults
 from tvts_bench.tables.protocols import RETRIEVAL
 from tvts_bench.training.recipes import Recipe, without_augmentation
@@ -40,7 +40,7 @@ R1 = Column(
 )
 KNN = Column(name="knn", heading="k-NN", dataset="list", metric="top-1", protocols=(PROBE,))
 TOP1 = Column(name="top1", heading="top-1", dataset="list", metric="top-1", protocols=(TUNED,))
-PIXELS, TINY = Row(name="pixels", backbone="pixels"), Row(name="tvts:tiny", backbone="tvts:tiny")
+PIXELS, TINY = TableRow(name="pixels", backbone="pixels"), TableRow(name="tvts:tiny", backbone="tvts:tiny")
 Numbers = dict[str, Any]
 
 
@@ -165,7 +165,7 @@ def filled(
     data: Data,
     out: Path,
     columns: Sequence[Column] = (R1, KNN),
-    row: Row = PIXELS,
+    row: TableRow = PIXELS,
     fresh: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[tuple[str, str], CellResults]:

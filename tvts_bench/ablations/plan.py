@@ -44,6 +44,7 @@ class GridRequest:
     )  # data set -> folder; without one the built-in synthetic set's
 
     def __post_init__(self) -> None:
+        """Refuse what does not go together."""
         for protocol in self.protocols:
             if protocol not in PROTOCOLS:
                 raise unknown("protocol", protocol, PROTOCOLS)

@@ -76,6 +76,7 @@ class Submitted:
     """A cell as what submitit pickles: it may be put back into the queue, since it resumes where it was."""
 
     def __init__(self, job: CellJob) -> None:
+        """Keep the cell."""
         self.job = job
 
     def __call__(self) -> Outcome:

@@ -111,6 +111,7 @@ class Strips:
     """The strips of a page, each video once, and how many bytes they take."""
 
     def __init__(self, limit: int = BYTES) -> None:
+        """No strips yet; `limit` is of all together, in bytes."""
         self.limit, self.bytes, self.is_full = limit, 0, False
         self.by_path: dict[Path, Strip] = {}
         self.failed: dict[Path, str] = {}  # why there is none

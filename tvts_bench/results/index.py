@@ -110,6 +110,7 @@ class ReuseCheck:
     """
 
     def __init__(self) -> None:
+        """Nothing was looked at yet."""
         self._unchanged: dict[tuple[int, str, Snapshot], bool] = {}
         self._datasets: list[Dataset] = []  # kept alive, so that no other one gets their `id`
 

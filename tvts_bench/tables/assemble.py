@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tvts_bench.metrics.paired_tests import MIN_PAIRS_OF_SEEDS, PairedTest, compare_outcomes, compare_seeds
-from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Row, Table, dataset_in_words
+from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Table, TableRow, dataset_in_words
 from tvts_bench.tables.cells import CellResults, Scored, make_cell
 from tvts_bench.tables.model import Cell, FilledTable, Measured, Versus
 from tvts_bench.tables.notes import notes_of
@@ -72,7 +72,9 @@ def assemble(table: Table, results: TableResults, out: Path) -> FilledTable:
     return replace(filled, notes=(*notes_of(filled, by_cell), *missing, *results.remarks))
 
 
-def _baseline(table: Table, rows: tuple[Row, ...], scored: Mapping[Key, Scored], requested: str | None) -> str | None:
+def _baseline(
+    table: Table, rows: tuple[TableRow, ...], scored: Mapping[Key, Scored], requested: str | None
+) -> str | None:
     """The row to test against; None where it has no number."""
     measured = {row for (row, _), each in scored.items() if each.cell.measured}
     wanted = (requested,) if requested else table.baselines

@@ -54,7 +54,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """One method."""
 
     name: str  # on the command line and in files, unique in the table
@@ -73,8 +73,8 @@ class Table:
     title: str
     labels: Mapping[str, str]  # label column -> heading
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    embedded_rows: tuple[Row, ...] = ()  # shown below the others on the built-in synthetic set
+    rows: tuple[TableRow, ...]
+    embedded_rows: tuple[TableRow, ...] = ()  # shown below the others on the built-in synthetic set
     baselines: tuple[str, ...]  # rows that the others are tested against: the first of them that was measured
     grid: str | None = None  # of `tvts-bench ablate`, whose cells fill the rows; None: backbones do
     examples: tuple[str, ...]  # command lines, for the help of its command
@@ -97,7 +97,7 @@ def published_rows(
     group: str | None = None,
     labels: tuple[str, ...] = (),
     cells: Mapping[str, str] | None = None,
-) -> tuple[Row, ...]:
+) -> tuple[TableRow, ...]:
     """Rows of published/TABLE.csv.
 
     Args:
@@ -113,7 +113,7 @@ def published_rows(
     """
     numbers = [column.name for column in columns if column.published]
     return tuple(
-        Row(
+        TableRow(
             name=record[name],
             group=record[group] if group else "",
             labels={label: record[label] for label in labels},

@@ -13,7 +13,7 @@ from tvts_bench.metrics.bootstrap import bootstrap_interval
 from tvts_bench.metrics.measured import SplitCoverage
 from tvts_bench.results.index import StoredResult
 from tvts_bench.results.per_sample import Outcomes, read_outcomes
-from tvts_bench.tables.base import Column, Protocol, Row
+from tvts_bench.tables.base import Column, Protocol, TableRow
 from tvts_bench.tables.model import Cell, Measured, Part, RunOf, Status
 
 Seeded = tuple[int | None, StoredResult]
@@ -38,7 +38,7 @@ class Scored:
     outcomes: Mapping[int | None, Outcomes] = field(default_factory=dict)  # of each query or clip, where they were kept
 
 
-def make_cell(row: Row, column: Column, protocol: Protocol, results: CellResults | None, out: Path) -> Scored:
+def make_cell(row: TableRow, column: Column, protocol: Protocol, results: CellResults | None, out: Path) -> Scored:
     """The cell of `row` and `column`, not compared with anything yet.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 from tvts_bench.csv_files import csv_text
 from tvts_bench.provenance import canonical
 from tvts_bench.results import write_atomically
-from tvts_bench.tables.base import Column, Row
+from tvts_bench.tables.base import Column, TableRow
 from tvts_bench.tables.layout import lay_out
 from tvts_bench.tables.markup import as_latex, as_markdown
 from tvts_bench.tables.model import Cell, FilledTable
@@ -64,7 +64,7 @@ def as_tidy_csv(table: FilledTable) -> str:
     return csv_text([COLUMNS, *([fields[name] for name in COLUMNS] for fields in cells)])
 
 
-def _csv_fields(table: FilledTable, row: Row, column: Column) -> dict[str, Any]:
+def _csv_fields(table: FilledTable, row: TableRow, column: Column) -> dict[str, Any]:
     cell = table.cell(row, column)
     fields: dict[str, Any] = dict.fromkeys(COLUMNS)
     fields |= {

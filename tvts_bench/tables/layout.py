@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_lowercase
 
-from tvts_bench.tables.base import FAILED, TITLES, Column, Row, dataset_in_words
+from tvts_bench.tables.base import FAILED, TITLES, Column, TableRow, dataset_in_words
 from tvts_bench.tables.model import Cell, FilledTable
 
 
@@ -108,7 +108,7 @@ class _Columns:
     """Which columns there are: labels, published, measured, differences, coverage."""
 
     table: FilledTable
-    rows: Sequence[Row]  # those that are shown
+    rows: Sequence[TableRow]  # those that are shown
     published: bool
     measured: bool
     labels: bool
@@ -158,7 +158,7 @@ class _Columns:
         headings += [Heading(text=c.heading, kind="measured less published", data=_real(c)) for c in self._differing]
         return tuple([*headings, Heading(text="coverage", numbers=False)] if self._covered else headings)
 
-    def texts(self, row: Row, letters: Letters) -> tuple[Text, ...]:
+    def texts(self, row: TableRow, letters: Letters) -> tuple[Text, ...]:
         """Of one row."""
         table = self.table
         texts = [Text(text=row.name), *(Text(text=row.labels.get(label, "")) for label in self._labels)]
@@ -200,7 +200,7 @@ def _measured_text(cell: Cell, letters: Letters) -> Text:
     )
 
 
-def _coverage(table: FilledTable, row: Row) -> str:
+def _coverage(table: FilledTable, row: TableRow) -> str:
     """How much of each data set was measured; nothing for a row without numbers."""
     numbers = [measured for column in table.columns if (measured := table.cell(row, column).measured)]
     return coverage_in_words(

@@ -45,7 +45,7 @@ def _markdown_cell(text: Text) -> str:
 
 
 def as_latex(layout: TableLayout) -> str:
-    """A `table*` environment; it needs \\usepackage{booktabs}, and says so in its first line."""
+    r"""A `table*` environment; it needs \usepackage{booktabs}, and says so in its first line."""
     columns = "".join("r" if heading.numbers else "l" for heading in layout.headings)
     lines = [
         "% needs \\usepackage{booktabs}",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tvts_bench.metrics.paired_tests import PairedTest
-from tvts_bench.tables.base import Column, Protocol, Published, Row, Table
+from tvts_bench.tables.base import Column, Protocol, Published, Table, TableRow
 
 Status = Literal["", "measured", "failed", "not run"]
 """Blank: nothing was requested, or it has not been run yet. failed: it ran and did not converge, or ended in an error.
@@ -100,12 +100,12 @@ class FilledTable:
     columns: tuple[Column, ...]  # those that are shown
     protocols: Mapping[str, Protocol]  # column -> what it was, or would be, measured by
     measured_on: Mapping[str, str]  # column -> its data set in words; a part of a public set is called so
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     cells: Mapping[tuple[str, str], Cell]  # (row, column) -> cell; each pair is there
     baseline: str | None  # row that the others are tested against
     embedded: bool  # whether the built-in synthetic set (ScriptedMotion) stands in for the data sets
     notes: tuple[str, ...] = field(default=())
 
-    def cell(self, row: Row, column: Column) -> Cell:
+    def cell(self, row: TableRow, column: Column) -> Cell:
         """The cell of that row and column."""
         return self.cells[row.name, column.name]

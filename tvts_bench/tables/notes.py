@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from tvts_bench.results import Result
 from tvts_bench.results.summary import backbone_fact
-from tvts_bench.tables.base import Column, Row
+from tvts_bench.tables.base import Column, TableRow
 from tvts_bench.tables.cells import CellResults
 from tvts_bench.tables.model import ALPHA, Cell, FilledTable
 
@@ -131,7 +131,7 @@ def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
             yield f"{row.name} less {table.baseline}: {'; '.join(parts)}"
 
 
-def _of_shared_seeds(table: FilledTable, row: Row, column: Column) -> str:
+def _of_shared_seeds(table: FilledTable, row: TableRow, column: Column) -> str:
     """Which seeds a difference is of, where it is not that of the two means: only what both have is compared."""
     assert table.baseline is not None
     both = (table.cell(row, column).measured, table.cells[table.baseline, column.name].measured)
@@ -140,7 +140,7 @@ def _of_shared_seeds(table: FilledTable, row: Row, column: Column) -> str:
     return "" if ours == theirs else f" (seed{'s' * (len(ours & theirs) > 1)} {shared} alone)"
 
 
-def _untested(table: FilledTable, row: Row, column: Column) -> bool:
+def _untested(table: FilledTable, row: TableRow, column: Column) -> bool:
     """Whether both were measured and could not be compared."""
     assert table.baseline is not None
     both = table.cells[table.baseline, column.name].measured and table.cell(row, column).measured

@@ -1,6 +1,6 @@
 """What tables share: protocols, the columns of grids, and the rows of the built-in synthetic set (ScriptedMotion)."""
 
-from tvts_bench.tables.base import Column, Protocol, Row
+from tvts_bench.tables.base import Column, Protocol, TableRow
 
 RETRIEVAL = Protocol(
     name="zero-shot retrieval",
@@ -47,10 +47,10 @@ ONE_SPLIT = Protocol(
 
 GROUP = "embedded world"
 
-TVTS = Row(name="TVTS (shipped)", group=GROUP, backbone="tvts:scripted_motion_tiny")
-BASE_ONLY = Row(name="L_base only (twin)", group=GROUP, backbone="tvts:scripted_motion_tiny_l_base")
-RANDOM = Row(name="random initialisation", group=GROUP, backbone="tvts:tiny")
-PIXELS = Row(name="pixels (mean colours)", group=GROUP, backbone="pixels")
+TVTS = TableRow(name="TVTS (shipped)", group=GROUP, backbone="tvts:scripted_motion_tiny")
+BASE_ONLY = TableRow(name="L_base only (twin)", group=GROUP, backbone="tvts:scripted_motion_tiny_l_base")
+RANDOM = TableRow(name="random initialisation", group=GROUP, backbone="tvts:tiny")
+PIXELS = TableRow(name="pixels (mean colours)", group=GROUP, backbone="pixels")
 
 
 def grid_columns(datasets: tuple[str, ...], finetune: Protocol) -> tuple[Column, ...]:
