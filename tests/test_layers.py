@@ -18,8 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"table_runs", "report"}),
     frozenset({"ablations", "tables"}),
-    frozenset({"check", "evaluation", "folds", "own_videos"}),
-    frozenset({"result_files", "reuse"}),
+    frozenset({"check", "evaluation", "own_videos"}),
     frozenset({"results"}),
     frozenset({"evaluators"}),
     frozenset({"probes", "training"}),
@@ -36,7 +35,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "runtime",
             "torchvision_ops",
             "atomic",
-            "confusion_picture",
+            "confusion_plot",
             "csv_files",
             "processes",
             "time_limit",
@@ -67,7 +66,7 @@ FOR_PRETRAINING |= {
     "version",
     "cli",
 }  # cli: the console and the error handling of both
-NO_TORCH = ("datasets", "metrics", "neighbors", "results", "reuse", "tables")
+NO_TORCH = ("datasets", "metrics", "neighbors", "results", "tables")
 HEAVY = ("torch", "pandas", "faiss", "av", "decord", "sklearn", "pyarrow", "timm", "transformers", "torchvision")
 
 

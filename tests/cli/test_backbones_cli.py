@@ -16,7 +16,7 @@ from tvts_bench.backbones.tvts import SIZES
 from tvts_bench.backbones.unavailable import UNAVAILABLE
 from tvts_bench.cli.main import app
 from tvts_bench.models.vit import VideoTransformer
-from tvts_bench.tables.published import read_published
+from tvts_bench.tables.base import read_published
 
 
 def run(*arguments: str) -> Result:

@@ -13,19 +13,28 @@ from typing import Any
 
 import pytest
 
-from tests.report.made import HOSTILE, grid_folder, rankings, results_folder, retrieved, videos, write_table_of
-from tests.tables.made import retrieval
-from tests.tables.test_grids import RETRIEVAL, cell, grid
+from tests.support.grids import RETRIEVAL, cell, grid
+from tests.support.report_folders import (
+    HOSTILE,
+    grid_folder,
+    rankings,
+    results_folder,
+    retrieved,
+    videos,
+    write_table_of,
+)
+from tests.support.results import retrieval
 from tvts_bench.datasets.loading import load_dataset
-from tvts_bench.report.folder import ReportError, read_contents
+from tvts_bench.errors import UserError
+from tvts_bench.report.folder import read_contents
 from tvts_bench.report.page import build, render
-from tvts_bench.report.pictures import Strips
-from tvts_bench.result_files import write_files
+from tvts_bench.report.videos import Strips
+from tvts_bench.results.files import write_files
 from tvts_bench.snapshot import file_signatures, snapshot
 from tvts_bench.tables import table3
-from tvts_bench.tables.assemble import Findings, assemble
+from tvts_bench.tables.assemble import TableResults, assemble
 from tvts_bench.tables.files import write_table
-from tvts_bench.tables.grids import read_grid
+from tvts_bench.tables.grids import read_grid_cells
 
 
 @dataclass
@@ -323,7 +332,7 @@ def _squeezed(sentence: str) -> str:
 def test_what_is_no_folder_of_results_is_one_sentence(tmp_path: Path, make: object, says: str) -> None:
     assert callable(make)
     make(tmp_path / "it")
-    with pytest.raises(ReportError, match=says) as caught:
+    with pytest.raises(UserError, match=says) as caught:
         read_contents(tmp_path / "it")
     assert "\n" not in str(caught.value)
 
@@ -356,9 +365,9 @@ def test_results_of_two_versions_never_share_a_picture(tmp_path: Path) -> None:
 
 def test_a_table_of_a_grid_is_drawn_with_its_seeds_where_the_grid_is_elsewhere(tmp_path: Path) -> None:
     out = grid_folder(tmp_path / "grid")
-    cells = read_grid(table3.TABLE, out)
+    cells = read_grid_cells(table3.TABLE, out)
     assert cells is not None
-    findings = Findings(found=cells.found, embedded=True)
+    findings = TableResults(cells=cells.results, embedded=True)
     write_table(assemble(table3.TABLE, findings, tmp_path / "results"), tmp_path / "results")
     shown = read(page_of(tmp_path / "results"))
     assert len(shown.all("circle", class_="seed")) == 2

@@ -62,11 +62,10 @@ def ablate(
 
     tvts-bench ablate objective --preset full --pretrain yt_temporal --set root=YT --data ssv2=SSV2 --data k400=K400
     """
-    from tvts_bench.ablations.grids import find_grid, unknown
+    from tvts_bench.ablations.grids import find_budget, find_grid, unknown
     from tvts_bench.ablations.local import slots_for
     from tvts_bench.ablations.outdated import with_outdated
-    from tvts_bench.ablations.plan import Asked, Place, plan
-    from tvts_bench.ablations.scales import find_scale
+    from tvts_bench.ablations.plan import GridRequest, Resources, plan
     from tvts_bench.ablations.slurm import slurm_options
     from tvts_bench.runtime import default_cache
 
@@ -74,9 +73,9 @@ def ablate(
         raise unknown("launcher", launcher, LAUNCHERS)
     if slurm and launcher != "slurm":
         raise UserError(f"--slurm {slurm[0]} says what a job of Slurm asks for: add --launcher slurm")
-    asked = Asked(
+    asked = GridRequest(
         grid=find_grid(grid).with_values(value or ()),
-        scale=find_scale(preset),
+        budget=find_budget(preset),
         out=out.absolute(),
         pretrain=str(Path(pretrain).absolute()) if pretrain and pretrain.endswith((".yaml", ".yml")) else pretrain,
         changes=_pairs("--set", set_),
@@ -89,9 +88,11 @@ def ablate(
     cells = planned.only(only or ())
     cluster = slurm_options(_pairs("--slurm", slurm), jobs) if launcher == "slurm" else None
     slots = slots_for(len(cells), device, jobs)
-    place = Place(threads=cluster.cpus if cluster else slots.threads, device=device)
+    resources = Resources(threads=cluster.cpus if cluster else slots.threads, device=device)
     since = time.time() if retry_failed else None
-    checked = with_outdated([cell.job(place, cell_timeout, since) for cell in cells], asked.measures, default_cache())
+    checked = with_outdated(
+        [cell.job(resources, cell_timeout, since) for cell in cells], asked.evaluations, default_cache()
+    )
     for sentence in checked.sentences:
         _say(sentence)
     to_run = checked.jobs
@@ -103,19 +104,21 @@ def ablate(
 
 def status(folder: Folder = Path("runs/ablations"), watch: Watch = False, debug: options.Debug = False) -> None:
     """How the grids of a folder stand: every cell, the step it is at, the time left, and why one failed."""
-    from tvts_bench.ablations.cells import CellError, grid_names, read_grid
     from tvts_bench.cli.ablation_views import live, standing_table
+    from tvts_bench.results.grids import GridError, grid_names, grid_roots, read_grid
 
-    grids = [record for name in grid_names(folder) if (record := read_grid(folder, name)) is not None]
+    grids = [
+        (root, grid) for root in grid_roots(folder) for name in grid_names(root) if (grid := read_grid(root, name))
+    ]
     if not grids:
-        raise CellError(
+        raise GridError(
             f"{folder} holds no grid (no {folder / 'grids'}): start one with `tvts-bench ablate GRID --out`"
         )
     if not watch:
-        for record in grids:
-            stdout.print(standing_table(folder, record))
+        for root, grid in grids:
+            stdout.print(standing_table(root, grid))
         return
-    with live(folder, grids, stdout) as look:
+    with live(grids, stdout) as look:
         while True:
             look()
             time.sleep(1)
@@ -123,29 +126,28 @@ def status(folder: Folder = Path("runs/ablations"), watch: Watch = False, debug:
 
 def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOptions") -> None:
     """Run the cells, showing how they stand, and end with the code that says how it went."""
-    from tvts_bench.ablations.asked_again import with_earlier_results
-    from tvts_bench.ablations.cells import read_grid, write_grid
-    from tvts_bench.ablations.changed import set_aside_changed
     from tvts_bench.ablations.jobs import outcome_now
     from tvts_bench.ablations.local import Slots, run_local
+    from tvts_bench.ablations.outdated import set_aside_changed
     from tvts_bench.ablations.slurm import follow, submit
     from tvts_bench.cli.ablation_views import live, standing_table
     from tvts_bench.results import require_writable
+    from tvts_bench.results.grids import merge_records, read_grid, write_grid
     from tvts_bench.training.signals import stop_signals
 
-    out = planned.asked.out
+    out = planned.request.out
     require_writable(out)
     before = read_grid(out, planned.record.grid)
     if before is not None and (other := before.keys - planned.record.keys):
         _say(f"{len(other)} cells that this grid had before are of other settings, seeds or versions: left as they are")
     set_aside_changed(jobs)
-    record = with_earlier_results(planned.record, before, out)
+    record = merge_records(planned.record, before, out)
     outcomes = {job.key: outcome_now(job) for job in jobs}
     left = [job for job in jobs if outcomes[job.key] == "stopped"]
     with stop_signals() as told:
         submitted = submit(left, where, out) if left and not isinstance(where, Slots) else []
         write_grid(out, record)  # once nothing refuses to run it: tables are made of it
-        with live(out, [record], stderr) as look:
+        with live([(out, record)], stderr) as look:
             if isinstance(where, Slots):
                 outcomes |= run_local(left, where, lambda: bool(told()), look)
             elif left:
@@ -171,15 +173,15 @@ def _end(outcomes: "Mapping[str, Outcome]", number: int, out: Path, on_cluster: 
 
 
 def _show_plan(planned: "Plan", cells: "Sequence[PlannedCell]", jobs: "Sequence[CellJob]", at_once: int) -> None:
-    from tvts_bench.ablations.estimate import cell_seconds, known_seconds
     from tvts_bench.ablations.jobs import is_finished
+    from tvts_bench.ablations.status import known_seconds, remaining_seconds
     from tvts_bench.cli.ablation_views import duration, planned_lines
 
-    known = known_seconds(planned.asked.out, planned.cells)
+    known = known_seconds(planned.request.out, (cell.key for cell in planned.cells))
     total: float | None = 0.0
     for cell, job in zip(cells, jobs, strict=True):
         finished = is_finished(job)
-        seconds = 0.0 if finished else cell_seconds(cell, job, known)
+        seconds = 0.0 if finished else remaining_seconds(job, known)
         stdout.print(planned_lines(cell, job, finished, seconds), end="", soft_wrap=True)
         total = None if total is None or seconds is None else total + seconds
     whole = "time unknown" if total is None else f"about {duration(total / min(at_once, max(len(cells), 1)))}"

@@ -131,7 +131,7 @@ def _published_lines(rows: Iterable[tuple[str, str]]) -> list[str]:
 
 def _published(rows: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """The numbers of rows of the paper's tables; what was not published is left out."""
-    from tvts_bench.tables.published import read_published
+    from tvts_bench.tables.base import read_published
 
     found = []
     for table, row in rows:

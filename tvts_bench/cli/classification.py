@@ -35,8 +35,9 @@ def report(result: Result, title: str, out: Path, as_json: bool, *, is_part: boo
 
     The JSON of one that `is_part` of another lies in its file alone: standard output holds one document.
     """
-    from tvts_bench.result_files import facts, write_files
     from tvts_bench.results import as_json as as_document
+    from tvts_bench.results.files import write_files
+    from tvts_bench.results.summary import facts
 
     written = write_files(result, out)
     if as_json and not is_part:

@@ -127,7 +127,7 @@ def _measure(
     """
     from tvts_bench.distributed import distributed_runtime
     from tvts_bench.evaluation import evaluate
-    from tvts_bench.folds import mean_of_folds
+    from tvts_bench.results.official_splits import mean_of_folds
 
     results = []
     with distributed_runtime(runtime) as own:

@@ -120,8 +120,9 @@ def _report(result: "Result", out: Path, as_json: bool) -> None:
     import json
 
     from tvts_bench.cli.tables import controls_table, failures, result_table
-    from tvts_bench.result_files import facts, write_files
     from tvts_bench.results import as_json as as_document
+    from tvts_bench.results.files import write_files
+    from tvts_bench.results.summary import facts
 
     written = write_files(result, out)
     if as_json:

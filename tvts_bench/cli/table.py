@@ -15,7 +15,7 @@ from tvts_bench.tables.base import Table
 
 if TYPE_CHECKING:
     from tvts_bench.cli.table_request import TableRequest
-    from tvts_bench.tables.assemble import Findings
+    from tvts_bench.tables.assemble import TableResults
 
 INCOMPLETE = 1  # exit code where a row that was asked for could not be measured
 
@@ -68,27 +68,27 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
     return command
 
 
-def _grid_findings(asked: "TableRequest", out: Path) -> "Findings":
+def _grid_findings(asked: "TableRequest", out: Path) -> "TableResults":
     """What the cells of the table's grid hold; where there are none, what would fill them."""
-    from tvts_bench.tables.assemble import Findings
-    from tvts_bench.tables.grids import folder_of_grid, read_grid
+    from tvts_bench.tables.assemble import TableResults
+    from tvts_bench.tables.grids import folder_of_grid, read_grid_cells
 
     folder = asked.ablations or folder_of_grid(asked.table, out)
-    cells = None if folder is None else read_grid(asked.table, folder)
+    cells = None if folder is None else read_grid_cells(asked.table, folder)
     if cells is None:
         if asked.ablations is not None:
             raise UserError(
                 f"--ablations {asked.ablations} holds no grid {asked.table.grid}: give the --out of the grid"
             )
         hint = f"measured cells are filled by `tvts-bench ablate {asked.table.grid}`, then this table again"
-        return Findings(found={}, embedded=False, baseline=asked.baseline, remarks=(hint,))
+        return TableResults(cells={}, embedded=False, baseline=asked.baseline, remarks=(hint,))
     stderr.print(f"cells from {folder}", soft_wrap=True)
     for sentence in cells.ignored:
         stderr.print(sentence, soft_wrap=True)
-    return Findings(found=cells.found, embedded=cells.embedded, baseline=asked.baseline, remarks=cells.remarks)
+    return TableResults(cells=cells.results, embedded=cells.embedded, baseline=asked.baseline, remarks=cells.remarks)
 
 
-def _report(asked: "TableRequest", findings: "Findings", out: Path) -> None:
+def _report(asked: "TableRequest", findings: "TableResults", out: Path) -> None:
     """Write and show the table; the exit code says whether a row that was asked for is missing."""
     from tvts_bench.tables.assemble import assemble
     from tvts_bench.tables.files import write_table
@@ -103,7 +103,7 @@ def _report(asked: "TableRequest", findings: "Findings", out: Path) -> None:
     for note in lay_out(filled).notes:
         stdout.print(note, style="dim", soft_wrap=True)
     stderr.print(f"written: {files.markdown} (and .csv, .tex, .json)", soft_wrap=True)
-    if not asked.from_grid and any(each.reason for each in findings.found.values()):
+    if not asked.from_grid and any(each.reason for each in findings.cells.values()):
         raise typer.Exit(INCOMPLETE)
 
 

@@ -8,16 +8,16 @@ from tvts_bench.cli.table_request import TableRequest
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.distributed import distributed_runtime
 from tvts_bench.runtime import Runtime
-from tvts_bench.table_runs import Asked, fill
-from tvts_bench.tables.assemble import Findings
+from tvts_bench.table_runs import MeasurementRequest, fill_table
+from tvts_bench.tables.assemble import TableResults
 from tvts_bench.tables.base import EMBEDDED
 
 
 def measure(
     request: TableRequest, local: Runtime, out: Path, *, decoder: str, dtype: str, fresh: bool
-) -> Findings | None:
+) -> TableResults | None:
     """What fills the table; None on all but the first of several processes."""
-    asked = Asked(
+    wanted = MeasurementRequest(
         table=request.table,
         rows=request.rows,
         checkpoints=request.checkpoints,
@@ -30,10 +30,10 @@ def measure(
         fresh=fresh,
     )
     with distributed_runtime(local) as runtime:
-        found = fill(asked, out, runtime, _say if runtime.rank == 0 else _hush)
+        cells = fill_table(wanted, out, runtime, _say if runtime.rank == 0 else _hush)
     if runtime.rank:
         return None
-    return Findings(found=found, protocols=request.protocols, embedded=not request.data, baseline=request.baseline)
+    return TableResults(cells=cells, protocols=request.protocols, embedded=not request.data, baseline=request.baseline)
 
 
 def _datasets(request: TableRequest, cache: Path) -> dict[str, Dataset]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tvts_bench import registry
 from tvts_bench.errors import UserError
-from tvts_bench.tables.base import Column, Protocol, Row, Table
+from tvts_bench.tables.base import Column, Protocol, Table, TableRow
 
 OTHERS = "not in the paper"  # group of the rows that --ckpt adds
 PROBES = {"cached": "cached_probe", "paper": "online_probe"}
@@ -113,19 +113,19 @@ class TableRequest:
         return self.table.grid is not None and not self.checkpoints
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[TableRow, ...]:
         """The rows to be measured."""
         named = tuple(row for row in self.table.rows if row.name in self.checkpoints)
         return named if self.data else (*named, *self.table.embedded_rows)
 
 
-def _other_rows(table: Table, checkpoints: Sequence[str]) -> tuple[Row, ...]:
+def _other_rows(table: Table, checkpoints: Sequence[str]) -> tuple[TableRow, ...]:
     """A row for each backbone (family or family:variant) that --ckpt names and the table has no row of."""
     there = {row.name.casefold() for row in table.rows}
     named = dict.fromkeys(text.partition("=")[0].strip() for text in checkpoints)
     known = registry.names("backbones")
     return tuple(
-        Row(name=name, group=OTHERS, backbone=name)
+        TableRow(name=name, group=OTHERS, backbone=name)
         for name in named
         if name.casefold() not in there and name.partition(":")[0].replace("-", "_") in known
     )
