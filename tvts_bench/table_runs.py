@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from tvts_bench import registry
 from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.families import families
+from tvts_bench.backbones.detect import families
 from tvts_bench.backbones.loading import load_as, load_backbone
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.devices import from_rank_zero, resolve_dtype
@@ -119,7 +119,7 @@ def _backbone(asked: Asked, row: Row) -> Backbone:
     weights = None if checkpoint is None else asked.weights
     if row.backbone is None and checkpoint is not None:
         quoted = (asked.table.name, row.name)
-        systems = [name for name, plugin in families().usable.items() if quoted in plugin.CARD.published]
+        systems = [name for name, plugin in families().usable.items() if quoted in plugin.card.published]
         if len(systems) == 1:
             return load_as(systems[0], checkpoint, weights)
     return load_backbone(row.backbone, checkpoint, weights=weights)
