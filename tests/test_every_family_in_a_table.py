@@ -29,10 +29,10 @@ from tests.backbones import (
     test_vjepa2_backbone,
     test_vjepa_backbone,
 )
-from tests.backbones.altered import saved, trained
-from tests.backbones.joint_files import encoder
-from tests.backbones.official_divided import frozen, made, timesformer, tvts2
 from tests.plain_videos import write_plain_video
+from tests.support.altered import saved, trained
+from tests.support.joint_files import encoder
+from tests.support.official_divided import frozen, made, timesformer, tvts2
 from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.features import decoding

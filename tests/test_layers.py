@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
-    frozenset({"table_runs", "report"}),
+    frozenset({"table_runs", "report", "testing"}),
     frozenset({"ablations", "tables"}),
     frozenset({"check", "evaluation", "own_videos"}),
     frozenset({"results"}),

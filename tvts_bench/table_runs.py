@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from tvts_bench import registry
 from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.families import families
+from tvts_bench.backbones.detect import families
 from tvts_bench.backbones.loading import load_as, load_backbone
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.devices import resolve_dtype
@@ -130,7 +130,7 @@ def _backbone(request: MeasurementRequest, row: TableRow) -> Backbone:
     weights = None if checkpoint is None else request.weights
     if row.backbone is None and checkpoint is not None:
         quoted = (request.table.name, row.name)
-        systems = [name for name, plugin in families().usable.items() if quoted in plugin.CARD.published]
+        systems = [name for name, plugin in families().usable.items() if quoted in plugin.card.published]
         if len(systems) == 1:
             return load_as(systems[0], checkpoint, weights)
     return load_backbone(row.backbone, checkpoint, weights=weights)

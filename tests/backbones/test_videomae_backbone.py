@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.backbones.joint_files import DIM, Tensors, clips, damaged, encoder, random_tensors
+from tests.support.joint_files import DIM, Tensors, clips, damaged, encoder, random_tensors
 from tvts_bench import torchvision_ops  # noqa: F401 - before transformers
 from tvts_bench.backbones.base import Backbone, BackboneError
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.videomae import SIZES, VARIANTS
+from tvts_bench.backbones.videomae import FAMILY, SIZES
 from tvts_bench.models.checkpoint import CheckpointError, CheckpointMismatchError
 from tvts_bench.video.spec import ClipSpec
 
@@ -297,7 +297,7 @@ def test_every_size_is_the_official_one() -> None:
         "huge": (1280, 32, 16, 5120),
         "tiny": (128, 4, 2, 512),
     }
-    assert VARIANTS[0] == "base"
+    assert FAMILY.variants[0] == "base"
 
 
 def test_random_initialisation_is_a_control_that_says_what_it_is() -> None:

@@ -13,8 +13,8 @@ from tvts_bench.printable import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tvts_bench.backbones.base import BackbonePlugin
-    from tvts_bench.backbones.unavailable import Unavailable
+    from tvts_bench.backbones.detect import BackboneFamily
+    from tvts_bench.backbones.model_cards import Unavailable
 
 COLUMNS = {
     **{"ssv2_v2v_r1": "SSV2 R@1", "ssv2_v2v_r5": "R@5", "ssv2_v2v_r10": "R@10", "ssv2_linear_top1": "SSV2 linear"},
@@ -45,8 +45,8 @@ def backbones(
     """
     import json
 
-    from tvts_bench.backbones.families import families, family
-    from tvts_bench.backbones.unavailable import UNAVAILABLE
+    from tvts_bench.backbones.detect import families, family
+    from tvts_bench.backbones.model_cards import UNAVAILABLE
 
     without = [each for each in UNAVAILABLE if name is None or each.name.lower() == name.lower()]
     if name is None:
@@ -76,12 +76,12 @@ def backbones(
         stderr.print(f"not usable: {problem}", soft_wrap=True)
 
 
-def _known(plugin: "BackbonePlugin", *, whole: bool = False) -> list[str]:
+def _known(plugin: "BackboneFamily", *, whole: bool = False) -> list[str]:
     """What is known of a family, line by line; `whole`: with its variants and the addresses of its files."""
-    card = plugin.CARD
+    card = plugin.card
     if whole:
         weights = [f"weights: {file}: {place}" for file, place in card.weights.items()]
-        weights.insert(0, f"variants: {', '.join(plugin.VARIANTS)}")
+        weights.insert(0, f"variants: {', '.join(plugin.variants)}")
     else:
         weights = [f"weights: {_places(card.weights)}"]
     return [
@@ -143,11 +143,11 @@ def _published(rows: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     return found
 
 
-def _document(name: str, plugin: "BackbonePlugin") -> dict[str, Any]:
-    card = plugin.CARD
+def _document(name: str, plugin: "BackboneFamily") -> dict[str, Any]:
+    card = plugin.card
     return {
         "name": name,
-        "variants": list(plugin.VARIANTS),
+        "variants": list(plugin.variants),
         **{each: getattr(card, each) for each in ("title", "what", "licence", "supervised", "input")},
         **{each: getattr(card, each) for each in ("representation", "reference")},
         "weights": dict(card.weights),

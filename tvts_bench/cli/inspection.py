@@ -10,7 +10,7 @@ from tvts_bench.cli.console import stderr, stdout
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tvts_bench.backbones.inspection import Inspection, Use
+    from tvts_bench.backbones.loading import Inspection, Use
 
 REFUSED = 1  # exit code where the file would not be loaded
 SHOWN = 12  # parts, values and names of each kind; the JSON has all
@@ -43,7 +43,7 @@ def inspect(
     """
     import json
 
-    from tvts_bench.backbones.inspection import inspect_checkpoint
+    from tvts_bench.backbones.loading import inspect_checkpoint
     from tvts_bench.provenance import canonical
 
     found = inspect_checkpoint(file, backbone, weights)

@@ -11,8 +11,7 @@ from typing import ClassVar, Literal, Self, get_args
 
 import numpy as np
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.tokens import TokenBackbone
+from tvts_bench.backbones.base import Backbone, TokenBackbone
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.distributed import broadcast_from_rank0
 from tvts_bench.evaluators.base import EvaluationError, Outcome

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.models.plain_layers import Weights, attend, layer_norm, linear, mlp
+from tests.support.plain_layers import Weights, attend, layer_norm, linear, mlp
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.models.plain_layers import attend, layer_norm, linear, mlp
+from tests.support.plain_layers import attend, layer_norm, linear, mlp
 
 DIM, DEPTH, HEADS, HIDDEN, PATCH = 128, 4, 2, 512, 8  # the size `tiny` of all of them
 

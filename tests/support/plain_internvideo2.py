@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tests.models.plain_layers import Weights, attend, layer_norm, linear, mlp
+from tests.support.plain_layers import Weights, attend, layer_norm, linear, mlp
 
 
 def rms(x: Tensor, w: Weights, name: str) -> Tensor:

@@ -1,7 +1,8 @@
-"""A user's own backbone by name: `package.module:function` or `path/to/file.py:function`, called without arguments.
+"""A user's own network as a backbone: a module, or the function that makes one, without a plug-in.
 
-The function returns a network (`nn.Module`) from clips [B, 3, T, H, W] to embeddings [B, D], or a `Backbone`. Members
-of the network that are used where they are: `clip_spec`, its input; `tokens(clips)`; `layer_of(name)`.
+A function is named `package.module:function` or `path/to/file.py:function` and called without arguments. It returns a
+network (`nn.Module`) from clips [B, 3, T, H, W] to embeddings [B, D], or a `Backbone`. Members of the network that are
+used where they are: `clip_spec`, its input; `tokens(clips)`; `layer_of(name)`.
 """
 
 import importlib
@@ -12,15 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tvts_bench import registry
-from tvts_bench.backbones.base import Backbone, BackboneError, as_embedding, tensors_sha256
-from tvts_bench.backbones.own import as_backbone
-from tvts_bench.backbones.seeded import seeded
+from tvts_bench.backbones.base import (
+    Backbone,
+    BackboneError,
+    WeightSource,
+    as_embedding,
+    dry_forward,
+    first_line,
+    tensors_sha256,
+)
 from tvts_bench.errors import UserError, with_article
-from tvts_bench.models.checkpoint import Checkpoint, LoadReport, load_strictly, without_prefixes
+from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.state_dict import LoadReport, load_strictly, seeded, without_prefixes
 from tvts_bench.provenance import digest, file_sha256
 from tvts_bench.video.spec import ClipSpec
 
@@ -28,13 +35,72 @@ FILE = ".py"
 FIELDS = ("family", "variant", "embed_dim", "clip_spec", "weights")  # of a `Backbone`, set by its constructor
 
 
-def names_factory(name: str) -> bool:
-    """Whether `name` is a function's place, and not a family with a variant ("tvts:small")."""
-    place, colon, function = name.rpartition(":")
-    if not colon or not function.isidentifier() or place.replace("-", "_") in registry.names("backbones"):
+def as_backbone(module: nn.Module, name: str, clip_spec: ClipSpec | None = None) -> Backbone:
+    """`module` as `evaluate` takes it.
+
+        as_backbone(torchvision.models.video.r3d_18(weights="DEFAULT"), "r3d_18", ClipSpec(crop=112, short_side=128))
+
+    Args:
+        module: from clips [B, 3, T, H, W], normalised as `clip_spec` says, to embeddings [B, D]; held, not copied. Its
+            methods `tokens(clips)` ([B, N, D], for attentive probes) and `layer_of(name)` (for layer-wise learning
+            rates, by its own names) are used where it has them.
+        name: says in every result what this is; another architecture with the same weights needs another name.
+        clip_spec: its input; 16 frames of 224 x 224 by default.
+
+    Raises:
+        BackboneError: the module returns something else for a clip of zeros.
+    """
+    return _Own(module, name, clip_spec or ClipSpec())
+
+
+class _Own(Backbone):
+    family = "own"
+
+    def __init__(self, module: nn.Module, name: str, clip_spec: ClipSpec) -> None:
+        super().__init__()
+        self.module = module
+        self.variant = name
+        self.clip_spec = clip_spec
+        self.embed_dim = _embed_dim(module, clip_spec)
+        self.weights = WeightSource(name=f"{name}, as handed over", sha256=tensors_sha256(module))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """What the module returns, [B, embed_dim]."""
+        return self.module(clips)  # type: ignore[no-any-return]
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """The module's own `tokens`, where it has that method."""
+        own = getattr(self.module, "tokens", None)
+        return own(clips) if callable(own) else super().tokens(clips)
+
+    def layer_of(self, name: str) -> int:
+        """The module's own `layer_of`, where it has that method, with its own names."""
+        own = getattr(self.module, "layer_of", None)
+        return own(name.removeprefix("module.")) if callable(own) else super().layer_of(name)
+
+
+def _embed_dim(module: nn.Module, spec: ClipSpec) -> int:
+    """D, from one clip of zeros."""
+    training = module.training
+    module.eval()  # one clip is too few for batch normalisation in training
+    try:
+        output = dry_forward(module, spec)
+    finally:
+        module.train(training)
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1 or not output.is_floating_point():
+        got = f"{list(output.shape)} ({output.dtype})" if isinstance(output, Tensor) else type(output).__name__
+        shape = [1, 3, spec.num_frames, spec.crop, spec.crop]
+        raise BackboneError(f"{type(module).__name__} returned {got} for clips {shape}, expected [1, D]")
+    return output.shape[1]
+
+
+def is_factory(name: str) -> bool:
+    """Whether `name` names a function, and not a family with a variant ("tvts:small")."""
+    location, colon, function = name.rpartition(":")
+    if not colon or not function.isidentifier() or location.replace("-", "_") in registry.names("backbones"):
         return False
-    is_module = place.isidentifier() and place != "__main__" and importlib.util.find_spec(place) is not None
-    return "." in place or "/" in place or is_module
+    is_module = location.isidentifier() and location != "__main__" and importlib.util.find_spec(location) is not None
+    return "." in location or "/" in location or is_module
 
 
 def from_factory(name: str, checkpoint: Checkpoint | None, seed: int) -> Backbone:
@@ -62,13 +128,13 @@ def from_factory(name: str, checkpoint: Checkpoint | None, seed: int) -> Backbon
 
 def _imported(name: str) -> ModuleType:
     """The module that `name` is in; a file's folder is then on the path, as when Python runs that file."""
-    place, _, _ = name.rpartition(":")
-    path = Path(place)
-    if place.endswith(FILE) and not path.is_file():
+    location, _, _ = name.rpartition(":")
+    path = Path(location)
+    if location.endswith(FILE) and not path.is_file():
         raise BackboneError(f"--backbone {name}: there is no file {path}")
     try:
-        if not place.endswith(FILE):
-            return importlib.import_module(place)
+        if not location.endswith(FILE):
+            return importlib.import_module(location)
         if str(path.resolve().parent) not in sys.path:
             sys.path.append(str(path.resolve().parent))
         spec = importlib.util.spec_from_file_location(f"tvts_bench_factory_{path.stem}", path)
@@ -78,24 +144,24 @@ def _imported(name: str) -> ModuleType:
         sys.modules[module.__name__] = module  # dataclasses look there for the module of a class
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a script that ends when it is imported must not end this program
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{place}.".startswith(f"{error.name}."):
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{location}.".startswith(f"{error.name}."):
             raise BackboneError(
                 f"--backbone {name}: there is no module {error.name} here or installed; a file is named by its path,"
                 f" path/to/file.py:{name.rpartition(':')[2]}"
             ) from error
-        raise BackboneError(f"--backbone {name}: {place} cannot be imported ({_said(error)})") from error
+        raise BackboneError(f"--backbone {name}: {location} cannot be imported ({_typed(error)})") from error
     return module
 
 
 def _built(name: str, module: ModuleType, seed: int) -> nn.Module:
     """What the function returns, if it is a network."""
-    place, _, function = name.rpartition(":")
+    location, _, function = name.rpartition(":")
     build = getattr(module, function, None)
     if not callable(build):
         own = (each for each in vars(module).items() if inspect.isfunction(each[1]) and each[0][0] != "_")
         there = [each for each, value in own if value.__module__ == module.__name__]
         has = f"it has {', '.join(there)}" if there else "it has none"
-        raise BackboneError(f"--backbone {name}: {place} has no function {function}; {has}")
+        raise BackboneError(f"--backbone {name}: {location} has no function {function}; {has}")
 
     def network() -> nn.Module:
         made: object = build()
@@ -108,7 +174,7 @@ def _built(name: str, module: ModuleType, seed: int) -> nn.Module:
     except UserError as error:
         raise BackboneError(f"--backbone {name}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise BackboneError(f"--backbone {name}: {function}() fails ({_said(error)})") from error
+        raise BackboneError(f"--backbone {name}: {function}() fails ({_typed(error)})") from error
 
 
 def _tried(name: str, network: nn.Module) -> Backbone:
@@ -124,16 +190,14 @@ def _tried(name: str, network: nn.Module) -> Backbone:
         missing = [field for field in FIELDS if not hasattr(network, field)]
         if missing:
             raise BackboneError(f"its {type(network).__name__} is a Backbone without {', '.join(missing)}")
-        clip = torch.zeros(1, 3, network.clip_spec.num_frames, network.clip_spec.crop, network.clip_spec.crop)
-        with torch.inference_mode():
-            as_embedding(network(clip), network, 1)
+        as_embedding(dry_forward(network, network.clip_spec), network, 1)
     except UserError as error:
         raise BackboneError(f"--backbone {name}: {error}") from error
     except Exception as error:
         shape = spec or ClipSpec()
         raise BackboneError(
             f"--backbone {name}: {type(network).__name__} fails for clips [1, 3, {shape.num_frames}, {shape.crop},"
-            f" {shape.crop}] ({_said(error)}); the input that it takes is its attribute clip_spec"
+            f" {shape.crop}] ({_typed(error)}); the input that it takes is its attribute clip_spec"
         ) from error
     return network
 
@@ -168,7 +232,7 @@ def _short(name: str) -> str:
     return Path(name).name
 
 
-def _said(error: BaseException) -> str:
-    """An exception in one line."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}" if lines[0] else type(error).__name__
+def _typed(error: BaseException) -> str:
+    """An exception in one line, its type first."""
+    line, kind = first_line(error), type(error).__name__
+    return kind if line == kind else f"{kind}: {line}"
