@@ -24,7 +24,7 @@ NICE = (1.0, 2.0, 2.5, 5.0, 10.0)  # steps of an axis, times a power of ten
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawing and what stands above it."""
+    """A drawing and its title."""
 
     title: str
     svg: str

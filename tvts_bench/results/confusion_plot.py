@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture: a row a true class, a column an answer, each row shaded by its shares."""
+"""A confusion matrix as a picture: one row per true class, one column per answer, each row shaded by its shares."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def confusion_plots(confusion: Mapping[str, Any], title: str) -> dict[str, bytes
     """A PNG of each condition's confusion matrix.
 
     Args:
-        confusion: a row a pair of classes that occurs: condition, label and predicted (class indices), class and
+        confusion: one row per pair of classes that occurs: condition, label and predicted (class indices), class and
             predicted_class (their names), clips. Classes that occur in no row of a condition are left out of its
             picture.
         title: what was measured; the condition is put behind it.

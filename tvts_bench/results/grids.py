@@ -1,4 +1,4 @@
-"""Ablation grids on disk: what each cell is, how it stands and what it measured, and which cells a grid has.
+"""Ablation grids on disk: what each cell is, its status and what it measured, and which cells a grid has.
 
 OUT/grids/sort-modeling.json          the grid as it was last requested: its rows, and the keys of their cells by seed
 OUT/cells/KEY/cell.json               what the cell is, and the status of each of its stages
