@@ -188,7 +188,7 @@ class _Lookup:
         return True
 
     def _holding(self, job: _Job, run: Run) -> StoredResult | None:
-        """The result of `run`, if it says what a measurement would say now; else None, and `say` gets the difference."""
+        """The result of `run`, if it says what a measurement would say now; else None, and `say` gets why not."""
         stored = self.stored.by_key.get(run.key)
         if stored is None:
             return None

@@ -156,7 +156,15 @@ def _begun(job: CellJob) -> CellRecord:
 def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
     """Whether a stage has run and what it left is there.
 
-    A checkpoint may be gone, as from a folder that was published: it is missed where something is left to be measured.
+    A checkpoint may be gone, to save space: it is missed where something is left to be measured.
+
+    Args:
+        job: the cell.
+        stage: one of its.
+        record: of the cell.
+
+    Returns:
+        False also where its data changed since.
     """
     known = record.stage(stage.name)
     if known is None or known.status != "done" or _is_outdated(job, known):
@@ -168,7 +176,7 @@ def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
 
 
 def has_checkpoint(job: CellJob) -> bool:
-    """Whether evaluations can run without training anything; not so in a folder that was published."""
+    """Whether evaluations can run without training anything; not so where checkpoints were deleted."""
     return all(_produced(job.folder, stage) for stage in job.stages if stage.needed)
 
 

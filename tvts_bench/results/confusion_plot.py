@@ -27,6 +27,9 @@ def confusion_plots(confusion: Mapping[str, Any], title: str) -> dict[str, bytes
             predicted_class (their names), clips. Classes that occur in no row of a condition are left out of its
             picture.
         title: what was measured; the condition is put behind it.
+
+    Returns:
+        Condition -> bytes of the file.
     """
     conditions = np.asarray(confusion["condition"], dtype=object)
     names = dict(zip(confusion["label"], confusion["class"], strict=True))
@@ -49,6 +52,9 @@ def confusion_plot(counts: NDArray[np.integer], names: Sequence[str], title: str
         counts: clips of each pair of classes; a row without clips stays white.
         names: of the classes, written beside the rows where they fit. Columns are in the same order.
         title: a line above.
+
+    Returns:
+        Bytes of the file.
     """
     assert counts.shape == (len(names), len(names)), (counts.shape, len(names))
     cell = max(1, min(LARGEST_CELL, SIDE // max(len(names), 1)))
