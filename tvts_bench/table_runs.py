@@ -189,7 +189,7 @@ class _Lookup:
         return True
 
     def _holding(self, job: _Job, run: Run) -> StoredResult | None:
-        """The result of `run`, if it says what a measurement would say now; else how it differs is said."""
+        """The result of `run`, if it says what a measurement would say now; else None, and `say` gets why not."""
         stored = self.stored.by_key.get(run.key)
         if stored is None:
             return None
@@ -200,7 +200,7 @@ class _Lookup:
         return stored
 
     def _say_ignored(self, job: _Job, run: Run) -> None:
-        """Results that look alike and are not."""
+        """Results of the same subject that are not comparable."""
         others = self.stored.others(run)
         if others:
             names = ", ".join(path.name for path in others[:2]) + (" and others" if len(others) > 2 else "")

@@ -180,7 +180,7 @@ def test_stopping_saves_and_the_same_cell_goes_on(tmp_path: Path) -> None:
     threading.Timer(0.4, asked.set).start()
     assert run_cell(job, asked.is_set) == "stopped"
     record = record_of(job)
-    assert (record.status, record.reason) == ("waiting", "stopped; goes on from its last state")
+    assert (record.status, record.reason) == ("waiting", "stopped; resumes from its last state")
     assert run_cell(job) == "done"
     assert steps_trained(job) == list(range(1, 41))
     assert result(job) == expected(40)

@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.odd_json import ODD, altered, places
-from tests.report.test_page import read
+from tests.support.pages import read
 from tests.support.report_folders import grid_folder, rankings, results_folder, retrieved, videos, write_table_of
 from tests.support.results import retrieval
 from tvts_bench.printable import printable

@@ -213,7 +213,16 @@ def find_grid(name: str) -> Grid:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not there, with the nearest that are."""
+    """The error for a name that is not there.
+
+    Args:
+        kind: of thing, for the message.
+        name: what was given.
+        known: all that there are.
+
+    Returns:
+        With the nearest names and all.
+    """
     names = tuple(known)
     close = difflib.get_close_matches(name, names)
     hint = f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -36,7 +36,7 @@ class CellJob:
     stages: tuple[Stage, ...]
     environment: Mapping[str, str] = field(default_factory=dict)  # of the commands, on top of the process's own
     timeout: float | None = None  # seconds for all stages together
-    grace: float = GRACE  # seconds that a command may take to save its state when it is told to stop
+    grace: float = GRACE  # seconds that a command may take to save its state once a stop is requested
     failed_before: float | None = None  # stages that failed and were started before (seconds since 1970) run again
     outdated: Mapping[str, float | None] = field(default_factory=dict)
     # stages that are done and run again, since their data changed: name -> when they were started
@@ -118,7 +118,7 @@ def outcome_now(job: CellJob) -> Outcome:
 def record_death(job: CellJob, reason: str) -> Outcome:
     """Record that the process which ran a cell is gone and left it unfinished; the cell's outcome then.
 
-    A cell whose command had saved its state, because it was told to stop, has not failed.
+    A cell whose command had saved its state, because a stop was requested, has not failed.
 
     Raises:
         UserError, OSError: the record cannot be read or written.
@@ -156,7 +156,15 @@ def _begun(job: CellJob) -> CellRecord:
 def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
     """Whether a stage has run and what it left is there.
 
-    A checkpoint may be gone, as from a folder that was published: it is missed where something is left to be measured.
+    A checkpoint may be gone, to save space: it is missed where something is left to be measured.
+
+    Args:
+        job: the cell.
+        stage: one of its.
+        record: of the cell.
+
+    Returns:
+        False also where its data changed since.
     """
     known = record.stage(stage.name)
     if known is None or known.status != "done" or _is_outdated(job, known):
@@ -168,7 +176,7 @@ def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
 
 
 def has_checkpoint(job: CellJob) -> bool:
-    """Whether evaluations can run without training anything; not so in a folder that was published."""
+    """Whether evaluations can run without training anything; not so where checkpoints were deleted."""
     return all(_produced(job.folder, stage) for stage in job.stages if stage.needed)
 
 
@@ -228,7 +236,7 @@ def _judged(job: CellJob, stage: Stage, running: StageRecord, ended: Ended) -> S
     if ended.code == 0:
         return replace(judged, status="failed", failure="error", reason=f"ended well but left no {stage.produces}")
     if was_stopped(ended) and not ended.late:
-        return replace(judged, status="waiting", reason="stopped; goes on from its last state")
+        return replace(judged, status="waiting", reason="stopped; resumes from its last state")
     failure, reason = explain(ended)
     return replace(judged, status="failed", failure=failure, reason=reason)
 

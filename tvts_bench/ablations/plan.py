@@ -128,7 +128,16 @@ class PlannedCell:
         return cell_folder(self.request.out, self.key).absolute()
 
     def job(self, resources: Resources, timeout: float | None = None, failed_before: float | None = None) -> CellJob:
-        """It as a job; see `CellJob` for the last two."""
+        """It as a job.
+
+        Args:
+            resources: where it runs.
+            timeout: seconds for all its stages.
+            failed_before: stages that failed and were started before (seconds since 1970) run again.
+
+        Returns:
+            With its commands.
+        """
         return CellJob(
             out=self.request.out,
             key=self.key,

@@ -13,7 +13,7 @@ from tvts_bench.results.grids import Failure
 from tvts_bench.training.signals import STOPPING
 
 DIVERGED = 3  # exit code of tvts-pretrain
-GRACE = 60.0  # seconds that a command has to save its state, from being told to stop until it is killed
+GRACE = 60.0  # seconds that a command has to save its state, from the request to stop until it is killed
 _LOOK = 0.1  # seconds between looks at a command
 _TAIL = 64_000  # bytes at the end of a log that are searched for a reason
 _MEMORY = re.compile(r"out of memory|MemoryError|can't allocate memory|Cannot allocate memory", re.IGNORECASE)

@@ -99,7 +99,7 @@ def submit(jobs: Sequence[CellJob], options: SlurmOptions, out: Path, cluster: C
 
     Args:
         jobs: the cells, at least one.
-        options: what each asks for.
+        options: what each requests.
         out: folder of the grid; submitit's files go to OUT/slurm.
         cluster: "local" runs the same jobs by submitit on this machine, to try them out.
 

@@ -24,7 +24,7 @@ NICE = (1.0, 2.0, 2.5, 5.0, 10.0)  # steps of an axis, times a power of ten
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawing and what stands above it."""
+    """A drawing and its title."""
 
     title: str
     svg: str
@@ -275,7 +275,16 @@ def escaped(words: str) -> str:
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """About `count` round numbers that enclose low..high; at least two, also where both are the same."""
+    """Round numbers that enclose low..high.
+
+    Args:
+        low: smallest value.
+        high: largest value.
+        count: about how many.
+
+    Returns:
+        At least two, also where both are the same.
+    """
     low, high = min(low, high), max(low, high)
     wide = max(high - low, 1e-9 * max(abs(high), 1.0))
     rough = wide / count

@@ -181,5 +181,5 @@ def _environment() -> "Environment":
 
 
 def _shown(value: object) -> object:
-    """What stands in a place of the page; markup of our own is a subclass of str and stays as it is."""
+    """A value of the page as text; markup of our own is a subclass of str and stays as it is."""
     return printable(value) if type(value) is str else value

@@ -1,6 +1,6 @@
 """A table's JSON document as rows and columns of the page; every measured number knows its runs.
 
-Measured columns stand first, so that a phone shows them without scrolling.
+Measured columns come first, so that a phone shows them without scrolling.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture: a row a true class, a column an answer, each row shaded by its shares."""
+"""A confusion matrix as a picture: one row per true class, one column per answer, each row shaded by its shares."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,13 @@ def confusion_plots(confusion: Mapping[str, Any], title: str) -> dict[str, bytes
     """A PNG of each condition's confusion matrix.
 
     Args:
-        confusion: a row a pair of classes that occurs: condition, label and predicted (class indices), class and
+        confusion: one row per pair of classes that occurs: condition, label and predicted (class indices), class and
             predicted_class (their names), clips. Classes that occur in no row of a condition are left out of its
             picture.
         title: what was measured; the condition is put behind it.
+
+    Returns:
+        Condition -> bytes of the file.
     """
     conditions = np.asarray(confusion["condition"], dtype=object)
     names = dict(zip(confusion["label"], confusion["class"], strict=True))
@@ -49,6 +52,9 @@ def confusion_plot(counts: NDArray[np.integer], names: Sequence[str], title: str
         counts: clips of each pair of classes; a row without clips stays white.
         names: of the classes, written beside the rows where they fit. Columns are in the same order.
         title: a line above.
+
+    Returns:
+        Bytes of the file.
     """
     assert counts.shape == (len(names), len(names)), (counts.shape, len(names))
     cell = max(1, min(LARGEST_CELL, SIDE // max(len(names), 1)))

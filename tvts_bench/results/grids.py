@@ -1,4 +1,4 @@
-"""Ablation grids on disk: what each cell is, how it stands and what it measured, and which cells a grid has.
+"""Ablation grids on disk: what each cell is, its status and what it measured, and which cells a grid has.
 
 OUT/grids/sort-modeling.json          the grid as it was last requested: its rows, and the keys of their cells by seed
 OUT/cells/KEY/cell.json               what the cell is, and the status of each of its stages
@@ -197,6 +197,9 @@ def stage_results(root: Path, key: str, stage: StageRecord, problems: list[str])
         key: of the cell.
         stage: of its record.
         problems: gets a sentence for each result that cannot be read.
+
+    Yields:
+        In the order of the record.
     """
     archive = root if is_archive(root) else None
     for file in stage.results:
@@ -251,6 +254,9 @@ def merge_records(now: GridRecord, before: GridRecord | None, out: Path) -> Grid
         now: the grid as it is requested.
         before: as it was requested in `out` before.
         out: the folder of the grid.
+
+    Returns:
+        The record to write.
     """
     if before is None or before.datasets != now.datasets:
         return now

@@ -28,6 +28,9 @@ def read_outcomes(stored: StoredResult, metric: str, condition: str) -> Outcomes
         stored: the result.
         metric: "R@K" or "top-1"; others have no outcomes.
         condition: which of the result's classifiers; of no meaning to Recall@K.
+
+    Returns:
+        In 0..1, by id.
     """
     name, _, k = metric.partition("@")
     if name == "R" and k.isdecimal():

@@ -25,7 +25,7 @@ class ResultError(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What was asked for: everything that can change a number, and nothing else. Its digest is its key."""
+    """What was requested: everything that can change a number, and nothing else. Its digest is its key."""
 
     evaluator: Mapping[str, Any]  # canonical form of the evaluator: its name, its clip, decoder, dtype, seeds, ...
     backbone: Mapping[str, Any]  # family, variant, name and sha256 of the weights, sha256 of the tensors held
@@ -121,8 +121,7 @@ def from_json(document: Mapping[str, Any], source: Path | None = None) -> Result
     """A result from its JSON form.
 
     Raises:
-        ResultError: another schema, missing fields, numbers that cannot be, or a key that does not match the run it
-            stands beside.
+        ResultError: another schema, missing fields, numbers that cannot be, or a key that does not match its run.
     """
     try:
         typed(int, document["schema"], "schema")

@@ -72,7 +72,7 @@ def backbone_fact(result: Result) -> str:
 
 
 def shared_facts(result: Result) -> list[str]:
-    """Data, protocol, decoders and notes: those of `facts` that backbones measured alike have in common."""
+    """Data, protocol, decoders and notes: those of `facts` that comparable results have in common."""
     lines = [
         *(
             f"data {result.run.dataset['name']} {item.split}: {item.used:,} of {item.listed:,} clips used,"

@@ -109,7 +109,7 @@ def _in_percent(test: PairedTest) -> PairedTest:
 
 
 def _mark_best(cells: dict[Key, Cell], column: str) -> None:
-    """The highest of each kind of number, all of them where several are; of a single number nothing is said."""
+    """The highest of each kind of number, all of them where several are; a single number is not marked."""
     keys = [key for key in cells if key[1] == column]
     measured = {key: cell.measured.value for key in keys if (cell := cells[key]).measured}
     published = {key: cell.published for key in keys if isinstance((cell := cells[key]).published, float)}

@@ -25,7 +25,7 @@ COLUMNS = (
     *("baseline", "difference_to_baseline", "difference_low", "difference_high", "p", "test", "pairs"),
     *("runs", "reason"),
 )
-"""Percent where nothing else is said. `coverage`: percent of each split; `runs`: keys, in the order of `seeds`."""
+"""Percent unless noted otherwise. `coverage`: percent of each split; `runs`: keys, in the order of `seeds`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,7 +138,7 @@ class _Columns:
 
     @property
     def _covered(self) -> bool:
-        """Whether coverage has to be told."""
+        """Whether coverage is shown."""
         return self.measured and any(
             (cell := self.table.cell(row, column)).measured and not cell.measured.complete
             for row in self.rows

@@ -42,7 +42,7 @@ def _fits(layout: TableLayout, width: int, name_data: bool) -> bool:
 
 
 def as_terminal(layout: TableLayout, name_data: bool = True) -> Table:
-    """A rich table: what its numbers are above each column (the data set if asked for), intervals below the numbers."""
+    """A rich table: what its numbers are above each column (with the data set on request), intervals below numbers."""
     table = Table()
     for number, heading in enumerate(layout.headings):
         parts = (heading.kind, heading.data if name_data else "", heading.text)
