@@ -179,13 +179,15 @@ def check_fields(config: Any) -> None:
     Raises:
         UserError: With the field's name and its value.
     """
-    for name, field in field_options(type(config)).items():
+    cls: type = type(config)
+    for name, field in field_options(cls).items():
         field.check(getattr(config, name))
 
 
 def nested_options(config: Any, at: str = "") -> Iterator[tuple[str, FieldOption, Any]]:
     """Dotted key, field and value of everything annotated in a configuration and in those inside it."""
-    known = field_options(type(config))
+    cls: type = type(config)
+    known = field_options(cls)
     for field in fields(config):
         value, key = getattr(config, field.name), f"{at}{field.name}"
         if field.name in known:
