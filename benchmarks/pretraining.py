@@ -29,7 +29,8 @@ from pretrain.model.tvts import TVTS, TVTSConfig
 from pretrain.step import StepSettings, backward
 from tvts_bench.distributed import Rank
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
-from tvts_bench.training.optim import OptimConfig, Precision, build_optimizer
+from tvts_bench.training.optim import build_optimizer
+from tvts_bench.training.recipe import OptimConfig, Precision
 
 WORDS = 2_000  # of the vocabulary; its size hardly matters
 BASE = TVTSConfig(text=TextConfig(name=None, dim=768, depth=6, num_heads=12, max_tokens=50, dropout=0.1))

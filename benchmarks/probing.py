@@ -47,9 +47,9 @@ from tvts_bench.runtime import Runtime, default_workers
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import ClassifierSettings, backward
 from tvts_bench.training.dataloader import ClipBatch
-from tvts_bench.training.optim import Precision
+from tvts_bench.training.optim import classifier_optimizer, lr_schedule
 from tvts_bench.training.presets import preset
-from tvts_bench.training.recipe import Recipe, classifier_optimizer, lr_schedule, without_augmentation
+from tvts_bench.training.recipe import Precision, Recipe, without_augmentation
 from tvts_bench.training.sampler import ClipSampler
 from tvts_bench.video.spec import ClipSpec
 

@@ -31,7 +31,7 @@ from tvts_bench import provenance
 from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformerConfig
 from tvts_bench.runtime import MAX_WORKERS
-from tvts_bench.training.optim import OptimConfig
+from tvts_bench.training.recipe import OptimConfig
 
 ALIASES = {
     "batch_size": "data.batch_size",

@@ -25,7 +25,8 @@ from pretrain.model.tvts import TVTS, TVTSOutput
 from pretrain.objectives.config import ObjectiveConfig
 from pretrain.objectives.losses import step_loss
 from tvts_bench.distributed import sync_on_last
-from tvts_bench.training.optim import Precision, autocast
+from tvts_bench.training.optim import autocast
+from tvts_bench.training.recipe import Precision
 from tvts_bench.training.sampler import seed_of
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD
 from tvts_bench.video.transforms import normalise

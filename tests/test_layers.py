@@ -41,6 +41,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "time_limit",
         }
     ),
+    frozenset({"config_fields"}),
     frozenset({"errors", "version", "regular_file", "printable", "typed_json"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -63,6 +64,7 @@ FOR_PRETRAINING |= {
     "atomic",
     "regular_file",
     "errors",
+    "config_fields",
     "version",
     "cli",
 }  # cli: the console and the error handling of both

@@ -34,8 +34,7 @@ from tvts_bench.training.classifier import Classifier, ClipDropPath
 from tvts_bench.training.classifier_step import backward
 from tvts_bench.training.dataloader import ClipBatch, ClipLoader
 from tvts_bench.training.metric_logger import STEP_COLUMNS, CurveWriter, NonFiniteLossError
-from tvts_bench.training.mixup import UNMIXED
-from tvts_bench.training.recipe import without_augmentation
+from tvts_bench.training.recipe import UNMIXED, without_augmentation
 from tvts_bench.training.signals import StoppedError
 
 STEADY = replace(RECIPE, mix=UNMIXED, drop_path=0.0)  # draws nothing but clips

@@ -8,7 +8,8 @@ from tests.support.supervised_world import TWELVE
 from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
 from tvts_bench.backbones.tvts import TVTS
 from tvts_bench.models.vit import VideoTransformer
-from tvts_bench.training.optim import TimeTable, layer_groups
+from tvts_bench.training.optim import layer_groups
+from tvts_bench.training.recipe import TimeTable
 
 # 0.75 to the power of 13 - layer: stem, blocks 0 to 11, and the final norm with the head.
 FACTORS = {

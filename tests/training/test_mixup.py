@@ -9,7 +9,8 @@ from torch import Tensor
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.errors import UserError
-from tvts_bench.training.mixup import ALPHAS, UNMIXED, MixConfig, mix
+from tvts_bench.training.mixup import mix
+from tvts_bench.training.recipe import ALPHAS, UNMIXED, MixConfig
 
 from timm.data.mixup import Mixup  # isort: skip
 

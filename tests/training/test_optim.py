@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from tvts_bench.errors import UserError
-from tvts_bench.training.optim import LearningRate, OptimConfig, build_optimizer, clip_gradient
+from tvts_bench.training.optim import LearningRate, build_optimizer, clip_gradient
+from tvts_bench.training.recipe import OptimConfig
 
 
 def rates(config: OptimConfig, steps: int) -> list[float]:

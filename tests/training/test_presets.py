@@ -7,9 +7,8 @@ import pytest
 from tvts_bench import registry
 from tvts_bench.datasets import PLUGINS
 from tvts_bench.errors import UserError
-from tvts_bench.training.mixup import MixConfig
 from tvts_bench.training.presets import FINETUNE, OFFICIAL_QUIRKS, PROBE, QUIRKS, preset, preset_name, with_quirks
-from tvts_bench.training.recipe import Recipe
+from tvts_bench.training.recipe import MixConfig, Recipe
 from tvts_bench.video.variation import ClipAugment
 
 

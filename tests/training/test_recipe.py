@@ -12,8 +12,8 @@ from tvts_bench.backbones.base import WeightSource
 from tvts_bench.backbones.tvts import TVTS
 from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformer
-from tvts_bench.training.mixup import UNMIXED
-from tvts_bench.training.recipe import Recipe, classifier_optimizer, lr_schedule, without_augmentation
+from tvts_bench.training.optim import classifier_optimizer, lr_schedule
+from tvts_bench.training.recipe import UNMIXED, Recipe, without_augmentation
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.variation import PLAIN
 

@@ -12,7 +12,7 @@ from tests.support.supervised_world import RECIPE, tiny_backbone, train, write_r
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.distributed import init_distributed
 from tvts_bench.errors import UserError
-from tvts_bench.training.mixup import UNMIXED
+from tvts_bench.training.recipe import UNMIXED
 
 
 class Normed(Backbone):

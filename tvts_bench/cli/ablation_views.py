@@ -21,14 +21,14 @@ STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 SHOWN_EVERY = 2.0  # seconds
 
 
-def standing_table(out: Path, grid: GridRecord) -> Group:
-    """A grid with one line a cell: how it stands, what it does, and how much work is left; below it the reasons."""
-    found = cell_statuses(out, grid)
+def status_table(out: Path, grid: GridRecord) -> Group:
+    """A grid with one line per cell: how it stands, what it does, and how much work is left; below it the reasons."""
+    cells = cell_statuses(out, grid)
     table = Table(title=f"{grid.grid}: {grid.title}", title_justify="left", title_style="italic")
     for name in ("cell", "seed", "state", "stage", "step", "worked", "left"):
         right = name in ("seed", "step", "worked", "left")
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    for each in found:
+    for each in cells:
         table.add_row(
             each.row,
             str(each.seed),
@@ -38,10 +38,10 @@ def standing_table(out: Path, grid: GridRecord) -> Group:
             duration(each.seconds) if each.seconds else "",
             "" if each.status in ("done", "failed") else duration(each.left),
         )
-    counts = {status: sum(each.status == status for each in found) for status in STYLES}
+    counts = {status: sum(each.status == status for each in cells) for status in STYLES}
     table.caption = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     reasons = [
-        Text(printable(f"{each.row}:{each.seed} {_line(each)}"), STYLES[each.status]) for each in found if each.reason
+        Text(printable(f"{each.row}:{each.seed} {_line(each)}"), STYLES[each.status]) for each in cells if each.reason
     ]
     return Group(table, *reasons)
 
@@ -56,7 +56,7 @@ def live(grids: Sequence[tuple[Path, GridRecord]], console: Console) -> Iterator
     shown = 0.0
 
     def tables() -> Group:
-        return Group(*(standing_table(out, grid) for out, grid in grids))
+        return Group(*(status_table(out, grid) for out, grid in grids))
 
     with Live(tables(), console=console, auto_refresh=False, transient=True) as screen:
 

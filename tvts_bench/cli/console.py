@@ -5,6 +5,7 @@ their own. What is to be bold or to have several lines is a `rich.text.Text`.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -32,3 +33,9 @@ class TextConsole(Console):
 
 stdout = TextConsole()
 stderr = TextConsole(stderr=True)
+
+
+def say(line: str) -> None:
+    """One line to standard error, however long. The terminal may be gone, which is how SIGHUP comes."""
+    with suppress(OSError):
+        stderr.print(line, soft_wrap=True)

@@ -23,7 +23,7 @@ from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.classifier_step import ClassifierSettings, backward, fitting
 from tvts_bench.training.dataloader import ClipBatch, ClipLoader
 from tvts_bench.training.metric_logger import CurveWriter, StepMetrics, refuse_not_finite
-from tvts_bench.training.recipe import classifier_optimizer, lr_schedule
+from tvts_bench.training.optim import classifier_optimizer, lr_schedule
 from tvts_bench.training.task import StepOutput
 from tvts_bench.training.trainer import Trainer, TrainerConfig
 

@@ -7,54 +7,15 @@ it is given [B, 3 * T, H, W], so that a box is the same in every frame and its s
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.errors import UserError
+from tvts_bench.training.recipe import MixConfig
 
 from timm.data.mixup import Mixup, mixup_target  # isort: skip
-
-ALPHAS = (1e-3, 1e3)  # far beyond them numpy's beta distribution draws NaN
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixConfig:
-    """How clips of a batch are mixed in pairs (first with last, and so on). The defaults are TVTS's."""
-
-    mixup: float = 0.8  # alpha of the beta distribution of a clip's share; 0: no mixup
-    cutmix: float = 1.0  # alpha of the beta distribution of the area that stays; 0: no CutMix
-    prob: float = 1.0  # that a batch is mixed at all
-    switch_prob: float = 0.5  # that a mixed batch is cut, where both are on
-    smoothing: float = 0.1  # of the labels, mixed or not: this share is spread over all classes
-    cutmix_axes: Literal["space", "paper"] = "space"  # `paper`: time x height, as the official code does by accident
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense."""
-        for name in ("mixup", "cutmix"):
-            alpha = getattr(self, name)
-            if alpha != 0 and not ALPHAS[0] <= alpha <= ALPHAS[1]:
-                raise UserError(f"{name} must be 0 or from {ALPHAS[0]:g} to {ALPHAS[1]:g}, got {alpha}")
-        for name in ("prob", "switch_prob"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} is a probability, from 0 to 1, got {getattr(self, name)}")
-        if not 0 <= self.smoothing < 1:
-            raise UserError(f"smoothing must be in [0, 1), got {self.smoothing}")
-        if self.cutmix_axes not in ("space", "paper"):
-            raise UserError(f"cutmix_axes must be one of space, paper, got {self.cutmix_axes!r}")
-
-    @property
-    def mixes(self) -> bool:
-        """Whether any batch is mixed."""
-        return self.prob > 0 and (self.mixup > 0 or self.cutmix > 0)
-
-
-UNMIXED = MixConfig(mixup=0.0, cutmix=0.0, smoothing=0.0)
-"""Clips and labels as they are."""
 
 
 def mix(clips: Tensor, labels: Tensor, config: MixConfig, num_classes: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -4,66 +4,20 @@ A classifier's learning rates fall towards the input: the head and the final nor
 has `factor` times that of the one above it, down to patches, positions and tokens, by timm (after BEiT).
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.backbones.base import Backbone, BackboneError
-from tvts_bench.errors import UserError
+from tvts_bench.training.recipe import OptimConfig, Precision, Recipe, TimeTable
 
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # isort: skip
 from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # isort: skip
 from timm.scheduler.cosine_lr import CosineLRScheduler  # isort: skip
 from timm.scheduler.multistep_lr import MultiStepLRScheduler  # isort: skip
-
-Schedule = Literal["constant", "cosine", "step"]
-Precision = Literal["fp32", "bf16"]
-TimeTable = Literal["stem", "head"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """AdamW and its schedule. The defaults are TVTS's: constant rate, x0.1 after 12 and 16 of 20 epochs."""
-
-    lr: float = 1e-4  # the highest learning rate; not scaled with the batch
-    weight_decay: float = 0.0  # of matrices only; biases, norms, positions and tokens have none
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    schedule: Schedule = "step"
-    warmup: float = 0.0  # share (0..1) of the run in which the rate rises linearly from about 0
-    milestones: tuple[float, ...] = (0.6, 0.8)  # shares of the run after which `step` lowers the rate
-    decay: float = 0.1  # factor of each milestone
-    final: float = 0.0  # of `cosine`, the rate at the end as a share of lr
-    clip_grad: float | None = None  # the largest norm of the whole gradient; null: not clipped
-    accumulate: int = 1  # micro-batches of one step; the step is that of the whole batch (see pretrain.step)
-    precision: Precision = "fp32"  # bf16: autocast; weights, gradients and losses stay float32
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense."""
-        for name in ("lr", "eps", "decay"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("weight_decay", "final"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("lr", "eps", "decay", "weight_decay", "final", "clip_grad"):
-            if getattr(self, name) == math.inf:
-                raise UserError(f"{name} must be finite, got inf")
-        if not 0 <= self.warmup < 1:
-            raise UserError(f"warmup is a share of the run, from 0 to below 1, got {self.warmup}")
-        if list(self.milestones) != sorted(self.milestones) or any(not 0 < m < 1 for m in self.milestones):
-            raise UserError(f"milestones are increasing shares of the run in (0, 1), got {self.milestones}")
-        if any(not 0 <= beta < 1 for beta in self.betas):
-            raise UserError(f"betas must be in [0, 1), got {self.betas}")
-        if self.clip_grad is not None and not self.clip_grad > 0:
-            raise UserError(f"clip_grad must be positive or null, got {self.clip_grad}")
-        if self.accumulate < 1:
-            raise UserError(f"accumulate must be at least 1, got {self.accumulate}")
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -218,3 +172,57 @@ def clip_gradient(parameters: Iterable[nn.Parameter], largest: float | None) -> 
 def autocast(device: str, precision: Precision) -> torch.autocast:
     """bf16 where the configuration says so; float32 otherwise."""
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def classifier_optimizer(
+    recipe: Recipe, backbone: Backbone, head: nn.Module, total_batch: int
+) -> torch.optim.Optimizer:
+    """The optimiser of `recipe`.
+
+    Args:
+        recipe: kind, rates and weight decay.
+        backbone: its parameters without `requires_grad` are left out.
+        head: trained with the full rate.
+        total_batch: clips of a step, over all processes; the rate is scaled with it.
+
+    Returns:
+        It, with a group for each rate and weight decay.
+
+    Raises:
+        BackboneError: the recipe decays rates by layer and the backbone does not know its layers.
+    """
+    groups = layer_groups(
+        backbone,
+        head,
+        weight_decay=recipe.weight_decay,
+        factor=recipe.layer_decay,
+        time_table=recipe.time_table,
+    )
+    if recipe.optimizer == "sgd":  # Nesterov's, as what the official code calls sgd
+        return torch.optim.SGD(
+            groups, lr=recipe.lr(total_batch), momentum=recipe.momentum, nesterov=recipe.momentum > 0
+        )
+    return torch.optim.AdamW(groups, lr=recipe.lr(total_batch), betas=recipe.betas)
+
+
+def lr_schedule(
+    recipe: Recipe, optimizer: torch.optim.Optimizer, total_batch: int, steps_per_epoch: int
+) -> LearningRate:
+    """What sets the rate of every step (from 0) in `optimizer`; a group has its `lr_scale` times that.
+
+    With W = warmup_epochs * steps_per_epoch steps of warm-up, S steps in all and the highest rate
+    h = base_lr * total_batch / 256:
+
+        h * (step + 1) / (W + 1)                                           in the warm-up
+        f + (h - f) * (1 + cos(pi * (step - W) / (S - W))) / 2             after it, f = final_lr * h
+
+    Args:
+        recipe: the schedule.
+        optimizer: whose rates are set.
+        total_batch: clips of a step, over all processes.
+        steps_per_epoch: whole batches of an epoch.
+
+    Returns:
+        What sets the rate of a step.
+    """
+    return LearningRate(optimizer, recipe.schedule(total_batch), recipe.epochs * steps_per_epoch)

@@ -5,15 +5,15 @@ that recipe with the frames, views and schedule of VideoMAE's scripts for the sa
 is a variation; HMDB-51 as UCF-101. The built-in synthetic set's: ours, minutes on two cores.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
-from tvts_bench.errors import UserError
-from tvts_bench.training.mixup import UNMIXED
-from tvts_bench.training.recipe import Recipe, without_augmentation
+from tvts_bench.devices import resolve_dtype
+from tvts_bench.errors import UserError, did_you_mean
+from tvts_bench.training.recipe import UNMIXED, Recipe, without_augmentation
+from tvts_bench.video.spec import named_sampling, require_dense
 from tvts_bench.video.variation import ClipAugment
 
 Task = Literal["probe", "finetune"]
@@ -136,7 +136,51 @@ def with_quirks(recipe: Recipe, names: Iterable[str]) -> Recipe:
             recipe = QUIRKS[name](recipe)
         else:
             known = ["paper", *QUIRKS]
-            close = difflib.get_close_matches(name, known)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise UserError(f"there is no habit {name!r}{hint}; there are: {', '.join(known)}")
+            raise UserError(f"there is no habit {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
     return recipe
+
+
+def changed_recipe(
+    base: Recipe,
+    device: str,
+    *,
+    sampling: str | None = None,
+    dtype: str = "auto",
+    **fields: Any,
+) -> Recipe:
+    """A recipe with what a user changes of it.
+
+    Args:
+        base: Of the data set.
+        device: That it will run on; decides what precision "auto" is.
+        sampling: "center" or "dense"; None changes nothing.
+        dtype: "auto", "fp32" or "bf16".
+        **fields: Fields of the recipe.
+
+    Raises:
+        UserError: A value that makes no sense, alone or with the others.
+    """
+    if sampling is not None:
+        fields["sampling"] = named_sampling(sampling, for_training=True).sampling
+    if dtype != "auto":
+        fields["precision"] = resolve_dtype(dtype, device)
+    if "epochs" in fields:  # the same share of warm-up, which could be longer than the whole run otherwise
+        fields.setdefault("warmup_epochs", base.warmup_epochs * fields["epochs"] / base.epochs)
+    changed = replace(base, **fields)
+    require_dense(fields.get("stride"), changed.sampling)
+    if dtype == "auto" and changed.precision == "bf16":  # not where it would be emulated
+        changed = replace(changed, precision=resolve_dtype("auto", device))
+    return changed
+
+
+def named_recipe(task: Task, name: str) -> Recipe:
+    """The recipe for a task by its name, which is a data set's.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in FINETUNE:
+        raise UserError(
+            f"there is no --recipe {name!r}{did_you_mean(name, FINETUNE)}; there are: {', '.join(FINETUNE)}"
+        )
+    return preset(task, name)

@@ -1,20 +1,15 @@
-"""From the options of a table's command to what is to be filled. Needs no torch."""
+"""What is to be filled of a table, from the options of its command. Needs no torch."""
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tvts_bench import registry
-from tvts_bench.errors import UserError
+from tvts_bench.errors import UserError, did_you_mean, name_values
 from tvts_bench.tables.base import Column, Protocol, Table, TableRow
 
 OTHERS = "not in the paper"  # group of the rows that --ckpt adds
 PROBES = {"cached": "cached_probe", "paper": "online_probe"}
-
-
-class TableOptionError(UserError):
-    """An option of a table that makes no sense to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +33,7 @@ class TableRequest:
         """From `NAME=VALUE` texts.
 
         Raises:
-            TableOptionError: no `=`, an unknown name (the nearest is shown), a name twice, or nothing to measure.
+            UserError: no `=`, an unknown name (the nearest is shown), a name twice, or nothing to measure.
         """
         table: Table = registry.load("tables", name).TABLE
         table = replace(table, rows=(*table.rows, *_other_rows(table, checkpoints)))
@@ -51,11 +46,9 @@ class TableRequest:
         )
         for dataset in found.annotations:
             if dataset not in found.data:
-                raise TableOptionError(
-                    f"--annotations {dataset}=... needs --data {dataset}=DIR, the folder of its videos"
-                )
+                raise UserError(f"--annotations {dataset}=... needs --data {dataset}=DIR, the folder of its videos")
         if found.data and not found.checkpoints:
-            raise TableOptionError(
+            raise UserError(
                 f"--data {data[0]} has nothing to be measured with: add --ckpt ROW=FILE; rows: {', '.join(rows)}"
             )
         return found
@@ -72,17 +65,15 @@ class TableRequest:
         """With what else was asked for.
 
         Raises:
-            TableOptionError: an unknown name, or an option that has no meaning for this table.
+            UserError: an unknown name, or an option that has no meaning for this table.
         """
         if accumulate is not None and not any(_evaluators(column) & {"finetune"} for column in self.table.columns):
-            raise TableOptionError(f"{self.table.name} fine-tunes nothing: leave out --accumulate")
+            raise UserError(f"{self.table.name} fine-tunes nothing: leave out --accumulate")
         if weights is not None and not self.checkpoints:
-            raise TableOptionError(f"--weights {weights} chooses among those in checkpoints: add --ckpt ROW=FILE")
+            raise UserError(f"--weights {weights} chooses among those in checkpoints: add --ckpt ROW=FILE")
         if ablations is not None and not self.from_grid:
             filled = "--ckpt" if self.table.grid else "backbones"
-            raise TableOptionError(
-                f"{self.table.name} is filled by {filled} here, not by a grid: leave out --ablations"
-            )
+            raise UserError(f"{self.table.name} is filled by {filled} here, not by a grid: leave out --ablations")
         rows = [row.name for row in (*self.table.rows, *self.table.embedded_rows)]
         return replace(
             self,
@@ -96,7 +87,7 @@ class TableRequest:
     def _probes(self, probe: str) -> dict[str, Protocol]:
         """The protocol of each linear-probe column."""
         if probe not in PROBES:
-            raise TableOptionError(f"--probe must be one of {', '.join(PROBES)}, got {probe!r}")
+            raise UserError(f"--probe must be one of {', '.join(PROBES)}, got {probe!r}")
         found = {
             column.name: protocol
             for column in self.table.columns
@@ -104,7 +95,7 @@ class TableRequest:
             if protocol.evaluator == PROBES[probe]
         }
         if not found:
-            raise TableOptionError(f"{self.table.name} has no linear probe: leave out --probe {probe}")
+            raise UserError(f"{self.table.name} has no linear probe: leave out --probe {probe}")
         return found
 
     @property
@@ -135,19 +126,15 @@ def _evaluators(column: Column) -> set[str]:
     return {protocol.evaluator for protocol in column.protocols}
 
 
-def _paths(option: str, texts: Sequence[str], known: Iterable[str], kind: str) -> dict[str, Path]:
-    """`NAME=PATH` texts by name."""
-    names = list(known)
-    found: dict[str, Path] = {}
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not (equals and path):
-            raise TableOptionError(f"{option} takes NAME=PATH, got {text!r}; names: {', '.join(names)}")
-        name = _known(name.strip(), names, kind, option)
-        if name in found:
-            raise TableOptionError(f"{option} {name}= is given twice: {found[name]} and {path}")
-        found[name] = Path(path)
-    return found
+def _paths(option: str, texts: Sequence[str], known: Sequence[str], kind: str) -> dict[str, Path]:
+    """`NAME=PATH` texts by the name that the table writes."""
+    paths: dict[str, Path] = {}
+    for given, path in name_values(option, texts, "NAME=PATH", f"; names: {', '.join(known)}").items():
+        name = _known(given, known, kind, option)
+        if name in paths:
+            raise UserError(f"{option} {name}= is given twice: {paths[name]} and {path}")
+        paths[name] = Path(path)
+    return paths
 
 
 def _known(name: str, names: Sequence[str], kind: str, option: str) -> str:
@@ -155,6 +142,4 @@ def _known(name: str, names: Sequence[str], kind: str, option: str) -> str:
     same = {known.casefold(): known for known in names}
     if name.casefold() in same:
         return same[name.casefold()]
-    close = [same[found] for found in difflib.get_close_matches(name.casefold(), same)]
-    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-    raise TableOptionError(f"{option}: unknown {kind} {name!r}{hint}; there are: {', '.join(names)}")
+    raise UserError(f"{option}: unknown {kind} {name!r}{did_you_mean(name, names)}; there are: {', '.join(names)}")
