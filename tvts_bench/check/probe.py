@@ -160,8 +160,9 @@ def _probe_in_pool(todo: deque[Finding], ended: Counter[str], decoder: str, runt
             was_running = running
             for future in done:
                 finding, error = waiting.pop(future), future.exception()
-                ended[finding.path] += isinstance(error, ProcessExpired)
-                if isinstance(error, BrokenProcessPool) or 0 < ended[finding.path] < TRIES:
+                expired = isinstance(error, ProcessExpired)
+                ended[finding.path] += expired
+                if isinstance(error, BrokenProcessPool) or (expired and ended[finding.path] < TRIES):
                     todo.appendleft(finding)
                 else:
                     yield _outcome(future, finding, runtime.clip_timeout)
