@@ -5,10 +5,10 @@ What can change the trained weights is in `RunConfig` and its digest; where and 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pretrain import yaml_core
 from pretrain.config_groups import (
@@ -28,6 +28,7 @@ from pretrain.objectives.config import ObjectiveConfig
 from pretrain.presets import preset_text
 from pretrain.schema import ConfigError, build, override, plain, read_yaml, unknown_key
 from tvts_bench import provenance
+from tvts_bench.config_fields import Option, check_fields, check_nested, nested_options
 from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformerConfig
 from tvts_bench.runtime import MAX_WORKERS
@@ -57,10 +58,14 @@ class RunConfig:
     """Everything that can change the trained weights, and what is measured and kept on the way to them."""
 
     data: DataConfig
-    description: str = ""  # one line for `tvts-pretrain presets`
-    seed: int = 0  # of initial weights, order of samples, crops, frames, masks and dropout
-    steps: int | None = None  # length of the run in optimiser steps; or
-    epochs: float | None = None  # in passes over the first source
+    description: Annotated[str, Option("One line for `tvts-pretrain presets`.")] = ""
+    seed: Annotated[int, Option("Of initial weights, order of samples, crops, frames, masks and dropout.")] = 0
+    steps: Annotated[
+        int | None, Option("Length of the run in optimiser steps; this or epochs.", most=1_000_000_000)
+    ] = None
+    epochs: Annotated[
+        float | None, Option("Length of the run in passes over the first source; this or steps.", most=1_000_000)
+    ] = None
     video: VideoTransformerConfig = field(default_factory=VideoTransformerConfig)
     text: TextConfig = field(default_factory=TextConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -69,10 +74,13 @@ class RunConfig:
     init: InitConfig = field(default_factory=InitConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    collapse_after: int = 500  # steps in a row with all embeddings alike after which the run stops as failed
+    collapse_after: Annotated[
+        int, Option("Steps in a row with all embeddings alike after which the run stops as failed.")
+    ] = 500
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
+        check_nested(self)
         refuse_too_large(self.flat)
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError("exactly one of steps and epochs says how long the run is; set the other to null")
@@ -179,24 +187,34 @@ class RunConfig:
 class LaunchConfig:
     """Where and how fast a run happens; none of it changes the weights."""
 
-    out: Path | None = None  # the run's folder; null: runs/PRESET
-    device: str = "auto"  # auto, cpu, cuda, cuda:N
-    workers: int = 1  # loading processes for each training process; 0 loads in the training process
-    threads: int | None = None  # of the training process on a CPU; null: the cores that loading leaves free
-    log_every: int = 10  # steps between readings of the losses; every step is logged, a GPU is waited for only then
-    cache: Path | None = None  # of indexes and the built-in synthetic set; null: the user's
-    samples: Path | None = None  # drawn batches are kept here for runs that read the same ones; null: they are not
-    changed_files: Literal["refuse", "accept"] = "refuse"  # on resume, of sources; accept: once, and it is logged
+    out: Annotated[Path | None, Option("The run's folder; null: runs/PRESET.")] = None
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:N.")] = "auto"
+    workers: Annotated[
+        int, Option("Loading processes for each training process; 0 loads in the training process.", most=MAX_WORKERS)
+    ] = 1
+    threads: Annotated[
+        int | None,
+        Option(
+            "Of the training process on a CPU; null: the cores that loading leaves free.", least=1, most=MAX_WORKERS
+        ),
+    ] = None
+    log_every: Annotated[
+        int,
+        Option("Steps between readings of the losses; every step is logged, a GPU is waited for only then.", least=1),
+    ] = 10
+    cache: Annotated[Path | None, Option("Of indexes and the built-in synthetic set; null: the user's.")] = None
+    samples: Annotated[
+        Path | None, Option("Drawn batches are kept here for runs that read the same ones; null: they are not.")
+    ] = None
+    changed_files: Annotated[
+        Literal["refuse", "accept"], Option("On resume, of sources; accept: once, and it is logged.")
+    ] = "refuse"
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
-        if self.workers < 0 or self.log_every < 1:
-            raise ConfigError(f"workers must be 0 or more and log_every positive, got {self.workers}, {self.log_every}")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads must be at least 1 or null, got {self.threads}")
-        for name in ("workers", "threads"):
-            if (getattr(self, name) or 0) > MAX_WORKERS:
-                raise ConfigError(f"{name} must be at most {MAX_WORKERS:,}, got {getattr(self, name):,}")
+        if self.workers < 0:
+            raise ConfigError(f"workers must be 0 or more, got {self.workers}")
+        check_fields(self)
 
 
 def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, LaunchConfig]:
@@ -235,6 +253,15 @@ def apply(values: dict[str, Any], launch: dict[str, Any], assignments: Sequence[
             if key == one and values.get(one) is not None:
                 values[other] = None
     return build(RunConfig, values), build(LaunchConfig, launch)
+
+
+def explained(config: RunConfig | LaunchConfig) -> Iterator[str]:
+    """Every key with its value, and what it means, one per line: the help of `KEY=VALUE`."""
+    known = {key: field for key, field, _ in nested_options(config)}
+    for key, value in _flat(plain(config)).items():
+        field = known.get(key) or known.get(key.rpartition(".")[0])  # of items, what the list means
+        shown = yaml_core.dump(value).splitlines()[0]
+        yield f"{key}={shown}" if field is None else f"{key}={shown}  # {field.explanation}"
 
 
 def to_yaml(config: RunConfig) -> str:

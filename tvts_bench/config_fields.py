@@ -30,6 +30,7 @@ class Range:
     below: float | None = None
 
     def __contains__(self, number: float) -> bool:
+        """Whether a field may have that number."""
         return (
             not math.isnan(number)
             and (self.least is None or number >= self.least)
@@ -83,18 +84,19 @@ class Range:
 
 
 class Option:
-    """The annotation of a field.
-
-    Args:
-        help: A sentence or two, with the unit, as `--help` shows it.
-        flag: The option on the command line, where it is not made of the field's name.
-        parse: What makes the value of an option's text, given the option; where the field's type does not.
-        limits: `least`, `above`, `most`, `below` of a `Range`.
-    """
+    """The annotation of a field."""
 
     def __init__(
         self, help: str, *, flag: str | None = None, parse: Callable[[str, str], Any] | None = None, **limits: float
     ) -> None:
+        """What it means, and what it may be.
+
+        Args:
+            help: A sentence or two, with the unit, as `--help` shows it.
+            flag: The option on the command line, where it is not made of the field's name.
+            parse: What makes the value of an option's text, given the option; where the field's type does not.
+            limits: `least`, `above`, `most`, `below` of a `Range`.
+        """
         self.help, self.flag, self.parse, self.range = help, flag, parse, Range(**limits)
 
 
@@ -117,6 +119,12 @@ class FieldOption:
     def flag(self) -> str:
         """Its option on the command line."""
         return self.option.flag or "--" + self.name.replace("_", "-")
+
+    @property
+    def explanation(self) -> str:
+        """What the field means and may be, in sentences."""
+        choices = f"One of {', '.join(map(str, self.choices))}." if self.choices else ""
+        return " ".join(text for text in (self.option.help, self.option.range.in_words_of_help, choices) if text)
 
     def read(self, value: Any) -> Any:
         """The field's value from that of its option on the command line.
@@ -144,9 +152,10 @@ class FieldOption:
             return
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, int | float) and number not in self.option.range:
-                rest = " or left out" if self.optional else ""
+                limits = self.option.range.violated_by(number)
+                rest = " or left out" if self.optional and not limits.startswith("at most") else ""
                 shown = f"{value:,}" if isinstance(value, int) and abs(value) > 9999 else value
-                raise UserError(f"{name} must be {self.option.range.violated_by(number)}{rest}, got {shown}")
+                raise UserError(f"{name} must be {limits}{rest}, got {shown}")
 
 
 @cache
@@ -196,3 +205,13 @@ def nested_options(config: Any, at: str = "") -> Iterator[tuple[str, FieldOption
         for number, item in items:
             if is_dataclass(item):
                 yield from nested_options(item, f"{key}." if number is None else f"{key}.{number}.")
+
+
+def check_nested(config: Any) -> None:
+    """Refuse a configuration with a field out of its range, in it or in the configurations inside it.
+
+    Raises:
+        UserError: With the dotted key and its value.
+    """
+    for key, field, value in nested_options(config):
+        field.check(value, key)

@@ -13,7 +13,7 @@ class UserError(ValueError):
 
 
 def with_article(noun: str) -> str:
-    """ "a list", "an int": for messages that name a type."""
+    """With its article, "a list" or "an int": for messages that name a type."""
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 

@@ -78,5 +78,6 @@ class Runtime:
     retrain: bool = False  # a training that is there is set aside, and begins anew
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         check_fields(self)
         require_workers(self.workers)

@@ -1,5 +1,6 @@
 """The grids: the paper's rows, settings that tvts-pretrain takes, cells that grids share, and keys made of content."""
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,19 @@ def test_what_tvts_pretrain_refuses_is_said_in_its_words() -> None:
 
 
 @pytest.mark.usefixtures("by_hand")
+def test_a_file_of_the_users_that_is_called_as_our_package_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pretrain.py", "tvts_bench.py"):
+        (tmp_path / name).write_text("raise SystemExit('not me')\n")
+    monkeypatch.chdir(tmp_path)
+    (config,) = resolve("scripted_motion_mini", [["seed=3"]])
+    assert config["seed"] == 3
+    for stage in planned(tmp_path).cells[0].job(Resources()).stages:
+        started = subprocess.run([*stage.command[:4], "--help"], capture_output=True, text=True, check=False)
+        assert "Usage" in started.stdout, started.stderr
+
+
 def test_cells_are_keyed_by_content_not_by_name(tmp_path: Path) -> None:
     first, again = planned(tmp_path), planned(tmp_path / "elsewhere")
     keys = [cell.key for cell in first.cells]

@@ -68,7 +68,7 @@ class Config:
         ({"share": 0}, "share must be in (0, 1], got 0"),
         ({"share": float("nan")}, "share must be in (0, 1], got nan"),
         ({"count": 0}, "count must be at least 1 or left out, got 0"),
-        ({"count": 10**9}, "count must be at most 1,000,000 or left out, got 1,000,000,000"),
+        ({"count": 10**9}, "count must be at most 1,000,000, got 1,000,000,000"),
         ({"pair": (0.0, 1.0)}, "pair must be in [0, 1), got (0.0, 1.0)"),
     ],
 )

@@ -1,5 +1,6 @@
 """Configurations: presets, overrides, refusals, and that what is saved is what is read."""
 
+import dataclasses
 import json
 import os
 import time
@@ -285,3 +286,17 @@ def test_a_list_of_configurations_that_is_none_is_refused(each: str, sentence: s
     result = CliRunner().invoke(app, ["config", "scripted_motion_tiny", "--each", "-"], input=each)
     assert result.exit_code == 2
     assert sentence in result.stderr
+
+
+def test_every_key_is_explained_by_its_field() -> None:
+    shown = CliRunner().invoke(app, ["config", "scripted_motion_tiny", "--explain"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    lines = dict(line.split("=", 1) for line in shown.stdout.splitlines())
+    config, launch = compose("scripted_motion_tiny", [])
+    assert lines["optim.warmup"] == "0.05  # Share of the run in which the rate rises linearly from about 0. In [0, 1)."
+    assert lines["video.mlp_ratio"].endswith("# Hidden width of a block's MLP / embed_dim. At most 64.")
+    assert lines["optim.schedule"].endswith("One of constant, cosine, step.")
+    assert lines["workers"].startswith("1  # ")
+    assert set(lines) == config.flat.keys() | {field.name for field in dataclasses.fields(launch)}
+    settings = [f"{key}={text.partition('  # ')[0]}" for key, text in lines.items() if "." in key or key == "seed"]
+    assert compose("scripted_motion_tiny", settings)[0] == config

@@ -16,6 +16,7 @@ from tvts_bench.provenance import digest
 from tvts_bench.results.grids import PRETRAIN
 
 RUN, BACKBONE, STATE = "run", "run/backbone.safetensors", "run/checkpoints/last.pt"
+PROGRAM = (sys.executable, "-P", "-m")  # -P: not a `pretrain.py` of the user in the current folder
 ERROR = "error: "  # what every error in one sentence begins with
 
 
@@ -65,7 +66,7 @@ def pretraining(folder: Path, preset: str, assignments: Sequence[str], resources
     Returns:
         The stage that leaves the checkpoint.
     """
-    program, run = (sys.executable, "-m", "pretrain"), str(folder / RUN)
+    program, run = (*PROGRAM, "pretrain"), str(folder / RUN)
     return Stage(
         name=PRETRAIN,
         protocol=PRETRAIN,
@@ -101,7 +102,7 @@ def evaluation(
         "finetune": ("--seed", str(seed), "--resume"),
     }[spec.protocol]
     results = f"results/{spec.name}"
-    program = (sys.executable, "-m", "tvts_bench", spec.protocol)
+    program = (*PROGRAM, "tvts_bench", spec.protocol)
     return Stage(
         name=spec.name,
         protocol=spec.protocol,
@@ -138,7 +139,7 @@ def changed_files(runs: Sequence[Path]) -> dict[Path, list[str]]:
 
 def _query(arguments: Sequence[str], text: str = "") -> Any:
     """What a command of tvts-pretrain answers, as JSON."""
-    command = [sys.executable, "-m", "pretrain", *arguments]
+    command = [*PROGRAM, "pretrain", *arguments]
     ended = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if ended.returncode == 0:
         return json.loads(ended.stdout)

@@ -18,6 +18,7 @@ class TextConsole(Console):
     """Prints strings as they are, each on one line, but for what does not show itself: that is escaped."""
 
     def __init__(self, *, stderr: bool = False) -> None:
+        """To standard output, or to standard error."""
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: object) -> Text:

@@ -48,6 +48,7 @@ class StopSignal(KeyboardInterrupt):
     """A signal that ends a command as Ctrl-C does: whatever is finished is kept, workers end."""
 
     def __init__(self, number: int) -> None:
+        """The signal of that number."""
         super().__init__(number)
         self.signal = number
 

@@ -8,13 +8,14 @@ Parameter names are those of the official files: `cls_token`, `pos_embed`, `temp
 import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Annotated, Self
 
 import torch
 from timm.models.vision_transformer import Attention, Block  # type: ignore[attr-defined]  # Attention moves about
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tvts_bench.config_fields import Option
 from tvts_bench.models.video_network import VideoNetworkError, block_depth, check_shape
 
 logger = logging.getLogger(__name__)
@@ -24,15 +25,17 @@ logger = logging.getLogger(__name__)
 class VideoTransformerConfig:
     """The shape of the network, and what regularises it in training. The defaults are the paper's encoder."""
 
-    embed_dim: int = 768  # D
-    depth: int = 12  # blocks
-    num_heads: int = 12
-    image_size: int = 224  # pixels, height and width of a clip
-    patch_size: int = 16  # pixels
-    num_frames: int = 16  # the most frames a clip may have; temporal_embed has num_frames / tubelet entries
-    tubelet: int = 2  # frames that share a token
-    mlp_ratio: int = 4  # hidden width of a block's MLP / embed_dim
-    drop_path: float = 0.0  # stochastic depth of the last block; rises linearly from 0 at the first
+    embed_dim: Annotated[int, Option("Width (D).", most=65_536)] = 768
+    depth: Annotated[int, Option("Blocks.", most=1_000)] = 12
+    num_heads: Annotated[int, Option("Heads of attention.")] = 12
+    image_size: Annotated[int, Option("Pixels, height and width of a clip.", most=8_192)] = 224
+    patch_size: Annotated[int, Option("Pixels.")] = 16
+    num_frames: Annotated[
+        int, Option("The most frames a clip may have; temporal_embed has num_frames / tubelet entries.", most=4_096)
+    ] = 16
+    tubelet: Annotated[int, Option("Frames that share a token.")] = 2
+    mlp_ratio: Annotated[int, Option("Hidden width of a block's MLP / embed_dim.", most=64)] = 4
+    drop_path: Annotated[float, Option("Stochastic depth of the last block; rises linearly from 0 at the first.")] = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no network can have."""

@@ -121,6 +121,7 @@ class ClipSpec:
     augment: ClipAugment | None = field(default=None, metadata=WHERE_SET)  # a training view: varied, as `seed` draws
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         check_fields(self)
         if self.crop > self.short_side:
             raise UserError(f"crop {self.crop} does not fit into short_side {self.short_side}: change both")

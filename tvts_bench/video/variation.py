@@ -43,6 +43,7 @@ class ClipAugment:
     ] = 0.25
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         check_fields(self)
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise UserError(f"area must be two increasing shares in (0, 1], got {self.area}")
