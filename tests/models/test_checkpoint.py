@@ -250,9 +250,6 @@ def test_what_is_no_dictionary_is_called_what_it_is(tmp_path: Path, value: objec
     assert str(caught.value) == sentence
 
 
-AVERAGES = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
-
-
 def scripted(path: Path) -> Path:
     torch.jit.save(torch.jit.script(nn.Linear(64, 64)), path)
     return path

@@ -15,6 +15,8 @@ from tvts_bench.models.checkpoint import (
     read_checkpoint,
 )
 
+AVERAGES = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
+
 
 @pytest.mark.parametrize(
     "key", ["model_ema", "ema", "state_dict_ema", "ema_state_dict", "module_ema", "model_ema_state_dict", "swa_model"]
