@@ -25,11 +25,11 @@ from tests.backbones import (
     test_tvts_backbone,
     test_umt_backbone,
     test_videomae2_backbone,
-    test_videomae_backbone,
     test_vjepa2_backbone,
     test_vjepa_backbone,
 )
 from tests.plain_videos import write_plain_video
+from tests.support import videomae_files
 from tests.support.altered import saved, trained
 from tests.support.joint_files import encoder
 from tests.support.official_divided import frozen, made, timesformer, tvts2
@@ -96,7 +96,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "tvts2": ("TVTSv2.pth", lambda path: test_tvts2.written(path, made(tvts2()))),
     "videomae": (
         "videomae.pth",
-        lambda path: test_videomae_backbone.pretraining_file(path, test_videomae_backbone.pretrained()),
+        lambda path: videomae_files.pretraining_file(path, videomae_files.pretrained()),
     ),
     "videomae2": ("videomae2.pth", videomae2),
     "umt": (

@@ -29,6 +29,7 @@ from tvts_bench.models.video_network import VideoNetworkError
 from tvts_bench.video.spec import ClipSpec
 
 Tensors = Mapping[str, Tensor]
+RESIZED_AS_CROPPED: Mapping[int, int] = {}  # pixels: the short side is the crop's
 
 
 class Config(Protocol):
@@ -52,10 +53,18 @@ class Config(Protocol):
 C = TypeVar("C", bound=Config)
 
 
-def square_clip(config: Any, **changes: Any) -> ClipSpec:
-    """Frames of equal segments, as large as the network's table of positions is for, but for `changes`."""
-    size = config.image_size
-    return ClipSpec(**{"num_frames": config.num_frames, "short_side": size, "crop": size, **changes})
+def square_clip(config: Any, *, short_sides: Mapping[int, int] = RESIZED_AS_CROPPED, **changes: Any) -> ClipSpec:
+    """Frames of equal segments, as large as the network is made for.
+
+    Args:
+        config: of the network; has `num_frames` and `image_size`.
+        short_sides: pixels that the short side is resized to, by those of the crop, where they differ.
+        changes: fields of `ClipSpec` that are otherwise.
+    """
+    crop = changes.get("crop", config.image_size)
+    return ClipSpec(
+        **{"num_frames": config.num_frames, "short_side": short_sides.get(crop, crop), "crop": crop, **changes}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

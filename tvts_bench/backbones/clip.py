@@ -11,12 +11,11 @@ from functools import partial
 from torch import Tensor, nn
 
 from tvts_bench.backbones._builder import Family, square_clip
-from tvts_bench.backbones._conversion.frozen import CLIP_MEAN, CLIP_PARTS, CLIP_STD
+from tvts_bench.backbones._conversion.frozen import CLIP_MEAN, CLIP_PARTS, CLIP_STD, clip_vit, from_clip_names
 from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork, timm_vit
-from tvts_bench.models.state_dict import renamed, replaced
 
 logger = logging.getLogger(__name__)
 
@@ -63,21 +62,6 @@ CARD = ModelCard(
     reference="Radford et al., ICML 2021",
     tensor_names=("visual.class_embedding", "visual.proj", "visual.transformer.resblocks.0.attn.in_proj_weight"),
 )
-RENAMED = (
-    ("visual.transformer.resblocks.", "vit.blocks."),
-    ("visual.conv1.", "vit.patch_embed.proj."),
-    ("visual.class_embedding", "vit.cls_token"),
-    ("visual.positional_embedding", "vit.pos_embed"),
-    ("visual.ln_pre.", "vit.norm_pre."),
-    ("visual.ln_post.", "vit.norm."),
-    ("visual.proj", "head.weight"),
-    (".ln_1.", ".norm1."),
-    (".ln_2.", ".norm2."),
-    (".attn.in_proj_", ".attn.qkv."),
-    (".attn.out_proj.", ".attn.proj."),
-    (".mlp.c_fc.", ".mlp.fc1."),
-    (".mlp.c_proj.", ".mlp.fc2."),
-)
 
 
 def matches(signature: CheckpointSignature) -> bool:
@@ -87,19 +71,13 @@ def matches(signature: CheckpointSignature) -> bool:
 
 def infer_config(reader: ConfigReader) -> CLIPConfig:
     """The shape of an image encoder; without the projection where the variant is named so."""
-    if not any(name.endswith("input_resolution") for name in reader.tensors):
+    if not any(name.endswith("input_resolution") for name in reader.checkpoint.tensors):
         logger.warning("%s does not say that it is OpenAI's own: quick GELU is assumed", reader.source)
-    fields = reader.vit(
-        SIZES,
-        norm="visual.ln_post.weight",
-        blocks="visual.transformer.resblocks.",
-        patches="visual.conv1.weight",
-        mlp=".mlp.c_fc.bias",
-    )
+    fields = clip_vit(SIZES, reader)
     return CLIPConfig(
         **fields,
-        image_size=fields["patch_size"] * reader.grid("visual.positional_embedding", 2),
-        projection=reader.shape("visual.proj", 2)[1],
+        image_size=fields["patch_size"] * reader.grid("positional_embedding", 2),
+        projection=reader.shape("proj", 2)[1],
         projected=not (reader.variant or "").endswith(SUFFIX),
     )
 
@@ -113,19 +91,10 @@ def build(config: CLIPConfig) -> FrameAverage:
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors named as OpenAI names them, as `build`'s network has them."""
-    ours = renamed(tensors, lambda name: f"image.{replaced(name, RENAMED)}")
-    if (head := ours.get("image.head.weight")) is not None and head.ndim == 2:
-        ours["image.head.weight"] = head.mT  # [D, projection] in the file
-    for name in ("image.vit.cls_token", "image.vit.pos_embed"):
-        if (table := ours.get(name)) is not None:
-            ours[name] = table.reshape(1, -1, table.shape[-1] if table.ndim else 1)
+    ours = {f"image.vit.{name}": tensor for name, tensor in from_clip_names(tensors).items()}
+    if (projection := ours.pop("image.vit.proj", None)) is not None:
+        ours["image.head.weight"] = projection.mT if projection.ndim == 2 else projection  # [D, projection] in the file
     return ours
-
-
-def ignored(config: CLIPConfig) -> str:
-    """The text encoder and the numbers that OpenAI's archives carry beside it; the projection, if it is not wanted."""
-    parts = "|".join(part.replace(".", r"\.") for part in CLIP_PARTS)
-    return parts if config.projected else rf"{parts}|visual\.proj$"
 
 
 FAMILY = Family(
@@ -137,5 +106,7 @@ FAMILY = Family(
     build=build,
     convert=converted,
     clip_spec=partial(square_clip, interpolation="bicubic", mean=CLIP_MEAN, std=CLIP_STD),
-    ignore=ignored,
+    prefix="visual.",
+    beside=CLIP_PARTS,
+    ignore=lambda config: r"(?!)" if config.projected else "proj$",
 )

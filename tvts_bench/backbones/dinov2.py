@@ -18,7 +18,6 @@ from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork, timm_vit
 from tvts_bench.models.state_dict import renamed, replaced
-from tvts_bench.video.spec import ClipSpec
 
 from timm.layers import Mlp, SwiGLUPacked  # type: ignore[attr-defined]  # isort: skip
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
@@ -165,12 +164,6 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
-def clip_spec(config: DINOv2Config) -> ClipSpec:
-    """The short side is 256 for a crop of 224."""
-    short_side = 256 if config.crop == 224 else config.crop
-    return square_clip(config, short_side=short_side, crop=config.crop, interpolation="bicubic")
-
-
 FAMILY = Family(
     name="dinov2",
     card=CARD,
@@ -179,6 +172,6 @@ FAMILY = Family(
     infer_config=infer_config,
     build=build,
     convert=converted,
-    clip_spec=clip_spec,
+    clip_spec=lambda config: square_clip(config, short_sides={224: 256}, crop=config.crop, interpolation="bicubic"),
     ignore=r"mask_token|head\.",  # for training, and the classifier of a fine-tuned file
 )

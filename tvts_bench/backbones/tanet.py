@@ -6,6 +6,7 @@ The module is ours, from the paper; it was not compared with the authors' code, 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor
 
@@ -16,7 +17,6 @@ from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.state_dict import renamed, substituted
 from tvts_bench.models.temporal_resnet import AdaptiveResNet, TemporalResNetConfig
 from tvts_bench.models.video_network import VideoNetworkError
-from tvts_bench.video.spec import ClipSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +84,6 @@ def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed(tensors, lambda name: substituted(name, RENAMED))
 
 
-def clip_spec(config: TemporalResNetConfig) -> ClipSpec:
-    """One frame from each of as many segments as frames, short side 256, crop 224, ImageNet mean and deviation."""
-    return square_clip(config, short_side=256 if config.image_size == 224 else config.image_size)
-
-
 FAMILY = Family(
     name="tanet",
     card=CARD,
@@ -97,6 +92,6 @@ FAMILY = Family(
     infer_config=infer_config,
     build=lambda config: AdaptiveResNet(config.blocks, config.width, config.num_frames),
     convert=lambda tensors: {f"resnet.{name}": tensor for name, tensor in library_names(tensors).items()},
-    clip_spec=clip_spec,
+    clip_spec=partial(square_clip, short_sides={224: 256}),
     ignore=r"new_fc\.|base_model\.fc\.|cls_head\.",
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
@@ -11,7 +12,6 @@ from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.state_dict import CheckpointMismatchError, renamed
 from tvts_bench.models.temporal_resnet import ShiftResNet, TemporalResNetConfig
-from tvts_bench.video.spec import ClipSpec
 
 RESNET50 = TemporalResNetConfig()
 SIZES = {
@@ -66,11 +66,6 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed(tensors, lambda name: f"resnet.{name.replace(SHIFTED, '.conv1.weight')}")
 
 
-def clip_spec(config: TemporalResNetConfig) -> ClipSpec:
-    """One frame from each of as many segments as frames, short side 256, crop 224, ImageNet mean and deviation."""
-    return square_clip(config, short_side=256 if config.image_size == 224 else config.image_size)
-
-
 FAMILY = Family(
     name="tsm",
     card=CARD,
@@ -79,7 +74,7 @@ FAMILY = Family(
     infer_config=infer_config,
     build=lambda config: ShiftResNet(config.blocks, config.width),
     convert=converted,
-    clip_spec=clip_spec,
+    clip_spec=partial(square_clip, short_sides={224: 256}),
     prefix=NETWORK,
     beside=("new_fc.",),
     ignore=r"fc\.",

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
-from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones._conversion.reader import ConfigReader, ViTShape
 from tvts_bench.models.divided_vit import DividedTransformerConfig
 from tvts_bench.models.state_dict import renamed, replaced
 
@@ -53,13 +54,7 @@ def frozen_config(
 
 def clip_config(base: DividedTransformerConfig, reader: ConfigReader) -> DividedTransformerConfig:
     """The shape of an encoder with CLIP's names, in all else as `base`."""
-    fields = reader.vit(
-        {"huge": replace(base, width=1280, num_heads=16)},  # H/14's heads are of width 80
-        norm="ln_post.weight",
-        blocks="transformer.resblocks.",
-        patches="conv1.weight",
-        mlp=".mlp.c_fc.bias",
-    )
+    fields = clip_vit({"huge": replace(base, width=1280, num_heads=16)}, reader)  # H/14's heads are of width 80
     return replace(
         base,
         **fields,
@@ -67,6 +62,12 @@ def clip_config(base: DividedTransformerConfig, reader: ConfigReader) -> Divided
         num_frames=reader.shape("temporal_embedding", 2)[0] if base.time_attention else base.num_frames,
         output_dim=reader.shape("proj", 2)[1],
     )
+
+
+def clip_vit(sizes: Mapping[str, Any], reader: ConfigReader) -> ViTShape:
+    """What tensors with CLIP's names tell of their encoder; `sizes` as for `ConfigReader.vit`."""
+    blocks, patches, mlp = "transformer.resblocks.", "conv1.weight", ".mlp.c_fc.bias"
+    return reader.vit(sizes, norm="ln_post.weight", blocks=blocks, patches=patches, mlp=mlp)
 
 
 def from_clip_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

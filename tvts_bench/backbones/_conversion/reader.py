@@ -26,21 +26,24 @@ class ViTShape(TypedDict):
 class ConfigReader:
     """Reads the shape of a network off a file's tensors; what does not allow it is refused with the tensor's name."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], checkpoint: Checkpoint, variant: str | None = None) -> None:
+    def __init__(
+        self, tensors: Mapping[str, Tensor], checkpoint: Checkpoint, variant: str | None = None, prefix: str = ""
+    ) -> None:
         """Holds.
 
         Args:
             tensors: by the names to look for.
             checkpoint: the file that they are of, for messages and for what lies beside them.
             variant: the one that the user names; None: whichever the file holds.
+            prefix: of the names in the file, for messages.
         """
         self.tensors, self.checkpoint, self.variant = tensors, checkpoint, variant
-        self.source = checkpoint.path
+        self.source, self._prefix = checkpoint.path, prefix
 
     def inside(self, prefix: str) -> "ConfigReader":
         """Of the tensors under `prefix`, by the rest of their names; of all where no name has it."""
         inside = {name.removeprefix(prefix): each for name, each in self.tensors.items() if name.startswith(prefix)}
-        return self.of(inside or self.tensors)
+        return ConfigReader(inside or self.tensors, self.checkpoint, self.variant, prefix if inside else "")
 
     def of(self, tensors: Mapping[str, Tensor]) -> "ConfigReader":
         """Of the same file's `tensors` by other names."""
@@ -54,10 +57,13 @@ class ConfigReader:
         """
         tensor = self.tensors.get(name)
         if tensor is None:
-            raise CheckpointMismatchError(f"{self.source} has no {name}, which tells the size of the network")
+            raise CheckpointMismatchError(
+                f"{self.source} has no {self._prefix}{name}, which tells the size of the network"
+            )
         if tensor.ndim != dimensions or 0 in tensor.shape:
             raise CheckpointMismatchError(
-                f"{self.source}: {name} is {list(tensor.shape)}, expected {dimensions} dimensions, none of them 0"
+                f"{self.source}: {self._prefix}{name} is {list(tensor.shape)},"
+                f" expected {dimensions} dimensions, none of them 0"
             )
         return tuple(tensor.shape)
 
@@ -66,7 +72,8 @@ class ConfigReader:
         (width,) = self.shape(norm, 1)
         if width % HEAD_WIDTH:
             raise CheckpointMismatchError(
-                f"{self.source}: {norm} has {width} entries, expected a multiple of {HEAD_WIDTH} (a head's width)"
+                f"{self.source}: {self._prefix}{norm} has {width} entries,"
+                f" expected a multiple of {HEAD_WIDTH} (a head's width)"
             )
         return width
 
@@ -79,7 +86,8 @@ class ConfigReader:
         depth = len({name.removeprefix(prefix).split(".")[0] for name in self.tensors if name.startswith(prefix)})
         if depth > MAX_LAYERS:
             raise CheckpointMismatchError(
-                f"{self.source} has {depth:,} different {prefix}*, expected blocks of a network, at most {MAX_LAYERS:,}"
+                f"{self.source} has {depth:,} different {self._prefix}{prefix}*,"
+                f" expected blocks of a network, at most {MAX_LAYERS:,}"
             )
         return depth
 
@@ -90,9 +98,10 @@ class ConfigReader:
             CheckpointMismatchError: a stage is missing.
         """
         first, second, third, fourth = (self.depth(f"{prefix}layer{stage}.") for stage in range(1, 5))
+        start = f"{self._prefix}{prefix}"
         if not first * second * third * fourth:
             raise CheckpointMismatchError(
-                f"{self.source} has no ResNet's four stages, {prefix}layer1.* to {prefix}layer4.*"
+                f"{self.source} has no ResNet's four stages, {start}layer1.* to {start}layer4.*"
             )
         return first, second, third, fourth
 
@@ -112,7 +121,9 @@ class ConfigReader:
         positions = self.shape(name, dimensions)[-2] - prefix_tokens
         side = math.isqrt(max(positions, 0))
         if side == 0 or side * side != positions:
-            raise CheckpointMismatchError(f"{self.source}: {name} has {positions} places for patches, not a square")
+            raise CheckpointMismatchError(
+                f"{self.source}: {self._prefix}{name} has {positions} places for patches, not a square"
+            )
         return side
 
     def vit(

@@ -1,6 +1,7 @@
 """TimeSformer's tensors in files, under the names that its own code and SVT's save them by."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from torch import Tensor
 
@@ -9,12 +10,11 @@ from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.models.state_dict import renamed, replaced
 from tvts_bench.models.timesformer import LIBRARY, TimeSformerConfig
-from tvts_bench.video.spec import ClipSpec
 
-MEAN, STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 BASE = TimeSformerConfig()
 TINY = TimeSformerConfig(width=128, depth=2, num_heads=2, mlp_dim=512, image_size=32, patch_size=8)
-SHORT_SIDES = {224: 256, 448: 512}  # pixels, of the crops that the authors use
+# One frame of each of equal segments, a centre crop, one mean and deviation for all colours.
+clip_spec = partial(square_clip, short_sides={224: 256, 448: 512}, mean=(0.45,) * 3, std=(0.225,) * 3)
 RENAMED = (  # parts of official names -> the library's, in the order to replace them
     ("norm.", "layernorm."),  # the final one; those of blocks have numbers
     ("cls_token", "embeddings.cls_token"),
@@ -50,12 +50,6 @@ def infer_config(reader: ConfigReader) -> TimeSformerConfig:
     fields = reader.vit({})
     side, frames = reader.grid("pos_embed"), reader.shape("time_embed", 3)[1]
     return TimeSformerConfig(**fields, image_size=fields["patch_size"] * side, num_frames=frames)
-
-
-def clip_spec(config: TimeSformerConfig) -> ClipSpec:
-    """One frame of each of equal segments, a centre crop, one mean and deviation for all colours."""
-    short_side = SHORT_SIDES.get(config.image_size, config.image_size)
-    return square_clip(config, short_side=short_side, mean=MEAN, std=STD)
 
 
 def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
