@@ -198,6 +198,14 @@ class TestList:
         assert dataset.class_names == ("run", "walk")
         assert [record.id for record in dataset.records("all")] == ["videos/b.mp4", "c.mp4"]
 
+    def test_columns_that_name_a_part_of_a_video_are_named_as_not_read(self, listed: Path) -> None:
+        (listed / "mine.csv").write_text("path,label,Start Time,end\nvideos/b.mp4,walk,0,2\nc.mp4,run,1,3\n")
+        (note,) = load_dataset("list", listed, annotations=listed / "mine.csv").notes
+        assert note == (
+            "left out: 2 columns of mine.csv that name a part of each video (all are measured whole),"
+            " the first: 'Start Time'"
+        )
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
