@@ -5,6 +5,7 @@ What can change the trained weights is in `RunConfig` and its digest; where and 
 """
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -258,9 +259,9 @@ def apply(values: dict[str, Any], launch: dict[str, Any], assignments: Sequence[
 def explained(config: RunConfig | LaunchConfig) -> Iterator[str]:
     """Every key with its value, and what it means, one per line: the help of `KEY=VALUE`."""
     known = {key: field for key, field, _ in nested_options(config)}
-    for key, value in _flat(plain(config)).items():
+    for key, value in _flat(plain(config), whole_lists=True).items():
         field = known.get(key) or known.get(key.rpartition(".")[0])  # of items, what the list means
-        shown = yaml_core.dump(value).splitlines()[0]
+        shown = json.dumps(value) if isinstance(value, list) else yaml_core.dump(value).splitlines()[0]
         yield f"{key}={shown}" if field is None else f"{key}={shown}  # {field.explanation}"
 
 
@@ -296,8 +297,11 @@ def is_free(key: str) -> bool:
     return any(key == each or key.startswith(f"{each}.") for each in FREE_ON_RESUME)
 
 
-def _flat(value: Any, at: str = "") -> dict[str, Any]:
-    if isinstance(value, dict | list) and value:
+def _flat(value: Any, at: str = "", *, whole_lists: bool = False) -> dict[str, Any]:
+    """Plain values by dotted key; `whole_lists` keeps lists of scalars in one piece, as one assigns them."""
+    is_whole = whole_lists and isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
+    if isinstance(value, dict | list) and value and not is_whole:
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {k: v for name, item in items for k, v in _flat(item, f"{at}.{name}" if at else str(name)).items()}
+        parts = (_flat(item, f"{at}.{name}" if at else str(name), whole_lists=whole_lists) for name, item in items)
+        return {key: part for flat in parts for key, part in flat.items()}
     return {at: value}

@@ -165,16 +165,16 @@ def test_the_commands_of_a_cell(tmp_path: Path) -> None:
     cell = next(cell for cell in found.cells if cell.name == "vcop:1")
     folder = tmp_path / "cells" / cell.key
     train, retrieval, probe, finetune = cell.job(Resources(threads=8, device="cpu")).stages[:4]
-    assert train.command[2:] == (
+    assert train.command[3:] == (
         *("pretrain", "run", TINY, "objective.sort=factorial", "objective.target=vcop", "seed=1"),
         *("device=cpu", "workers=2", "threads=6", f"out={folder / 'run'}"),
     )
-    assert train.resumed[2:] == ("pretrain", "resume", str(folder / "run"), "device=cpu", "workers=2", "threads=6")
+    assert train.resumed[3:] == ("pretrain", "resume", str(folder / "run"), "device=cpu", "workers=2", "threads=6")
     start = ("tvts_bench", "retrieval", "--ckpt", str(folder / "run/backbone.safetensors"))
     data = ("--dataset", "scripted_motion:ucf101", "--split", "test", "--gallery-split", "train")
     precision = ("--dtype", "fp32")  # whatever machine a cell of the embedded world runs on
     where = ("--device", "cpu", "--workers", "2", "--out", str(folder / "results" / retrieval.name))
-    assert retrieval.command[2:] == (*start, *data, *precision, *where)
+    assert retrieval.command[3:] == (*start, *data, *precision, *where)
     assert "--seed" in probe.command
     assert finetune.command[finetune.command.index("--seed") :][1:3] == ("1", "--resume")
 
