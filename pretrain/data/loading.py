@@ -166,7 +166,8 @@ class NarratedLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """
+        """Checks that the sources can be mixed.
+
         Raises:
             MixtureError: sources, weights, batch sizes and number of processes do not go together.
         """
