@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saved:
+class SavedResult:
     """Where `save` put a result."""
 
     json: Path
@@ -39,7 +39,7 @@ class Saved:
 class Written:
     """Every file of one result."""
 
-    saved: Saved
+    saved: SavedResult
     csv: Path
     markdown: Path
     tables: tuple[Path, ...]  # Parquet
@@ -110,7 +110,7 @@ def _write_copies(result: Result, stem: Path) -> Iterable[Path]:
             yield path
 
 
-def save(result: Result, folder: Path) -> Saved:
+def save(result: Result, folder: Path) -> SavedResult:
     """Write `result` to its file in `folder`, atomically.
 
     A file of the same run with other numbers is kept (`set_aside`), and a warning is logged.
@@ -123,7 +123,7 @@ def save(result: Result, folder: Path) -> Saved:
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     superseded = set_aside(result, folder)
     write_atomically(path, text)
-    return Saved(json=path, superseded=superseded)
+    return SavedResult(json=path, superseded=superseded)
 
 
 def read_json(path: Path) -> Any:
