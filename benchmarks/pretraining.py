@@ -29,12 +29,13 @@ from pretrain.data.batches import NarratedBatch
 from pretrain.model import sorter, tvts
 from pretrain.model.text import TextConfig, TextTokenizer
 from pretrain.model.tvts import TVTS, TVTSConfig
-from pretrain.objectives.total import step_loss
+from pretrain.objectives.losses import step_loss
 from pretrain.step import StepSettings, backward, presentations
+from tvts_bench.distributed import Rank
 from tvts_bench.models import vit
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
-from tvts_bench.training.optim import OptimConfig, Precision, build_optimizer
-from tvts_bench.training.ranks import Rank
+from tvts_bench.training.optim import build_optimizer
+from tvts_bench.training.recipe import OptimConfig, Precision
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD
 from tvts_bench.video.transforms import normalise
 
@@ -200,7 +201,7 @@ def parts(preset: str, rounds: int) -> dict[str, float]:
 
     def forward() -> Tensor:
         output = model(clips, *texts, batch.segments, shown)
-        return step_loss(output, batch.segments, config.objective).total
+        return step_loss(output, batch.segments, config.objective)["loss"]
 
     def backward_too() -> None:
         optimizer.zero_grad(set_to_none=True)

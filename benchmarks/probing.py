@@ -31,6 +31,7 @@ from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.datasets.base import Dataset, VideoRecord
 from tvts_bench.datasets.loading import load_dataset
+from tvts_bench.distributed import Rank
 from tvts_bench.evaluators.cached_probe import CachedProbe
 from tvts_bench.evaluators.online_probe import OnlineProbe
 from tvts_bench.evaluators.probe_heads import Heads
@@ -44,14 +45,12 @@ from tvts_bench.probes.scaling import Scaling
 from tvts_bench.probes.selection import hold_out
 from tvts_bench.runtime import Runtime, default_workers
 from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.classifier_step import StepSettings, backward
-from tvts_bench.training.clip_loader import ClipBatch
-from tvts_bench.training.clip_order import ClipOrder
-from tvts_bench.training.optim import Precision
+from tvts_bench.training.classifier_step import ClassifierSettings, backward
+from tvts_bench.training.dataloader import ClipBatch
+from tvts_bench.training.optim import classifier_optimizer, lr_schedule
 from tvts_bench.training.presets import preset
-from tvts_bench.training.ranks import Rank
-from tvts_bench.training.recipe_optim import build_optimizer, learning_rate
-from tvts_bench.training.recipes import Recipe, without_augmentation
+from tvts_bench.training.recipe import Precision, Recipe, without_augmentation
+from tvts_bench.training.sampler import ClipSampler
 from tvts_bench.video.spec import ClipSpec
 
 T = TypeVar("T")
@@ -124,9 +123,9 @@ def online_head_on(bench: Bench, train: Features, test: Features) -> IntArray:
     recipe = bench.recipe
     assert train.ids == tuple(record.id for record in bench.dataset.records("train"))  # numbered alike
     model = Classifier(bench.backbone, len(bench.dataset.class_names), frozen=True, seed=recipe.seed)
-    optimizer = build_optimizer(recipe, model.backbone, model.head, recipe.batch_size)
-    order = ClipOrder(size=len(train.ids), batch_size=recipe.batch_size, seed=recipe.seed)
-    rate = learning_rate(recipe, optimizer, recipe.batch_size, order.steps_per_epoch)
+    optimizer = classifier_optimizer(recipe, model.backbone, model.head, recipe.batch_size)
+    order = ClipSampler(size=len(train.ids), batch_size=recipe.batch_size, seed=recipe.seed)
+    rate = lr_schedule(recipe, optimizer, recipe.batch_size, order.steps_per_epoch)
     values, labels = torch.from_numpy(train.values), torch.from_numpy(train.labels)
     for step in range(recipe.epochs * order.steps_per_epoch):
         rate.set(step)
@@ -190,8 +189,8 @@ def compare_steps(backbone: Backbone, recipe: Recipe, batch: int, precision: Pre
     clip, classes = backbone.clip_spec, 174
     recipe = replace(recipe, batch_size=batch, precision=precision)
     model = Classifier(backbone, classes, frozen=False, drop_path=recipe.drop_path).to(DEVICE)
-    optimizer = build_optimizer(recipe, model.backbone, model.head, batch)
-    settings = StepSettings(recipe=recipe, clip=clip, num_classes=classes, rank=Rank(device=DEVICE))
+    optimizer = classifier_optimizer(recipe, model.backbone, model.head, batch)
+    settings = ClassifierSettings(recipe=recipe, clip=clip, num_classes=classes, rank=Rank(device=DEVICE))
     seed = torch.Generator().manual_seed(0)
     noise = ClipBatch(
         clips=torch.randint(256, (batch, 3, clip.num_frames, clip.crop, clip.crop), generator=seed, dtype=torch.uint8),

@@ -14,7 +14,7 @@ from pathlib import Path
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
 from tvts_bench.metrics.measured import Metric, SplitCoverage
 from tvts_bench.results import Result, Run
-from tvts_bench.reuse import ReuseCheck
+from tvts_bench.results.index import ReuseCheck
 from tvts_bench.snapshot import file_signatures, snapshot
 
 

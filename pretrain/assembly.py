@@ -18,9 +18,9 @@ from pretrain.model.untrained import redraw
 from pretrain.schema import ConfigError
 from pretrain.start import ENCODERS, ensure_start, load_encoders
 from tvts_bench.datasets.scripted_motion.phrases import vocabulary
+from tvts_bench.distributed import Rank
 from tvts_bench.models.checkpoint import load_strictly, read_checkpoint, without_prefixes
 from tvts_bench.runtime import Progress, default_cache, silent
-from tvts_bench.training.ranks import Rank
 
 TOKENIZER = "tokenizer.json"
 VOCABULARY_FROM = 5_000
@@ -48,7 +48,7 @@ def check_start(config: RunConfig) -> None:
 def build_sources(
     config: RunConfig, cache: Path | None, progress: Progress = silent, *, workers: int = 0
 ) -> list[Source]:
-    """Every source, checked by `workers` processes; the embedded world's files are made where they are missing.
+    """Every source, checked by `workers` processes; the built-in synthetic set's files are made where they are missing.
 
     Raises:
         UserError: a folder, list or file that is missing or malformed; see `build_source`.
@@ -108,8 +108,7 @@ def build_loader(
         world_size=rank.world_size,
     )
     if samples is not None:
-        place = rank.rank, rank.world_size
-        folder = kept_folder(samples, sources, loader.mixture, place, tokenizer.rules)
+        folder = kept_folder(samples, sources, loader.mixture, (rank.rank, rank.world_size), tokenizer.rules)
         loader.items = KeptBatches(loader.items, folder)
     return loader
 

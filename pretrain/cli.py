@@ -5,13 +5,12 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 
-from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.cli.console import say, stderr, stdout
 from tvts_bench.cli.main import register
 from tvts_bench.errors import UserError
 
@@ -56,9 +55,9 @@ def run(
     from pretrain.runs import begin
     from tvts_bench.cli.progress import progress_bar
 
-    config, place = compose(preset, assignments or [])
-    assert place.out is not None
-    _train(place.out, lambda: begin(config, place, progress_bar))
+    config, launch = compose(preset, assignments or [])
+    assert launch.out is not None
+    _train(launch.out, lambda: begin(config, launch, progress_bar))
 
 
 def resume(
@@ -66,7 +65,7 @@ def resume(
     assignments: Assignments = None,
     debug: Debug = False,
 ) -> None:
-    """Go on where a run was stopped, exactly: on a CPU the result is the same to the bit.
+    """Resume a run where it was stopped, exactly: on a CPU the result is bit-identical.
 
     What may differ is where it runs (device, workers, number of processes), the batch size and the folders of data.
     Videos or transcripts that changed since it began are refused; changed_files=accept takes them, or a copy of the
@@ -105,32 +104,43 @@ def config(
         typer.FileText | None,
         typer.Option("--each", help="JSON, a list of lists of KEY=VALUE: one configuration for each. `-` reads it."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, a list with one object a configuration.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, a list with one object per configuration.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of every key what it means, and of those that say where a run runs.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Show the whole configuration that settings make of a preset, and train nothing.
 
     tvts-pretrain config scripted_motion_tiny objective.sort=none
+
+    tvts-pretrain config scripted_motion_tiny --explain
     """
     from pretrain import yaml_core
-    from pretrain.config import compose
+    from pretrain.config import compose, explained
     from pretrain.schema import plain
 
-    found = [plain(compose(preset, [*(assignments or []), *more])[0]) for more in _lists(each)]
-    typer.echo(json.dumps(found) if as_json else "---\n".join(map(yaml_core.dump, found)).strip())
+    composed = [compose(preset, [*(assignments or []), *more]) for more in _lists(each)]
+    if explain:
+        for run, launch in composed:
+            for line in (*explained(run), *explained(launch)):
+                stdout.print(line, soft_wrap=True)
+        return
+    plain_values = [plain(run) for run, _ in composed]
+    typer.echo(json.dumps(plain_values) if as_json else "---\n".join(map(yaml_core.dump, plain_values)).strip())
 
 
 def _lists(each: TextIO | None) -> list[list[str]]:
-    """What `--each` says; one list of nothing without it."""
+    """The lists of `--each`; one list of nothing without it."""
     if each is None:
         return [[]]
     try:
-        found = json.load(each)
+        lists = json.load(each)
     except ValueError as error:
         raise UserError(f"--each {each.name} is not JSON: {error}") from None
-    if not isinstance(found, list) or not all(isinstance(one, list) for one in found):
+    if not isinstance(lists, list) or not all(isinstance(one, list) for one in lists):
         raise UserError(f"--each {each.name} must be a list of lists of KEY=VALUE")
-    return [[str(item) for item in one] for one in found]
+    return [[str(item) for item in one] for one in lists]
 
 
 def changed(
@@ -182,7 +192,7 @@ for _command in (run, resume, changed, export, config, presets, start):
 def _train(folder: Path, train: Callable[[], Path]) -> None:
     """Run, and end with the code that says how it went."""
     from pretrain.runs import DivergedError
-    from tvts_bench.devices import under_torchrun
+    from tvts_bench.distributed import under_torchrun
     from tvts_bench.training.signals import StoppedError
 
     is_first = not under_torchrun() or os.environ["RANK"] == "0"  # of several processes, one speaks
@@ -196,20 +206,15 @@ def _train(folder: Path, train: Callable[[], Path]) -> None:
         raise typer.Exit(DIVERGED) from error
     except StoppedError as stop:
         if is_first:
-            _say(f"stopped by {signal.Signals(stop.signal).name}; go on with: tvts-pretrain resume {folder}")
+            say(f"stopped by {signal.Signals(stop.signal).name}; go on with: tvts-pretrain resume {folder}")
         raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt as stop:  # before the first step, or the second Ctrl-C
         if is_first:
-            _say(f"stopped at once; go on from what was saved with: tvts-pretrain resume {folder}")
+            say(f"stopped at once; go on from what was saved with: tvts-pretrain resume {folder}")
         raise typer.Exit(128 + getattr(stop, "signal", signal.SIGINT)) from None
     if is_first:
-        _say(f"written: {written}")
-        _say(f"measure it: tvts-bench retrieval --ckpt {written}")
-
-
-def _say(text: str) -> None:
-    with suppress(OSError):  # the terminal may be gone, which is how SIGHUP comes
-        stderr.print(text, soft_wrap=True)
+        say(f"written: {written}")
+        say(f"measure it: tvts-bench retrieval --ckpt {written}")
 
 
 def main() -> None:

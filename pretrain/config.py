@@ -1,20 +1,27 @@
 """A training run as typed configuration: presets from YAML, `key=value` overrides, one digest.
 
 What can change the trained weights is in `RunConfig` and its digest; where and how fast the run happens is in
-`Place`, which is in neither.
+`LaunchConfig`, which is in neither.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pretrain import yaml_core
-from pretrain.config_groups import CheckpointConfig, DataConfig, InitConfig, ModelConfig, ValidationConfig
+from pretrain.config_groups import (
+    CheckpointConfig,
+    DataConfig,
+    InitConfig,
+    ModelConfig,
+    ValidationConfig,
+    refuse_too_large,
+)
 from pretrain.data.segments import SegmentConfig
 from pretrain.data.sources import CAPTIONED, TUBELET, SourceConfig
-from pretrain.limits import refuse_too_large
 from pretrain.model.text import TextConfig
 from pretrain.model.tvts import TVTSConfig
 from pretrain.objectives import ordering
@@ -22,10 +29,11 @@ from pretrain.objectives.config import ObjectiveConfig
 from pretrain.presets import preset_text
 from pretrain.schema import ConfigError, build, override, plain, read_yaml, unknown_key
 from tvts_bench import provenance
+from tvts_bench.config_fields import Option, check_fields, check_nested, nested_options
 from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformerConfig
 from tvts_bench.runtime import MAX_WORKERS
-from tvts_bench.training.optim import OptimConfig
+from tvts_bench.training.recipe import OptimConfig
 
 ALIASES = {
     "batch_size": "data.batch_size",
@@ -36,13 +44,13 @@ ALIASES = {
     "objective.k": "objective.segments",
 }
 """Short and customary names for keys."""
-PLACE = ("out", "device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
-"""Keys of `Place`, at the top level on the command line."""
+LAUNCH_KEYS = ("out", "device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
+"""Keys of `LaunchConfig`, at the top level on the command line."""
 FREE_ON_RESUME = (
     *("data.batch_size", "data.max_failures", "data.strict", "optim.accumulate"),
     *("validation", "checkpoint", "collapse_after", "description"),  # these change no weight
 )
-"""What may differ when a run is taken up again; and of every source `FREE_OF_SOURCES`."""
+"""What may differ when a run is resumed; and of every source `FREE_OF_SOURCES`."""
 FREE_OF_SOURCES = ("root", "annotations", "batch_size", "max_unreadable")
 
 
@@ -51,10 +59,14 @@ class RunConfig:
     """Everything that can change the trained weights, and what is measured and kept on the way to them."""
 
     data: DataConfig
-    description: str = ""  # one line for `tvts-pretrain presets`
-    seed: int = 0  # of initial weights, order of samples, crops, frames, masks and dropout
-    steps: int | None = None  # length of the run in optimiser steps; or
-    epochs: float | None = None  # in passes over the first source
+    description: Annotated[str, Option("One line for `tvts-pretrain presets`.")] = ""
+    seed: Annotated[int, Option("Of initial weights, order of samples, crops, frames, masks and dropout.")] = 0
+    steps: Annotated[
+        int | None, Option("Length of the run in optimiser steps; this or epochs.", most=1_000_000_000)
+    ] = None
+    epochs: Annotated[
+        float | None, Option("Length of the run in passes over the first source; this or steps.", most=1_000_000)
+    ] = None
     video: VideoTransformerConfig = field(default_factory=VideoTransformerConfig)
     text: TextConfig = field(default_factory=TextConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -63,9 +75,13 @@ class RunConfig:
     init: InitConfig = field(default_factory=InitConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    collapse_after: int = 500  # steps in a row with all embeddings alike after which the run stops as failed
+    collapse_after: Annotated[
+        int, Option("Steps in a row with all embeddings alike after which the run stops as failed.")
+    ] = 500
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
+        check_nested(self)
         refuse_too_large(self.flat)
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError("exactly one of steps and epochs says how long the run is; set the other to null")
@@ -159,7 +175,7 @@ class RunConfig:
 
     @property
     def lineage(self) -> str:
-        """sha256 (hex) of what must not differ when the run is taken up again: its states are known by it."""
+        """sha256 (hex) of what must not differ when the run is resumed: its states are known by it."""
         return provenance.digest({key: value for key, value in self.flat.items() if not is_free(key)})
 
     @property
@@ -169,29 +185,40 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class LaunchConfig:
     """Where and how fast a run happens; none of it changes the weights."""
 
-    out: Path | None = None  # the run's folder; null: runs/PRESET
-    device: str = "auto"  # auto, cpu, cuda, cuda:N
-    workers: int = 1  # loading processes for each training process; 0 loads in the training process
-    threads: int | None = None  # of the training process on a CPU; null: the cores that loading leaves free
-    log_every: int = 10  # steps between readings of the losses; every step is logged, a GPU is waited for only then
-    cache: Path | None = None  # of indexes and the embedded world; null: the user's
-    samples: Path | None = None  # drawn batches are kept here for runs that read the same ones; null: they are not
-    changed_files: Literal["refuse", "accept"] = "refuse"  # on resume, of sources; accept: once, and it is logged
+    out: Annotated[Path | None, Option("The run's folder; null: runs/PRESET.")] = None
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:N.")] = "auto"
+    workers: Annotated[
+        int, Option("Loading processes for each training process; 0 loads in the training process.", most=MAX_WORKERS)
+    ] = 1
+    threads: Annotated[
+        int | None,
+        Option(
+            "Of the training process on a CPU; null: the cores that loading leaves free.", least=1, most=MAX_WORKERS
+        ),
+    ] = None
+    log_every: Annotated[
+        int,
+        Option("Steps between readings of the losses; every step is logged, a GPU is waited for only then.", least=1),
+    ] = 10
+    cache: Annotated[Path | None, Option("Of indexes and the built-in synthetic set; null: the user's.")] = None
+    samples: Annotated[
+        Path | None, Option("Drawn batches are kept here for runs that read the same ones; null: they are not.")
+    ] = None
+    changed_files: Annotated[
+        Literal["refuse", "accept"], Option("On resume, of sources; accept: once, and it is logged.")
+    ] = "refuse"
 
     def __post_init__(self) -> None:
-        if self.workers < 0 or self.log_every < 1:
-            raise ConfigError(f"workers must be 0 or more and log_every positive, got {self.workers}, {self.log_every}")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads must be at least 1 or null, got {self.threads}")
-        for name in ("workers", "threads"):
-            if (getattr(self, name) or 0) > MAX_WORKERS:
-                raise ConfigError(f"{name} must be at most {MAX_WORKERS:,}, got {getattr(self, name):,}")
+        """Refuse values that make no sense."""
+        if self.workers < 0:
+            raise ConfigError(f"workers must be 0 or more, got {self.workers}")
+        check_fields(self)
 
 
-def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, Place]:
+def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, LaunchConfig]:
     """The preset with `key=value` assignments, and where to run it.
 
     Args:
@@ -202,31 +229,40 @@ def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, Place]:
         ConfigError: no such preset or key, a value of the wrong type, or settings that do not go together.
     """
     values = read_yaml(preset_text(preset), preset)
-    config, place = apply(values, {}, assignments)
-    if place.out is None:
-        place = dataclasses.replace(place, out=Path("runs") / Path(preset).stem)
-    return config, place
+    config, launch = apply(values, {}, assignments)
+    if launch.out is None:
+        launch = dataclasses.replace(launch, out=Path("runs") / Path(preset).stem)
+    return config, launch
 
 
-def apply(values: dict[str, Any], place: dict[str, Any], assignments: Sequence[str]) -> tuple[RunConfig, Place]:
-    """Plain values of a run and its place with assignments on top; `values` and `place` are changed."""
+def apply(values: dict[str, Any], launch: dict[str, Any], assignments: Sequence[str]) -> tuple[RunConfig, LaunchConfig]:
+    """Plain values of a run and where it runs with assignments on top; `values` and `launch` are changed."""
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise ConfigError(f"expected key=value, got {assignment!r}")
         key = ALIASES.get(key, key)
-        if key in PLACE:
-            override(place, key, text)
+        if key in LAUNCH_KEYS:
+            override(launch, key, text)
             continue
         top = key.partition(".")[0]
         known = [each.name for each in dataclasses.fields(RunConfig)]
         if top not in known:
-            raise unknown_key(top, [*known, *PLACE, *ALIASES])
+            raise unknown_key(top, [*known, *LAUNCH_KEYS, *ALIASES])
         override(values, key, text)
         for one, other in (("steps", "epochs"), ("epochs", "steps")):
             if key == one and values.get(one) is not None:
                 values[other] = None
-    return build(RunConfig, values), build(Place, place)
+    return build(RunConfig, values), build(LaunchConfig, launch)
+
+
+def explained(config: RunConfig | LaunchConfig) -> Iterator[str]:
+    """Every key with its value, and what it means, one per line: the help of `KEY=VALUE`."""
+    known = {key: field for key, field, _ in nested_options(config)}
+    for key, value in _flat(plain(config), whole_lists=True).items():
+        field = known.get(key) or known.get(key.rpartition(".")[0])  # of items, what the list means
+        shown = json.dumps(value) if isinstance(value, list) else yaml_core.dump(value).splitlines()[0]
+        yield f"{key}={shown}" if field is None else f"{key}={shown}  # {field.explanation}"
 
 
 def to_yaml(config: RunConfig) -> str:
@@ -255,14 +291,17 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
 
 
 def is_free(key: str) -> bool:
-    """Whether the dotted `key` may differ when a run is taken up again."""
+    """Whether the dotted `key` may differ when a run is resumed."""
     if key.startswith("data.sources."):
         return key.rpartition(".")[2] in FREE_OF_SOURCES
     return any(key == each or key.startswith(f"{each}.") for each in FREE_ON_RESUME)
 
 
-def _flat(value: Any, at: str = "") -> dict[str, Any]:
-    if isinstance(value, dict | list) and value:
+def _flat(value: Any, at: str = "", *, whole_lists: bool = False) -> dict[str, Any]:
+    """Plain values by dotted key; `whole_lists` keeps lists of scalars in one piece, as one assigns them."""
+    is_whole = whole_lists and isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
+    if isinstance(value, dict | list) and value and not is_whole:
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {k: v for name, item in items for k, v in _flat(item, f"{at}.{name}" if at else str(name)).items()}
+        parts = (_flat(item, f"{at}.{name}" if at else str(name), whole_lists=whole_lists) for name, item in items)
+        return {key: part for flat in parts for key, part in flat.items()}
     return {at: value}

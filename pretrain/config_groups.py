@@ -1,13 +1,14 @@
-"""The groups of keys that a run's configuration is made of, beside those of the model and its parts."""
+"""The groups of keys that a run's configuration is made of, beside those of the model, and how large they may be."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pretrain.data.cropping import CropConfig
 from pretrain.data.sources import SourceConfig
 from pretrain.schema import ConfigError
+from tvts_bench.config_fields import Option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,83 +16,130 @@ class DataConfig:
     """What is trained on. The defaults are the paper's."""
 
     sources: tuple[SourceConfig, ...]
-    batch_size: int = 768  # over all processes (the paper: 24 x 32); a source may have its own
-    lengths: tuple[float, ...] = (3.0, 4.0, 5.0)  # l, seconds a transcript segment, one drawn for each sample
-    gap: float = 1.0  # seconds between segments
-    min_length: float = 1.0  # seconds that the segments of a short video may be shortened to
+    batch_size: Annotated[
+        int, Option("Over all processes (the paper: 24 x 32); a source may have its own.", most=1_000_000)
+    ] = 768
+    lengths: Annotated[tuple[float, ...], Option("Seconds (l) of a transcript segment, one drawn for each sample.")] = (
+        3.0,
+        4.0,
+        5.0,
+    )
+    gap: Annotated[float, Option("Seconds between segments.")] = 1.0
+    min_length: Annotated[float, Option("Seconds that the segments of a short video may be shortened to.")] = 1.0
     crop: CropConfig = field(default_factory=CropConfig)
-    max_failures: float = 0.05  # share (0..1) of samples unreadable while training above which the run stops
-    strict: bool = False  # one unreadable sample ends the run
+    max_failures: Annotated[
+        float, Option("Share (0..1) of samples unreadable while training above which the run stops.")
+    ] = 0.05
+    strict: Annotated[bool, Option("One unreadable sample ends the run.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The parts of TVTS beside the two encoders. The defaults are the paper's."""
 
-    mask: float = 0.75  # share of each tubelet's patches that is dropped before it is embedded
-    projection_dim: int = 256  # of the space where clips and transcripts are compared
-    sorter_heads: int | None = None  # null: as many as the video encoder's
-    sorter_lr_scale: float = 1.0  # its learning rate as a multiple of optim.lr; fresh beside encoders that have a start
-
-    def __post_init__(self) -> None:
-        if not 0 < self.sorter_lr_scale < math.inf:
-            raise ConfigError(f"sorter_lr_scale must be positive, got {self.sorter_lr_scale}")
+    mask: Annotated[float, Option("Share of each tubelet's patches that is dropped before it is embedded.")] = 0.75
+    projection_dim: Annotated[int, Option("Of the space where clips and transcripts are compared.", most=65_536)] = 256
+    sorter_heads: Annotated[int | None, Option("null: as many as the video encoder's.")] = None
+    sorter_lr_scale: Annotated[
+        float, Option("Learning rate of the sorter as a multiple of optim.lr; it is always drawn anew.", above=0)
+    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class InitConfig:
     """Where the weights start. By default they are drawn from the seed (and text.name gives pretrained text)."""
 
-    mae: Path | None = None  # mae_pretrain_vit_base.pth: ImageNet weights for the video encoder, inflated
-    checkpoint: Path | None = None  # of an earlier run (its last.pt, or the official .pth): every part of the model;
-    # or encoders (a start, an export): those parts, and the others are drawn from the seed
-    start: int | None = None  # seed of a common start of both encoders, made on first use; see pretrain.start
-    video: Literal["timm", "mae"] = "timm"  # how the encoder is drawn where no weights are given; see model.untrained
-    text_steps: int = 0  # of masked-language modelling before training, at most the run's own; for text.name=null
-    text_lr: float = 1e-3  # of those steps
-    text_batch: int = 256  # transcripts of one of those steps
+    mae: Annotated[
+        Path | None, Option("mae_pretrain_vit_base.pth: ImageNet weights for the video encoder, inflated.")
+    ] = None
+    checkpoint: Annotated[
+        Path | None,
+        Option(
+            "Of an earlier run (its last.pt, or the official .pth): every part of the model; or a file of encoders"
+            " (see `tvts-pretrain start`): those parts, and the others are drawn from the seed."
+        ),
+    ] = None
+    start: Annotated[
+        int | None, Option("Seed of a common start of both encoders, made on first use; see pretrain.start.", least=0)
+    ] = None
+    video: Annotated[
+        Literal["timm", "mae"], Option("How the encoder is drawn where no weights are given; see model.untrained.")
+    ] = "timm"
+    text_steps: Annotated[
+        int,
+        Option(
+            "Of masked-language modelling before training, at most the run's own; for text.name=null.",
+            least=0,
+            most=1_000_000_000,
+        ),
+    ] = 0
+    text_lr: Annotated[float, Option("Of those steps.")] = 1e-3
+    text_batch: Annotated[int, Option("Transcripts of one of those steps.", least=1, most=1_000_000)] = 256
 
     def __post_init__(self) -> None:
+        """Refuse values that do not go together."""
         given = [name for name in ("mae", "checkpoint", "start") if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigError(f"{' and '.join(given)} both say where the video encoder starts; give one")
-        if self.start is not None and self.start < 0:
-            raise ConfigError(f"start is a seed, 0 or more, got {self.start}")
         if self.start is not None and self.text_steps:
             raise ConfigError(f"text_steps={self.text_steps} would train anew the text encoder that start={self.start} "
                               "brings along; set init.text_steps=0")  # fmt: skip
-        if self.text_steps < 0 or self.text_batch < 1:
-            raise ConfigError(f"text_steps must be 0 or more and text_batch positive, got {self.text_steps} and "
-                              f"{self.text_batch}")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationConfig:
     """What is measured on held-out data while training. It changes no weight."""
 
-    every: int = 0  # steps; 0: never
-    source: SourceConfig | None = None  # narrated videos, to be sorted and aligned
-    samples: int = 256  # of that source, the first ones
-    dataset: str | None = None  # labelled videos for retrieval: a name that `tvts-bench retrieval --dataset` takes
-    root: Path | None = None  # of that data set
-    clips: int = 600  # of it, spread evenly over its default split
-
-    def __post_init__(self) -> None:
-        if self.every < 0 or self.samples < 2 or self.clips < 2:
-            raise ConfigError(
-                f"every must be 0 or more, samples and clips at least 2, got {self.every}, {self.samples}, {self.clips}"
-            )
+    every: Annotated[int, Option("Steps between measurements; 0: never.", least=0)] = 0
+    source: Annotated[SourceConfig | None, Option("Narrated videos, to be sorted and aligned.")] = None
+    samples: Annotated[int, Option("Of that source, the first ones.", least=2, most=10_000_000)] = 256
+    dataset: Annotated[
+        str | None, Option("Labelled videos for retrieval: a name that `tvts-bench retrieval --dataset` takes.")
+    ] = None
+    root: Annotated[Path | None, Option("Of that data set.")] = None
+    clips: Annotated[int, Option("Of it, spread evenly over its default split.", least=2, most=10_000_000)] = 600
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
     """When the whole state is saved."""
 
-    every_steps: int = 1000  # 0: not by steps
-    every_minutes: float = 15.0  # 0: not by time
-    best: Literal["recall_at_1", "order_accuracy", "position_accuracy", "pair_accuracy"] | None = None
-    """Also keep the state at which this held-out measure was highest. Null: only the last, which is the one to use."""
+    every_steps: Annotated[int, Option("Steps between states; 0: not by steps.", least=0)] = 1000
+    every_minutes: Annotated[float, Option("Minutes between states; 0: not by time.", least=0)] = 15.0
+    best: Annotated[
+        Literal["recall_at_1", "order_accuracy", "position_accuracy", "pair_accuracy"] | None,
+        Option("Also keep the state at which this held-out measure was highest; null: only the last, the one to use."),
+    ] = None
 
-    def __post_init__(self) -> None:
-        if self.every_steps < 0 or self.every_minutes < 0:
-            raise ConfigError("every_steps and every_minutes must be 0 (never) or more")
+
+WEIGHTS = 20 * 10**9
+"""Of both encoders together."""
+
+
+def refuse_too_large(values: Mapping[str, Any]) -> None:
+    """Refuse sizes (`values` by dotted key) that make too many weights together.
+
+    Raises:
+        ConfigError: With their number and the limit.
+    """
+    weights = num_weights(values)
+    if weights > WEIGHTS:
+        raise ConfigError(
+            f"video and text describe networks of {weights:,} weights, more than the {WEIGHTS:,} allowed: make depth or"
+            " width (video.embed_dim, text.dim) smaller"
+        )
+
+
+def num_weights(values: Mapping[str, Any]) -> int:
+    """About how many weights both encoders have; of the text encoder only where it is built here."""
+    width, patch = values["video.embed_dim"], values["video.patch_size"]
+    tokens = (values["video.image_size"] // patch) ** 2 + values["video.num_frames"]
+    weights = _blocks(values, "video", width) + tokens * width + 3 * patch**2 * values["video.tubelet"] * width
+    if values["text.name"] is None:
+        weights += _blocks(values, "text", values["text.dim"]) + values["text.max_tokens"] * values["text.dim"]
+    return int(weights)
+
+
+def _blocks(values: Mapping[str, Any], part: str, width: int) -> int:
+    """Four matrices of attention and two of the MLP in each block."""
+    return int(values[f"{part}.depth"] * (4 + 2 * values[f"{part}.mlp_ratio"]) * width**2)

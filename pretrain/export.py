@@ -21,10 +21,6 @@ ENCODER, ADAPTER = "video_model.", "txt_adapter."
 logger = logging.getLogger(__name__)
 
 
-class ExportError(UserError):
-    """An export that cannot be written."""
-
-
 def export(path: Path, format: Format, config: RunConfig, model: dict[str, Tensor], step: int) -> Path:
     """Write the weights `model` (a TVTS state dict) of `step` to `path`; a file that is there is replaced whole.
 
@@ -35,12 +31,12 @@ def export(path: Path, format: Format, config: RunConfig, model: dict[str, Tenso
     encoder's width is not the video encoder's, has no place in that layout and is left out, with a warning.
 
     Raises:
-        ExportError, CheckpointError: the file cannot be written.
+        UserError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ExportError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+        raise UserError(f"cannot make the folder {path.parent}: {error.strerror}") from error
     if format == "official":
         _write_official(path, config, model, step)
         return path
@@ -75,4 +71,4 @@ def _write_official(path: Path, config: RunConfig, model: dict[str, Tensor], ste
     try:
         save_pickled(path, content)
     except OSError as error:
-        raise ExportError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}") from error

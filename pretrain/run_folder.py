@@ -10,34 +10,37 @@ DIR/status.json           running, finished, interrupted or failed, and why
 DIR/backbone.safetensors  the encoder at the end, for `tvts-bench retrieval --ckpt`
 """
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from filelock import FileLock, Timeout
 
 from pretrain import yaml_core
 from pretrain.assembly import TOKENIZER
-from pretrain.checkpoints import LAST, State, checkpoint_folder, load_state
-from pretrain.config import FREE_OF_SOURCES, FREE_ON_RESUME, Place, RunConfig, from_yaml, is_free, to_yaml
+from pretrain.config import FREE_OF_SOURCES, FREE_ON_RESUME, LaunchConfig, RunConfig, from_yaml, is_free, to_yaml
 from pretrain.data.source_files import FILE as SOURCE_FILES
 from pretrain.data.source_files import SourceFiles
-from pretrain.runlog import METRICS, read_status
 from pretrain.schema import ConfigError, build, plain, read_yaml
 from tvts_bench.atomic import remove_leftovers, whole_file
+from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
-from tvts_bench.training.ranks import Rank
+from tvts_bench.training.checkpoint import BEST, LAST, Saved, load_checkpoint
+from tvts_bench.training.metric_logger import METRICS
 
-CONFIG, PLACE, BACKBONE, LOCK = "config.yaml", "place.yaml", "backbone.safetensors", ".lock"
+CONFIG, LAUNCH, BACKBONE, STATUS, LOCK = "config.yaml", "place.yaml", "backbone.safetensors", "status.json", ".lock"
+RunOutcome = Literal["running", "finished", "interrupted", "failed"]
 _OUR_FILES = {
     CONFIG,
-    PLACE,
+    LAUNCH,
     TOKENIZER,
     SOURCE_FILES,
     METRICS,
-    "status.json",
+    STATUS,
     "tensorboard",
     "checkpoints",
     BACKBONE,
@@ -53,7 +56,58 @@ class RunError(UserError):
     """A folder that is no run, or cannot become one."""
 
 
-def open_run(folder: Path) -> tuple[RunConfig, Place]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class State(Saved):
+    """All that a run is resumed from. No random state is among it: see `pretrain.step`."""
+
+    header: ClassVar[Mapping[str, Any]] = {"format": 1}
+    program: ClassVar[str] = "tvts-pretrain"
+    remedy: ClassVar[str] = f"take {BEST} beside it or a copy in its place, or begin a new run"
+
+    step: int  # optimiser steps done, and so the position in the data
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    digest: str  # the lineage of the run's configuration
+    world_size: int  # of the run that wrote it
+    best: float | None = None  # the best held-out measure so far, where one is followed
+    measured: dict[str, float] | None = None  # held-out measures at the last validation
+    alike: int = 0  # steps in a row with collapsed embeddings
+    counts: dict[str, int] = field(default_factory=dict)  # what happened to samples so far, on all ranks
+    sizes: list[int] = field(default_factory=list)  # samples of each source: of others, the order is another
+
+
+def checkpoint_folder(run: Path) -> Path:
+    """Where a run's states are."""
+    return run / "checkpoints"
+
+
+def load_state(path: Path) -> State:
+    """A run's state, on the CPU; see `load_checkpoint`."""
+    return load_checkpoint(path, State)
+
+
+def write_status(folder: Path, outcome: RunOutcome, **facts: Any) -> None:
+    """Write down how the run stands, in one file written whole: `outcome`, and for a failed run its `reason`.
+
+    Where that cannot be written it is a warning: it must not hide the error that is to be recorded.
+    """
+    try:
+        with whole_file(folder / STATUS) as file:
+            file.write((json.dumps({"outcome": outcome, **facts}, indent=1) + "\n").encode())
+    except OSError as error:
+        logger.warning("cannot write %s: %s", folder / STATUS, error.strerror)
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """What `write_status` wrote; empty where there is nothing."""
+    try:
+        status = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def open_run(folder: Path) -> tuple[RunConfig, LaunchConfig]:
     """The configuration that a run was begun with.
 
     Raises:
@@ -62,17 +116,17 @@ def open_run(folder: Path) -> tuple[RunConfig, Place]:
     path = folder / CONFIG
     try:
         text = path.read_text(encoding="utf-8")
-        where = (folder / PLACE).read_text(encoding="utf-8") if (folder / PLACE).is_file() else "{}"
+        where = (folder / LAUNCH).read_text(encoding="utf-8") if (folder / LAUNCH).is_file() else "{}"
     except OSError:
         raise RunError(f"{folder} holds no run of tvts-pretrain: there is no {path}") from None
     except UnicodeDecodeError:
-        raise RunError(f"{path} or {PLACE} beside it is damaged: it is not UTF-8 text") from None
+        raise RunError(f"{path} or {LAUNCH} beside it is damaged: it is not UTF-8 text") from None
     config = from_yaml(text, path)
-    values = read_yaml(where, folder / PLACE)
+    values = read_yaml(where, folder / LAUNCH)
     try:
-        return config, build(Place, values)
+        return config, build(LaunchConfig, values)
     except ConfigError as error:
-        raise RunError(f"{folder / PLACE}: {error}; without that file the defaults are taken") from None
+        raise RunError(f"{folder / LAUNCH}: {error}; without that file the defaults are taken") from None
 
 
 @contextmanager
@@ -100,28 +154,28 @@ def alone(folder: Path, rank: Rank) -> Iterator[None]:
         lock.release()
 
 
-def prepare(folder: Path, config: RunConfig, place: Place) -> None:
+def prepare(folder: Path, config: RunConfig, launch: LaunchConfig) -> None:
     """Make the run's folder, which must not hold anything yet but a run that failed before its first state."""
-    found = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
-    failed_early = read_status(folder).get("outcome") == "failed" and "checkpoints" not in found
-    if CONFIG in found and not failed_early:
+    names = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+    failed_early = read_status(folder).get("outcome") == "failed" and "checkpoints" not in names
+    if CONFIG in names and not failed_early:
         raise RunError(
             f"{folder} holds a run already: go on with `tvts-pretrain resume {folder}`, or give another out="
         )
-    if (folder.exists() and not folder.is_dir()) or (found - _OUR_FILES if failed_early else found):
+    if (folder.exists() and not folder.is_dir()) or (names - _OUR_FILES if failed_early else names):
         raise RunError(f"{folder} is not an empty folder; give another out=")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / TOKENIZER).unlink(missing_ok=True)
-        write_config(folder, config, place)
+        write_config(folder, config, launch)
     except OSError as error:
         raise RunError(f"cannot write to {folder}: {error.strerror}") from error
 
 
-def write_config(folder: Path, config: RunConfig, place: Place) -> None:
+def write_config(folder: Path, config: RunConfig, launch: LaunchConfig) -> None:
     """Keep what the run is and where it runs, each file written whole. Changed files are accepted once only."""
-    place = replace(place, changed_files="refuse")
-    for name, text in ((PLACE, yaml_core.dump(plain(place))), (CONFIG, to_yaml(config))):
+    launch = replace(launch, changed_files="refuse")
+    for name, text in ((LAUNCH, yaml_core.dump(plain(launch))), (CONFIG, to_yaml(config))):
         with whole_file(folder / name) as file:
             file.write(text.encode())
 

@@ -1,4 +1,4 @@
-"""A run as a folder: begun from a configuration, taken up again, exported, and always left with how it ended.
+"""A run as a folder: begun from a configuration, resumed, exported, and always left with how it ended.
 
 What is in the folder: `pretrain.run_folder`.
 """
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed
 
 from pretrain.assembly import (
     TOKENIZER,
@@ -21,37 +20,40 @@ from pretrain.assembly import (
     check_start,
     total_steps,
 )
-from pretrain.checkpoints import BEST, LAST, State, checkpoint_folder, load_state, save_state
-from pretrain.config import Place, RunConfig, apply, differences
+from pretrain.config import LaunchConfig, RunConfig, apply, differences
 from pretrain.data.source_files import SourceFiles
 from pretrain.data.sources import Source
 from pretrain.export import SUFFIXES, Format, export
 from pretrain.model.text import TextTokenizer
-from pretrain.objectives.health import NonFiniteLossError
 from pretrain.run_folder import (
     BACKBONE,
+    STATUS,
     RunError,
+    RunOutcome,
+    State,
     alone,
     changed_files,
+    checkpoint_folder,
     keep_source_files,
     last_state,
+    load_state,
     open_run,
     prepare,
     refuse_changes,
     write_config,
+    write_status,
 )
-from pretrain.runlog import STATUS, Outcome, RunLog, write_status
 from pretrain.schema import plain
-from pretrain.stepwatch import CollapsedError
+from pretrain.task import CollapsedError, TVTSTask, step_settings, train, trainer_of
 from pretrain.text_start import pretrain_text
-from pretrain.train import Trainer, step_settings
 from pretrain.validation import Validation
+from tvts_bench.distributed import Rank, barrier, init_distributed
 from tvts_bench.errors import UserError
 from tvts_bench.provenance import digest
 from tvts_bench.runtime import Progress, default_cache, default_workers, silent
-from tvts_bench.training.ranks import Rank, joined
+from tvts_bench.training.checkpoint import BEST, LAST, TrainingStateError, save_checkpoint
+from tvts_bench.training.metric_logger import MetricWriter, NonFiniteLossError
 from tvts_bench.training.signals import StoppedError
-from tvts_bench.training.states import TrainingStateError
 
 LOGGED_FILES = 1000  # accepted on resume, by name
 
@@ -62,28 +64,28 @@ class DivergedError(UserError):
     """The run has ended because training failed (NaN, collapse); status.json says so, too."""
 
 
-def begin(config: RunConfig, place: Place, progress: Progress = silent) -> Path:
-    """Train from the start in the new folder `place.out`, and return the exported backbone.
+def begin(config: RunConfig, launch: LaunchConfig, progress: Progress = silent) -> Path:
+    """Train from the start in the new folder `launch.out`, and return the exported backbone.
 
     Raises:
         RunError: the folder holds something already.
         DivergedError: training failed.
-        StoppedError: it was told to stop; `resume` goes on.
+        StoppedError: it was stopped; `resume` resumes it.
         UserError: whatever the configuration asks for and cannot be had.
     """
-    folder, free = place.out, max(default_workers() - place.workers, 1)
+    folder, free = launch.out, max(default_workers() - launch.workers, 1)
     assert folder is not None
-    place = dataclasses.replace(place, threads=place.threads or free)
-    with joined(place.device) as rank:
+    launch = dataclasses.replace(launch, threads=launch.threads or free)
+    with init_distributed(launch.device) as rank:
         if rank.is_first:
-            prepare(folder, config, place)
-        _meet(rank)
+            prepare(folder, config, launch)
+        barrier(rank)
         with alone(folder, rank):
-            return _train(config, place, rank, None, progress)
+            return _train(config, launch, rank, None, progress)
 
 
 def resume(folder: Path, assignments: Sequence[str] = (), progress: Progress = silent) -> Path:
-    """Go on with a run where its last state was saved, or from its start if there is none.
+    """Resume a run from its last state, or from its start if there is none.
 
     Args:
         folder: of the run.
@@ -94,31 +96,31 @@ def resume(folder: Path, assignments: Sequence[str] = (), progress: Progress = s
         RunError: no run, or one of another configuration than its state's.
         DivergedError, StoppedError, UserError: as `begin`.
     """
-    saved, place = open_run(folder)
-    values, where = plain(saved), {**plain(place), "out": None}
-    config, place = apply(values, where, assignments)
-    if place.out is not None:
-        raise RunError(f"a run goes on in its own folder, {folder}, not in {place.out}: leave out= away")
-    place = dataclasses.replace(place, out=folder)
+    saved, launch = open_run(folder)
+    values, where = plain(saved), {**plain(launch), "out": None}
+    config, launch = apply(values, where, assignments)
+    if launch.out is not None:
+        raise RunError(f"a run goes on in its own folder, {folder}, not in {launch.out}: leave out= away")
+    launch = dataclasses.replace(launch, out=folder)
     refuse_changes(folder, differences(saved, config))
     state = last_state(folder, saved)
     if state is not None and (saved.validation, saved.checkpoint.best) != (config.validation, config.checkpoint.best):
         state = dataclasses.replace(state, best=None)  # measured otherwise: not comparable
-    with joined(place.device) as rank, alone(folder, rank):
+    with init_distributed(launch.device) as rank, alone(folder, rank):
         if state is not None and rank.is_first and state.world_size != rank.world_size:
             logger.warning(
                 "the run had %d processes and has %d now: batches and masks stay the same, rounding and dropout differ",
                 state.world_size,
                 rank.world_size,
             )
-        _meet(rank)  # all have read what the first now changes
+        barrier(rank)  # all have read what the first now changes
         if rank.is_first and config != saved:
             logger.warning("changed on resume: %s", ", ".join(differences(saved, config)))
             if state is not None and state.digest != config.lineage:  # of before there was a lineage
-                save_state(checkpoint_folder(folder) / LAST, dataclasses.replace(state, digest=config.lineage))
-            write_config(folder, config, place)
-        _meet(rank)
-        return _train(config, place, rank, state, progress)
+                save_checkpoint(checkpoint_folder(folder) / LAST, dataclasses.replace(state, digest=config.lineage))
+            write_config(folder, config, launch)
+        barrier(rank)
+        return _train(config, launch, rank, state, progress)
 
 
 def differing_files(folders: Sequence[Path]) -> dict[Path, list[str]]:
@@ -127,23 +129,23 @@ def differing_files(folders: Sequence[Path]) -> dict[Path, list[str]]:
     Raises:
         UserError: no run, or sources that cannot be read any more.
     """
-    found: dict[Path, list[str]] = {}
+    differing: dict[Path, list[str]] = {}
     known: dict[str, SourceFiles] = {}  # the runs of a grid read the same sources
     for folder in folders:
         before = SourceFiles.read(folder)
-        config, place = open_run(folder)
+        config, launch = open_run(folder)
         key = digest([config.data.sources, config.segments])
         if before is not None and key not in known:
-            known[key] = SourceFiles.of(build_sources(config, place.cache, workers=default_workers()))
-        found[folder] = [] if before is None else before.differing(known[key])
-    return found
+            known[key] = SourceFiles.of(build_sources(config, launch.cache, workers=default_workers()))
+        differing[folder] = [] if before is None else before.differing(known[key])
+    return differing
 
 
 def export_run(folder: Path, format: Format, out: Path | None, best: bool = False) -> Path:
     """Write a run's weights for others; by default beside the run's own files.
 
     Raises:
-        RunError, TrainingStateError, ExportError: no run, no state, or it cannot be written.
+        RunError, TrainingStateError, UserError: no run, no state, or it cannot be written.
     """
     config, _ = open_run(folder)
     path = checkpoint_folder(folder) / (BEST if best else LAST)
@@ -155,53 +157,55 @@ def export_run(folder: Path, format: Format, out: Path | None, best: bool = Fals
     return export(out or folder / name, format, config, state.model, state.step)
 
 
-def _train(config: RunConfig, place: Place, rank: Rank, state: State | None, progress: Progress) -> Path:
+def _train(config: RunConfig, launch: LaunchConfig, rank: Rank, state: State | None, progress: Progress) -> Path:
     """All of a run between its folder and its export."""
-    assert place.out is not None
-    folder = place.out
-    if rank.world_size == 1 and place.threads is not None:
+    assert launch.out is not None
+    folder = launch.out
+    if rank.world_size == 1 and launch.threads is not None:
         # More threads than free cores wait for each other at every small operation: measured, 3 times slower.
-        torch.set_num_threads(place.threads)
+        torch.set_num_threads(launch.threads)
     if not rank.is_first:
         progress = silent
-    trainer = None
+    task, trainer = None, None
     try:
-        trainer = _assemble(config, place, rank, state, progress)
+        task = _assemble(config, launch, rank, state, progress)
+        trainer = trainer_of(task, progress)
         if rank.is_first:
-            write_status(folder, "running", step=trainer.step, steps=trainer.steps, config_digest=config.digest)
-        last = trainer.run()
+            write_status(folder, "running", step=trainer.step, steps=task.steps, config_digest=config.digest)
+        last = train(task, trainer)
         written = folder / BACKBONE
         if rank.is_first:
             export(written, "safetensors", config, last.model, last.step)
-            _finish(folder, "finished", config, trainer)
+            _finish(folder, "finished", config, task, last.step)
         return written
     except BaseException as error:  # a bug, a full memory, a second Ctrl-C: whatever ends a run is recorded
         is_stop = isinstance(error, StoppedError | KeyboardInterrupt)
         if rank.is_first:
             reason = str(error) or type(error).__name__
-            _finish(folder, "interrupted" if is_stop else "failed", config, trainer, reason)
+            step = 0 if trainer is None else trainer.step
+            _finish(folder, "interrupted" if is_stop else "failed", config, task, step, reason)
         if isinstance(error, NonFiniteLossError | CollapsedError):
             raise DivergedError(f"{error} (recorded in {folder / STATUS})") from error
         raise
     finally:
-        if trainer is not None:
-            trainer.log.close()
+        if task is not None:
+            task.log_file.close()
 
 
-def _assemble(config: RunConfig, place: Place, rank: Rank, state: State | None, progress: Progress) -> Trainer:
+def _assemble(config: RunConfig, launch: LaunchConfig, rank: Rank, state: State | None, progress: Progress) -> TVTSTask:
     """Everything that a run is made of, on this rank. The first rank makes what is shared, the others then find it."""
-    assert place.out is not None
-    cache = place.cache or default_cache()
+    assert launch.out is not None
+    cache = launch.cache or default_cache()
     if not rank.is_first:
-        _meet(rank)
+        barrier(rank)
     elif state is None:
         check_start(config)
     sources = build_sources(config, cache, progress, workers=default_workers())
-    differing = _same_files(place, sources, state) if rank.is_first else []
-    tokenizer = _tokenizer(config, place.out, sources, rank, fresh=state is None)
+    differing = _same_files(launch, sources, state) if rank.is_first else []
+    tokenizer = _tokenizer(config, launch.out, sources, rank, fresh=state is None)
     if rank.is_first:
-        _meet(rank)
-    loader = build_loader(config, sources, tokenizer, rank, place.workers, place.samples)
+        barrier(rank)
+    loader = build_loader(config, sources, tokenizer, rank, launch.workers, launch.samples)
     model = build_model(config, tokenizer, fresh=state is None, cache=cache)
     if state is None and config.init.text_steps and rank.is_first:  # the others get it from the first
         steps = min(config.init.text_steps, total_steps(config, loader))
@@ -212,35 +216,36 @@ def _assemble(config: RunConfig, place: Place, rank: Rank, state: State | None, 
         logger.warning("the text encoder stays as it starts: without L_base and with stop_gradient nothing trains it")
     settings = step_settings(config, rank)
     step = 0 if state is None else state.step
-    log = RunLog(place.out, step, active=rank.is_first)
+    log_file = MetricWriter(launch.out, step, active=rank.is_first)
     if differing:
-        log.write({"step": step, "changed_files": differing[:LOGGED_FILES], "changed_files_in_all": len(differing)})
-        log.flush()
-    return Trainer(
+        log_file.write(
+            {"step": step, "changed_files": differing[:LOGGED_FILES], "changed_files_in_all": len(differing)}
+        )
+        log_file.flush()
+    return TVTSTask(
         config=config,
-        place=place,
+        launch=launch,
         rank=rank,
         model=model,
         loader=loader,
         validation=Validation(config=config, tokenizer=tokenizer, settings=settings, cache=cache, progress=progress),
-        log=log,
+        log_file=log_file,
         steps=total_steps(config, loader),
-        state=state,
-        progress=progress,
+        state_before=state,
     )
 
 
-def _same_files(place: Place, sources: list[Source], state: State | None) -> list[str]:
+def _same_files(launch: LaunchConfig, sources: list[Source], state: State | None) -> list[str]:
     """The samples whose files changed since the run began and are accepted as they are. What they are now is kept.
 
     Raises:
         RunError: some changed and are not to be accepted.
     """
-    assert place.out is not None
+    assert launch.out is not None
     now, differing = SourceFiles.of(sources), []
     if state is not None:
-        differing = changed_files(place.out, state, now, accept=place.changed_files == "accept")
-    keep_source_files(place.out, now)
+        differing = changed_files(launch.out, state, now, accept=launch.changed_files == "accept")
+    keep_source_files(launch.out, now)
     return differing
 
 
@@ -259,16 +264,16 @@ def _tokenizer(config: RunConfig, folder: Path, sources: list[Source], rank: Ran
 
 
 def _finish(
-    folder: Path, outcome: Outcome, config: RunConfig, trainer: Trainer | None, reason: str | None = None
+    folder: Path,
+    outcome: RunOutcome,
+    config: RunConfig,
+    task: TVTSTask | None,
+    step: int,
+    reason: str | None = None,
 ) -> None:
     """Record how the run has ended, and how far it had come."""
     facts: dict[str, Any] = {"config_digest": config.digest}
-    if trainer is not None:
-        facts |= {"step": trainer.step, "steps": trainer.steps, "counts": trainer.watch.counts}
-        facts |= {} if trainer.measured is None else {"validation": trainer.measured}
+    if task is not None:
+        facts |= {"step": step, "steps": task.steps, "counts": task.counts}
+        facts |= {} if task.measured is None else {"validation": task.measured}
     write_status(folder, outcome, **facts, **({} if reason is None else {"reason": reason}))
-
-
-def _meet(rank: Rank) -> None:
-    if rank.world_size > 1:
-        distributed.barrier()

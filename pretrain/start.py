@@ -20,8 +20,7 @@ from filelock import FileLock
 from safetensors.torch import save
 from torch import Tensor
 
-from pretrain.checkpoints import LAST, checkpoint_folder, load_state
-from pretrain.config import Place, compose
+from pretrain.config import LaunchConfig, compose
 from pretrain.model.text import TextTokenizer
 from pretrain.model.tvts import TVTS
 from pretrain.schema import ConfigError
@@ -31,6 +30,7 @@ from tvts_bench.datasets.scripted_motion.make import DEFAULT as WORLD
 from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import Checkpoint, load_strictly
 from tvts_bench.runtime import Progress, silent
+from tvts_bench.training.checkpoint import LAST
 from tvts_bench.version import VERSION
 
 PRESET = "scripted_motion_start"
@@ -55,7 +55,8 @@ def make_start(cache: Path, seed: int, progress: Progress = silent) -> Path:
     Raises:
         UserError: it cannot be trained or written.
     """
-    from pretrain.runs import begin  # which assembles runs that begin with a start
+    from pretrain.run_folder import checkpoint_folder, load_state  # these assemble runs that begin with a start
+    from pretrain.runs import begin
 
     path = start_file(cache, seed)
     try:
@@ -66,7 +67,7 @@ def make_start(cache: Path, seed: int, progress: Progress = silent) -> Path:
             folder = path.with_suffix("")
             shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
             config, _ = compose(PRESET, [f"seed={seed}"])
-            begin(config, Place(out=folder, device="cpu", workers=0, threads=1, cache=cache), progress)
+            begin(config, LaunchConfig(out=folder, device="cpu", workers=0, threads=1, cache=cache), progress)
             tokenizer = TextTokenizer.load(folder / "tokenizer.json", config.text.max_tokens)
             write_start(path, load_state(checkpoint_folder(folder) / LAST).model, tokenizer, seed)
             shutil.rmtree(folder, ignore_errors=True)

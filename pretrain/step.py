@@ -11,24 +11,29 @@ costs one more forward pass and gives the gradient of the undivided batch.
 
 import itertools
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from pretrain.data.batches import NarratedBatch
 from pretrain.model.presentation import Presentation
 from pretrain.model.tvts import TVTS, TVTSOutput
 from pretrain.objectives.config import ObjectiveConfig
-from pretrain.objectives.health import collapsed
-from pretrain.objectives.total import StepLoss, step_loss
-from tvts_bench.training.optim import Precision, autocast
+from pretrain.objectives.losses import step_loss
+from tvts_bench.distributed import sync_on_last
+from tvts_bench.training.optim import autocast
+from tvts_bench.training.recipe import Precision
+from tvts_bench.training.sampler import seed_of
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD
 from tvts_bench.video.transforms import normalise
 
+R = TypeVar("R", NarratedBatch, Presentation)
+
+ALIKE = 0.999  # mean cosine between different rows from which embeddings count as collapsed
 _DROPOUT = 3  # what a seed is for; the data package uses 1 and 2
 _MASK_CAPTIONS = 0.0  # the paper masks no captioned image or clip
 _FIELDS = ("video", "text", "sort_logits")  # of TVTSOutput, those that the loss is differentiated by
@@ -45,18 +50,9 @@ class StepSettings:
     accumulate: int
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StepResult:
-    """The loss of a step whose gradient is in the parameters, and whether embeddings are all alike (this rank's)."""
-
-    loss: StepLoss
-    video_collapsed: bool
-    text_collapsed: bool
-
-
 def backward(
     model: nn.Module, batch: NarratedBatch, step: int, objective: ObjectiveConfig, settings: StepSettings, *, look: bool
-) -> StepResult:
+) -> dict[str, Tensor]:
     """Add the gradient of `batch`'s loss to the parameters of `model` (a TVTS, or one in DistributedDataParallel).
 
     Args:
@@ -66,18 +62,38 @@ def backward(
         objective: which losses.
         settings: the rest.
         look: whether to look for collapse, which waits for a GPU.
+
+    Returns:
+        The scalars of `step_loss`, and whether all embeddings of this rank are alike: `video_collapsed` and
+        `text_collapsed`, 0 where nobody looked.
     """
     shown = presentations(bare(model), batch)
     if settings.accumulate == 1:
         _seed(settings, step, 0)
-        output = _forward(model, batch, shown, settings)
-        loss = step_loss(output, batch.segments.to(settings.device), objective)
-        loss.total.backward()
+        output = forward(model, batch, shown, settings)
+        scalars = step_loss(output, batch.segments.to(settings.device), objective)
+        scalars["loss"].backward()
     else:
-        output, loss = _backward_in_parts(model, batch, shown, step, objective, settings)
+        output, scalars = _backward_in_parts(model, batch, shown, step, objective, settings)
     looked_at = (output.video, output.text) if objective.align else (output.clip_cls, output.text_cls)
-    alike = [look and rows is not None and collapsed(rows) for rows in looked_at]
-    return StepResult(loss=loss, video_collapsed=alike[0], text_collapsed=alike[1])
+    for name, rows in zip(("video", "text"), looked_at, strict=True):
+        scalars[f"{name}_collapsed"] = torch.tensor(float(look and rows is not None and collapsed(rows)))
+    return scalars
+
+
+def collapsed(embeddings: Tensor) -> bool:
+    """Whether all rows of `embeddings` [N, d] are alike: mean cosine of different rows above 0.999, or no spread.
+
+    One row says nothing (False), and neither does NaN: which is refused as a loss.
+    """
+    rows = embeddings.detach().float()
+    count = len(rows)
+    if count < 2:
+        return False
+    if bool((rows == rows[0]).all()):  # also all zero, which has no direction
+        return True
+    total = F.normalize(rows, dim=-1).sum(dim=0)
+    return bool((total @ total - count) / (count * (count - 1)) > ALIKE)
 
 
 def bare(model: nn.Module) -> TVTS:
@@ -108,36 +124,45 @@ def _backward_in_parts(
     step: int,
     objective: ObjectiveConfig,
     settings: StepSettings,
-) -> tuple[TVTSOutput, StepLoss]:
+) -> tuple[TVTSOutput, dict[str, Tensor]]:
     """The same gradient from micro-batches."""
     parts = _parts(len(batch), settings.accumulate)
-    pieces = [(_rows(batch, part), _shown_rows(shown, part)) for part in parts]
+    pieces = [(_rows(batch, part), _rows(shown, part)) for part in parts]
     outputs = []
     for number, (rows, seen) in enumerate(pieces):
         _seed(settings, step, number)
         with torch.no_grad():
-            outputs.append(_forward(bare(model), rows, seen, settings))
+            outputs.append(forward(bare(model), rows, seen, settings))
     whole = TVTSOutput(
         **{name: _leaf([getattr(each, name) for each in outputs]) for name in _FIELDS},
         **{name: _cat([getattr(each, name) for each in outputs]) for name in ("order", "clip_cls", "text_cls")},
     )
-    loss = step_loss(whole, batch.segments.to(settings.device), objective)
-    loss.total.backward()
+    scalars = step_loss(whole, batch.segments.to(settings.device), objective)
+    scalars["loss"].backward()
     for number, ((rows, seen), part) in enumerate(zip(pieces, parts, strict=True)):
-        last = number == len(pieces) - 1
-        waits = isinstance(model, DistributedDataParallel) and not last
         _seed(settings, step, number)  # the same dropout as before
-        with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
-            output = _forward(model, rows, seen, settings)
+        with sync_on_last(model, is_last=number == len(pieces) - 1):
+            output = forward(model, rows, seen, settings)
             pairs = [(getattr(output, name), getattr(whole, name)) for name in _FIELDS]
             pairs = [(now, before) for now, before in pairs if now is not None]
             torch.autograd.backward(
                 [now for now, _ in pairs], [before.grad[part].to(now.dtype) for now, before in pairs]
             )
-    return whole, loss
+    return whole, scalars
 
 
-def _forward(model: nn.Module, batch: NarratedBatch, shown: Presentation, settings: StepSettings) -> TVTSOutput:
+def forward(model: nn.Module, batch: NarratedBatch, shown: Presentation, settings: StepSettings) -> TVTSOutput:
+    """The output of the model for a batch of bytes, on the settings' device and in their precision.
+
+    Args:
+        model: a TVTS, or one in DistributedDataParallel.
+        batch: on any device.
+        shown: as `presentations` gives it.
+        settings: device and precision.
+
+    Returns:
+        Embeddings and logits; lower precision where the settings say so.
+    """
     on_device = batch.to(settings.device, non_blocking=True)
     clips = normalise(on_device.clips, IMAGENET_MEAN, IMAGENET_STD)
     with autocast(settings.device, settings.precision):
@@ -153,8 +178,7 @@ def _forward(model: nn.Module, batch: NarratedBatch, shown: Presentation, settin
 
 def _seed(settings: StepSettings, step: int, number: int) -> None:
     """Seed dropout, which knows no other generator than torch's own."""
-    sequence = np.random.SeedSequence([settings.seed, _DROPOUT, step, settings.rank, number])
-    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+    torch.manual_seed(seed_of(settings.seed, _DROPOUT, step, settings.rank, number))
 
 
 def _parts(size: int, count: int) -> list[slice]:
@@ -163,20 +187,11 @@ def _parts(size: int, count: int) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
 
-def _rows(batch: NarratedBatch, part: slice) -> NarratedBatch:
-    return NarratedBatch(
-        clips=batch.clips[part],
-        input_ids=batch.input_ids[part],
-        attention_mask=batch.attention_mask[part],
-        segments=batch.segments[part],
-        ids=batch.ids[part],
-        seeds=None if batch.seeds is None else batch.seeds[part],
-    )
-
-
-def _shown_rows(shown: Presentation, part: slice) -> Presentation:
-    cut = {name: getattr(shown, name) for name in ("keep", "piece_keep", "order")}
-    return replace(shown, **{name: None if rows is None else rows[part] for name, rows in cut.items()})
+def _rows(of: R, part: slice) -> R:
+    """The rows `part` of a batch, or of what is shown of one; what is None stays so."""
+    values: dict[str, Any] = {each.name: getattr(of, each.name) for each in fields(of)}
+    cut: dict[str, Any] = {name: None if rows is None else rows[part] for name, rows in values.items()}
+    return replace(of, **cut)
 
 
 def _cat(parts: Sequence[Tensor | None]) -> Tensor | None:

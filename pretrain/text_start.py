@@ -22,7 +22,8 @@ from pretrain.data.sources import Source
 from pretrain.data.transcripts import text_between
 from pretrain.model.text import SPECIAL, TextTokenizer
 from tvts_bench.runtime import Progress, silent
-from tvts_bench.training.optim import LearningRate, OptimConfig, build_optimizer
+from tvts_bench.training.optim import LearningRate, build_optimizer
+from tvts_bench.training.recipe import OptimConfig
 
 TOLD = 0.15
 HIDDEN, REPLACED = 0.8, 0.1
@@ -76,6 +77,7 @@ class MaskedWords(nn.Module):
     """
 
     def __init__(self, text_model: Any, words: int) -> None:
+        """`words` are those of the vocabulary."""
         super().__init__()
         self.text_model = text_model
         dim = int(text_model.config.dim)

@@ -22,9 +22,9 @@ from pretrain.data.sources import Source, build_source
 from pretrain.model.text import TextTokenizer
 from pretrain.model.tvts import TVTS
 from pretrain.objectives.alignment import alignment
+from pretrain.objectives.losses import chance
 from pretrain.objectives.ordering import sorting
-from pretrain.objectives.total import chance
-from pretrain.step import StepSettings, presentations
+from pretrain.step import StepSettings, forward, presentations
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.errors import UserError
@@ -39,10 +39,6 @@ logger = logging.getLogger(__name__)
 
 _BATCH = 32  # clips a forward pass; also how many transcripts each is told from in alignment_accuracy
 _REMEMBERED = 512 << 20  # bytes of decoded clips kept from one validation to the next
-
-
-class ValidationError(UserError):
-    """Held-out data of which nothing can be read."""
 
 
 @dataclass
@@ -70,10 +66,10 @@ class Validation:
         try:
             with torch.inference_mode():
                 measured, guess = self._sorting(model)
-                found, by_chance = self._retrieval(model)
+                retrieval, by_chance = self._retrieval(model)
         finally:
             model.train(training)
-        return measured | found, guess | by_chance
+        return measured | retrieval, guess | by_chance
 
     def prepare(self) -> None:
         """Load what is measured on, so that a mistake in it ends a run when it begins and not at its first look.
@@ -104,27 +100,23 @@ class Validation:
         sums: Counter[str] = Counter()
         for batch in itertools.islice(batches, count // size):  # whole ones: alignment among fewer is easier
             sums.update(self._narrated_batch(model, batch))
-        found = {name: value / (count // size) for name, value in sums.items()}
-        return found, chance(self.config.objective, size, model.config.items)
+        means = {name: value / (count // size) for name, value in sums.items()}
+        return means, chance(self.config.objective, size, model.config.items)
 
     def _narrated_batch(self, model: TVTS, batch: NarratedBatch) -> dict[str, float]:
         """Losses and accuracies of one batch, on this rank alone."""
-        objective, device = self.config.objective, self.settings.device
-        shown = presentations(model, batch).to(device)
-        moved = batch.to(device)
-        clips = normalise(moved.clips, IMAGENET_MEAN, IMAGENET_STD)
-        with autocast(device, self.settings.precision):
-            output = model(clips, moved.input_ids, moved.attention_mask, moved.segments, shown)
-        found: dict[str, float] = {}
-        if output.video is not None:
+        objective = self.config.objective
+        output = forward(model, batch, presentations(model, batch), self.settings)
+        values: dict[str, float] = {}
+        if output.video is not None and output.text is not None:
             rows = output.video.float(), output.text.float()
             aligned = alignment(*rows, rows, 0, objective.temperature)
-            found |= {"base": float(aligned.loss), "alignment_accuracy": float(aligned.accuracy)}
+            values |= {"base": float(aligned.loss), "alignment_accuracy": float(aligned.accuracy)}
         if output.sort_logits is not None:
             result = sorting(objective.sort, output.sort_logits.float(), output.order)
-            found["sort"] = float(result.loss.mean())
-            found |= {name: float(values.mean()) for name, values in result.accuracies.items()}
-        return found
+            values["sort"] = float(result.loss.mean())
+            values |= {name: float(rows.mean()) for name, rows in result.accuracies.items()}
+        return values
 
     def _retrieval(self, model: TVTS) -> tuple[dict[str, float], dict[str, float]]:
         """Leave-one-out Recall@1 of [CLS] by cosine, over some clips of a labelled split."""
@@ -144,7 +136,7 @@ class Validation:
                 labels += [label for _, label in clips]
         if len(labels) < 2:
             tried = ", ".join(str(record.path) for record in self._records[:3])
-            raise ValidationError(
+            raise UserError(
                 f"of the {len(self._records)} held-out clips of validation.dataset={wanted.dataset} fewer than 2 can "
                 f"be read: {tried}; `tvts-bench check {wanted.dataset}` says why"
             )

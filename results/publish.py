@@ -1,90 +1,75 @@
-"""Copy the cells of ablation grids to where they are published, without what is large.
+"""Publish ablation grids: one compact file per grid, with what tables are made of and nothing that is large.
 
     python results/publish.py runs/ablations results/ablations
 
-Kept are the records of grids and cells, the curves of pretraining, the results (JSON), and of the Parquet tables
-beside them the columns that `tvts-bench table1` to `table3` read: which neighbours are hits, and which class each clip
-was given. So tables made of the copy are those made of the original. Left out are checkpoints, logs, curves of
-fine-tuning, pictures, similarities and logits.
+A published grid, results/ablations/GRID.zip, holds the records of the grid and its cells, their results (JSON), and of
+the Parquet tables beside these the columns that `tvts-bench table1` to `table3` read: which neighbours are hits, and
+which class each clip was given. So tables made of it are those made of the original. Left out are checkpoints, logs,
+learning curves, pictures, similarities and logits. Equal grids make equal bytes.
 """
 
-import shutil
+import io
 import sys
-import tempfile
 from pathlib import Path
 
 from pyarrow import ArrowException, parquet
 
-from tvts_bench.ablations.cells import CellRecord, cell_folder, grid_names, read_cell, read_grid
+from tvts_bench.atomic import whole_file
 from tvts_bench.errors import UserError
-
-KEPT = {
-    "neighbors": ["seed", "query", "rank", "hit"],
-    "logits": ["condition", "seed", "id", "label", "predicted"],
-}
-"""Parquet table of a result -> its columns that are copied."""
-CURVES = "run/metrics.jsonl"
+from tvts_bench.regular_file import read_regular
+from tvts_bench.results.archive import SUFFIX, is_archive, write_archive
+from tvts_bench.results.grids import CELLS, GRIDS, cell_folder, grid_names, read_cell, read_grid
+from tvts_bench.results.per_sample import COLUMNS, table_path
 
 
 def publish(source: Path, target: Path) -> int:
-    """Copy all grids of `source`, and their cells that were begun; how many cells.
+    """Publish all grids of `source`; how many.
 
-    A cell that was published before is replaced once its copy is whole; what is no grid's any more is removed.
+    A grid that was published before is replaced once the new file is whole; others in `target` stay.
 
     Raises:
-        UserError: there is no grid in `source`, it is `target`, or a record or table cannot be read.
+        UserError: there is no grid in `source`, or a record or table cannot be read.
         OSError: a file is missing, or cannot be written.
     """
     names = grid_names(source)
-    if not names:
+    if not names or is_archive(source):
         raise UserError(f"{source} holds no grid: give the --out of `tvts-bench ablate`")
-    if source.resolve() == target.resolve():
-        raise UserError(f"{target} is what would be copied: give another folder to publish in")
-    grids = [grid for name in names if (grid := read_grid(source, name)) is not None]
-    keys = sorted({key for grid in grids for key in grid.keys})
-    cells = [cell for key in keys if (cell := read_cell(source, key)) is not None]
-    for cell in cells:
-        _copy_cell(cell, source, target)
-    (target / "grids").mkdir(parents=True, exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     for name in names:
-        shutil.copyfile(source / "grids" / f"{name}.json", target / "grids" / f"{name}.json")
-    kept = {key for name in grid_names(target) if (grid := read_grid(target, name)) is not None for key in grid.keys}
-    for folder in (target / "cells").iterdir():
-        if folder.name not in kept:
-            shutil.rmtree(folder)
-    return len(cells)
+        members = _members(source, name)
+        with whole_file(target / f"{name}{SUFFIX}") as file:
+            write_archive(file, members)
+    return len(names)
 
 
-def _copy_cell(cell: CellRecord, source: Path, target: Path) -> None:
-    old, new = cell_folder(source, cell.key), cell_folder(target, cell.key)
-    new.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=new.parent) as made:
+def _members(source: Path, name: str) -> dict[str, bytes]:
+    """Of a grid, and of its cells that were begun: name in the archive -> content."""
+    grid = read_grid(source, name)
+    members = {f"{GRIDS}/{name}.json": read_regular(source / GRIDS / f"{name}.json")}
+    for key in sorted(grid.keys if grid else ()):
+        cell = read_cell(source, key)
+        if cell is None:
+            continue
+        folder = cell_folder(source, key)
+        members[f"{CELLS}/{key}/cell.json"] = read_regular(folder / "cell.json")
         for file in (name for stage in cell.stages for name in stage.results):
-            _copy(old / file, Path(made, file))
-            for table, columns in KEPT.items():
-                _copy_columns((old / file).with_suffix(f".{table}.parquet"), Path(made, file).parent, columns)
-        if (old / CURVES).is_file():
-            _copy(old / CURVES, Path(made, CURVES))
-        _copy(old / "cell.json", Path(made, "cell.json"))
-        if new.is_dir():
-            shutil.rmtree(new)
-        shutil.copytree(made, new)
+            members[f"{CELLS}/{key}/{file}"] = read_regular(folder / file)
+            for table, columns in COLUMNS.items():
+                path = table_path(folder / file, table)
+                if path.is_file():
+                    members[f"{CELLS}/{key}/{path.relative_to(folder).as_posix()}"] = _columns(path, columns)
+    return members
 
 
-def _copy(old: Path, new: Path) -> None:
-    new.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(old, new)
-
-
-def _copy_columns(old: Path, folder: Path, columns: list[str]) -> None:
-    """A Parquet table with these columns alone, if it is there."""
-    if not old.is_file():
-        return
+def _columns(path: Path, columns: list[str]) -> bytes:
+    """A Parquet table with these columns alone."""
     try:
-        kept = parquet.read_table(old, columns=columns)
+        kept = parquet.read_table(path, columns=columns)
     except ArrowException as error:
-        raise UserError(f"cannot read {old}: {error}") from None
-    parquet.write_table(kept, folder / old.name, compression="zstd")
+        raise UserError(f"cannot read {path}: {error}") from None
+    buffer = io.BytesIO()
+    parquet.write_table(kept, buffer, compression="zstd", compression_level=19)
+    return buffer.getvalue()
 
 
 if __name__ == "__main__":
@@ -94,4 +79,4 @@ if __name__ == "__main__":
         count = publish(Path(sys.argv[1]), Path(sys.argv[2]))
     except (UserError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
-    sys.stdout.write(f"{count} cells\n")
+    sys.stdout.write(f"{count} grids\n")

@@ -1,5 +1,6 @@
 """A file is the old one or the new one, whole."""
 
+import errno
 import os
 import platform
 import stat
@@ -66,3 +67,9 @@ def test_what_a_killed_process_left_is_removed_and_what_others_still_write_is_no
     finally:
         alive.kill()
         alive.wait()
+
+
+def test_a_disk_that_is_full_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.bin'"), whole_file(tmp_path / "a.bin"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())

@@ -9,14 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tvts_bench.devices import (
-    DeviceError,
-    distributed_runtime,
-    from_rank_zero,
-    resolve_device,
-    resolve_dtype,
-    together,
-)
+from tvts_bench.devices import DeviceError, resolve_device, resolve_dtype
+from tvts_bench.distributed import broadcast_from_rank0, distributed_runtime, run_on_all_ranks
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Runtime
 
@@ -56,8 +50,8 @@ def test_one_process_alone_is_rank_zero_of_one() -> None:
     runtime = Runtime(device="cpu")
     with distributed_runtime(runtime) as same:
         assert same is runtime
-        assert from_rank_zero(same, lambda: 7) == 7
-        assert together(same, lambda: 8) == 8
+        assert broadcast_from_rank0(same, lambda: 7) == 7
+        assert run_on_all_ranks(same, lambda: 8) == 8
 
 
 def refuse(why: str) -> int:
@@ -71,9 +65,9 @@ def be_a_rank(rank: int, port: int, answer: Connection) -> None:
     seen: list[object] = []
     with distributed_runtime(Runtime(device="cpu")) as runtime:
         seen.append((runtime.rank, runtime.world_size, runtime.device))
-        seen.append(from_rank_zero(runtime, lambda: f"from {rank}"))
-        seen.append(together(runtime, lambda: f"own {rank}"))
-        for exchange, why in ((from_rank_zero, "no lock"), (together, "no disk")):
+        seen.append(broadcast_from_rank0(runtime, lambda: f"from {rank}"))
+        seen.append(run_on_all_ranks(runtime, lambda: f"own {rank}"))
+        for exchange, why in ((broadcast_from_rank0, "no lock"), (run_on_all_ranks, "no disk")):
             try:
                 exchange(runtime, lambda why=why: refuse(why) if why == "no lock" or rank == 1 else 0)  # type: ignore[misc]
             except UserError as error:

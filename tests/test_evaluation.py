@@ -20,7 +20,7 @@ from tvts_bench.features.decoding import Decoding
 from tvts_bench.features.workers import load_clips
 from tvts_bench.results import as_json
 from tvts_bench.runtime import Runtime
-from tvts_bench.training.recipes import Recipe
+from tvts_bench.training.recipe import Recipe
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
 INFO = DatasetInfo(

@@ -25,21 +25,21 @@ from tests.backbones import (
     test_tvts_backbone,
     test_umt_backbone,
     test_videomae2_backbone,
-    test_videomae_backbone,
     test_vjepa2_backbone,
     test_vjepa_backbone,
 )
-from tests.backbones.altered import saved, trained
-from tests.backbones.joint_files import encoder
-from tests.backbones.official_divided import frozen, made, timesformer, tvts2
 from tests.plain_videos import write_plain_video
+from tests.support import videomae_files
+from tests.support.altered import saved, trained
+from tests.support.joint_files import encoder
+from tests.support.official_divided import frozen, made, timesformer, tvts2
 from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.features import decoding
 from tvts_bench.models.temporal_resnet import AdaptiveResNet
 from tvts_bench.runtime import Runtime
-from tvts_bench.table_runs import Asked, fill
-from tvts_bench.tables.base import Column, Row, Table
+from tvts_bench.table_runs import MeasurementRequest, fill_table
+from tvts_bench.tables.base import Column, Table, TableRow
 from tvts_bench.tables.protocols import CACHED_PROBE, RETRIEVAL
 from tvts_bench.video.clips import Clip, load_clip
 
@@ -96,7 +96,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "tvts2": ("TVTSv2.pth", lambda path: test_tvts2.written(path, made(tvts2()))),
     "videomae": (
         "videomae.pth",
-        lambda path: test_videomae_backbone.pretraining_file(path, test_videomae_backbone.pretrained()),
+        lambda path: videomae_files.pretraining_file(path, videomae_files.pretrained()),
     ),
     "videomae2": ("videomae2.pth", videomae2),
     "umt": (
@@ -151,9 +151,9 @@ def test_every_familys_official_file_fills_its_row(tmp_path: Path, monkeypatch: 
             for shade in range(3):
                 shaded = [part + 10 * shade + 5 * (split == "train") for part in value]
                 write_plain_video(tmp_path / "videos" / split / colour / f"{shade}.mp4", shaded)
-    rows = tuple(Row(name=family) for family in WRITERS)
+    rows = tuple(TableRow(name=family) for family in WRITERS)
     table = Table(name="table4", title="all", labels={}, columns=COLUMNS, rows=rows, baselines=("tvts",), examples=())
-    asked = Asked(
+    asked = MeasurementRequest(
         table=table,
         rows=rows,
         checkpoints=checkpoints,
@@ -161,7 +161,7 @@ def test_every_familys_official_file_fills_its_row(tmp_path: Path, monkeypatch: 
         decoder="pyav",
         dtype="fp32",
     )
-    found = fill(asked, tmp_path / "out", Runtime(workers=0, cache=tmp_path / "cache"), print)
+    found = fill_table(asked, tmp_path / "out", Runtime(workers=0, cache=tmp_path / "cache"), print)
     empty = {cell: each.reason for cell, each in found.items() if not each.stored}
     assert not empty
     assert set(found) == {(row.name, column.name) for row in rows for column in COLUMNS}

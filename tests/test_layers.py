@@ -16,10 +16,9 @@ ROOT = Path(__file__).parents[1]
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
     frozenset({"cli"}),
-    frozenset({"table_runs", "report"}),
+    frozenset({"table_runs", "report", "testing"}),
     frozenset({"ablations", "tables"}),
-    frozenset({"check", "evaluation", "folds", "own_videos"}),
-    frozenset({"result_files", "reuse"}),
+    frozenset({"check", "evaluation", "own_videos"}),
     frozenset({"results"}),
     frozenset({"evaluators"}),
     frozenset({"probes", "training"}),
@@ -27,6 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"backbones"}),
     frozenset({"models", "video"}),
     frozenset({"datasets", "metrics", "neighbors"}),
+    frozenset({"distributed"}),
     frozenset({"devices", "snapshot"}),
     frozenset(
         {
@@ -35,12 +35,13 @@ LAYERS: tuple[frozenset[str], ...] = (
             "runtime",
             "torchvision_ops",
             "atomic",
-            "confusion_picture",
+            "confusion_plot",
             "csv_files",
             "processes",
             "time_limit",
         }
     ),
+    frozenset({"config_fields"}),
     frozenset({"errors", "version", "regular_file", "printable", "typed_json"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -53,6 +54,7 @@ FOR_PRETRAINING = {
     "provenance",
     "runtime",
     "devices",
+    "distributed",
     "snapshot",
     "time_limit",
     "processes",
@@ -62,10 +64,11 @@ FOR_PRETRAINING |= {
     "atomic",
     "regular_file",
     "errors",
+    "config_fields",
     "version",
     "cli",
 }  # cli: the console and the error handling of both
-NO_TORCH = ("datasets", "metrics", "neighbors", "results", "reuse", "tables")
+NO_TORCH = ("datasets", "metrics", "neighbors", "results", "tables")
 HEAVY = ("torch", "pandas", "faiss", "av", "decord", "sklearn", "pyarrow", "timm", "transformers", "torchvision")
 
 

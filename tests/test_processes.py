@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LOADER = """
 from torch.utils.data import TensorDataset
 import torch
-from tvts_bench.training.step_loading import load_in_order
+from tvts_bench.training.dataloader import load_in_order
 if __name__ == "__main__":
     print(list(load_in_order(TensorDataset(torch.arange(4)), range(4), 2)))
 """

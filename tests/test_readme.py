@@ -10,8 +10,8 @@ import torch
 from typer.testing import CliRunner
 
 from tests.plain_videos import write_plain_video
+from tvts_bench.backbones.base import TokenBackbone
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.tokens import TokenBackbone
 from tvts_bench.cli.main import app
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

@@ -7,19 +7,15 @@ import torch
 
 from tvts_bench import registry
 from tvts_bench.backbones.base import BackboneError
-from tvts_bench.backbones.families import families, family
-from tvts_bench.backbones.inspection import inspect_checkpoint
-from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.backbones.detect import families, family
+from tvts_bench.backbones.loading import inspect_checkpoint, load_backbone
 from tvts_bench.registry import PluginError
 
 GOOD = """
 import torch
-from tvts_bench.backbones.adapted import AdaptedBackbone
+from tvts_bench.backbones import NetworkBackbone, OpenFamily, random_weights
 from tvts_bench.backbones.pixels import CARD
-from tvts_bench.backbones.seeded import random_source, seeded
 from tvts_bench.video.spec import ClipSpec
-
-VARIANTS = ("small",)
 
 class Net(torch.nn.Module):
     def __init__(self):
@@ -28,13 +24,15 @@ class Net(torch.nn.Module):
     def forward(self, clips):
         return self.out(clips.mean((2, 3, 4)))
 
-def recognises(layout):
-    return layout.has("other_package.out")
+def matches(signature):
+    return signature.has("other_package.out")
 
 def load(checkpoint, variant, seed):
-    network = seeded(Net, seed)
-    return AdaptedBackbone(network=network, family="good_net", variant="small", embed_dim=4,
-                           clip_spec=ClipSpec(num_frames=2, short_side=8, crop=8), weights=random_source(network, seed))
+    network, weights = random_weights(Net, seed)
+    return NetworkBackbone(network=network, family="good_net", variant="small", embed_dim=4,
+                           clip_spec=ClipSpec(num_frames=2, short_side=8, crop=8), weights=weights)
+
+FAMILY = OpenFamily(variants=("small",), card=CARD, matches=matches, load=load)
 """
 
 
@@ -91,7 +89,12 @@ BROKEN = {
     "no syntax": ("def (", "{package}", "SyntaxError"),
     "an end": ("raise SystemExit(0)", "{package}", "SystemExit: 0"),
     "an error": ("raise RuntimeError('no licence')", "{package}", "RuntimeError: no licence"),
-    "half a family": ("VARIANTS = ('a',)", "{package}", "has no CARD, recognises, load"),
+    "no family": ("VARIANTS = ('a',)", "{package}", "has no FAMILY"),
+    "half a family": (
+        "import types; FAMILY = types.SimpleNamespace(variants=('a',))",
+        "{package}",
+        "has no card, matches, load in its FAMILY",
+    ),
 }
 
 
@@ -134,7 +137,7 @@ def test_a_family_whose_library_is_missing_says_which(site: Path, monkeypatch: p
 )
 def test_a_family_that_fails_or_makes_something_else_is_said_by_name(site: Path, load: str, said: str) -> None:
     package = f"odd_{load.split()[0]}"
-    install(site, package, GOOD.replace("    network = seeded(Net, seed)", f"    {load}"), odd=package)
+    install(site, package, GOOD.replace("    network, weights = random_weights(Net, seed)", f"    {load}"), odd=package)
     with pytest.raises(BackboneError, match=said):
         load_backbone("odd")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tvts_bench.version import VERSION
 
 if TYPE_CHECKING:  # so that checkers and editors see the types of what is loaded on first use
+    from tvts_bench.backbones.custom import as_backbone
     from tvts_bench.backbones.loading import load_backbone
-    from tvts_bench.backbones.own import as_backbone
     from tvts_bench.datasets.loading import load_dataset
     from tvts_bench.evaluation import evaluate, evaluate_all
     from tvts_bench.results import Result
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # so that checkers and editors see the types of what is loade
 __version__ = VERSION
 
 _PUBLIC = {
-    "as_backbone": "tvts_bench.backbones.own",
+    "as_backbone": "tvts_bench.backbones.custom",
     "load_backbone": "tvts_bench.backbones.loading",
     "load_dataset": "tvts_bench.datasets.loading",
     "evaluate": "tvts_bench.evaluation",

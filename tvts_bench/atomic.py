@@ -14,7 +14,7 @@ SUFFIX = ".tmp"  # of what a process that was killed leaves behind
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """`with whole_file(path) as file:` writes beside `path`, which then appears, or is replaced, complete and on disk.
+    """Writes beside `path`, which after the `with` block appears, or is replaced, complete and on disk.
 
     If the block raises, `path` is as it was. Errors of the system are left to the caller, who knows what to advise.
 
@@ -30,9 +30,11 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # a disk that is full says so to a write, which knows no name
         raise
 
 

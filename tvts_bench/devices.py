@@ -1,25 +1,15 @@
-"""The torch side of the runtime: which device, which precision, and one process of many under torchrun."""
+"""Which device and which precision torch computes with here."""
 
 import errno
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal, cast
 
 import torch
-from torch import distributed
 
 from tvts_bench.errors import UserError
-from tvts_bench.runtime import Runtime, silent
-
-LONGEST_WAIT = timedelta(days=7)  # between ranks: one may have that much more to decode than another
-TORCHRUN_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-Result = TypeVar("Result")
 
 
 class DeviceError(UserError):
@@ -90,80 +80,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError | OSError) and any(each in str(error) for each in words)
     )
-
-
-def under_torchrun() -> bool:
-    """Whether torchrun (or something that sets the same variables) started this process as one of several."""
-    return all(name in os.environ for name in TORCHRUN_VARIABLES) and int(os.environ["WORLD_SIZE"]) > 1
-
-
-@contextmanager
-def distributed_runtime(runtime: Runtime) -> Iterator[Runtime]:
-    """`runtime` as this rank's: its rank, its GPU, progress shown by rank 0 only. Unchanged without torchrun.
-
-    The ranks meet over gloo whatever the device: only small messages pass between them.
-
-    Raises:
-        DeviceError: a node has more ranks than GPUs.
-    """
-    if not under_torchrun():
-        yield runtime
-        return
-    rank, local_rank, world_size = (int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"))
-    device = runtime.device
-    if device == "cuda":
-        device = resolve_device(f"cuda:{local_rank}")
-        torch.cuda.set_device(device)
-    distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
-    try:
-        progress = runtime.progress if rank == 0 else silent
-        yield replace(runtime, device=device, rank=rank, world_size=world_size, progress=progress)
-    finally:
-        distributed.destroy_process_group()
-
-
-def from_rank_zero(runtime: Runtime, compute: Callable[[], Result]) -> Result:
-    """What `compute` returns on rank 0, on every rank; it runs on no other. All ranks must call this.
-
-    Raises:
-        UserError: what `compute` raised, on every rank.
-    """
-    if runtime.world_size == 1:
-        return compute()
-    message: list[Any] = [None, None]
-    failed: UserError | None = None
-    if runtime.rank == 0:
-        try:
-            message[0] = compute()
-        except UserError as error:
-            failed, message[1] = error, str(error)
-    distributed.broadcast_object_list(message, src=0)
-    if failed is not None:
-        raise failed
-    if message[1] is not None:
-        raise DeviceError(message[1])
-    return cast(Result, message[0])
-
-
-def together(runtime: Runtime, compute: Callable[[], Result]) -> Result:
-    """Run `compute` on every rank and wait for all: if it fails on one, it fails on all. All ranks must call this.
-
-    Raises:
-        UserError: what `compute` raised here, or the message of the first rank where it did.
-    """
-    if runtime.world_size == 1:
-        return compute()
-    failed: UserError | None = None
-    result: Any = None
-    try:
-        result = compute()
-    except UserError as error:
-        failed = error
-    messages: list[str | None] = [None] * runtime.world_size
-    distributed.all_gather_object(messages, None if failed is None else str(failed))
-    if failed is not None:
-        raise failed
-    for rank, text in enumerate(messages):
-        if text is not None:
-            raise DeviceError(f"rank {rank}: {text}")
-    return cast(Result, result)

@@ -19,8 +19,8 @@ from tvts_bench.features.extraction import extract
 from tvts_bench.metrics.measured import damage_line, failure_line
 from tvts_bench.neighbors import Embedded, nearest
 from tvts_bench.provenance import canonical, digest, versions
-from tvts_bench.result_files import as_parquet
 from tvts_bench.results import write_atomically
+from tvts_bench.results.files import as_parquet
 from tvts_bench.runtime import Runtime
 
 SUFFIXES = (".parquet", ".npz", ".csv")

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from tvts_bench.config_fields import Option, check_fields
 from tvts_bench.errors import UserError
 
 CACHE_VARIABLE = "TVTS_BENCH_CACHE"
@@ -55,23 +56,28 @@ def require_workers(count: int, name: str = "workers") -> None:
 class Runtime:
     """What may change how long a run takes but not what it measures."""
 
-    device: str = "cpu"  # a torch device: "cpu", "cuda", "cuda:1"
-    workers: int = 2  # decoding processes; 0 decodes in this process
-    batch_size: int = 16  # clips a forward pass
-    clip_timeout: float = 120.0  # seconds a worker may spend on one file before it is killed
-    cache: Path = field(default_factory=default_cache)
+    device: Annotated[str, Option("auto, cpu, cuda, cuda:1, ...")] = "cpu"
+    workers: Annotated[int, Option("Decoding processes; one per core by default.", least=0)] = 2  # 0: in this process
+    batch_size: Annotated[int, Option("Clips in a forward pass.", least=1)] = 16
+    clip_timeout: Annotated[
+        float,
+        Option("Seconds a worker may spend on one file before it is killed and the file listed.", above=0),
+    ] = 120.0
+    cache: Annotated[
+        Path,
+        Option("Folder of features and embedded data; $TVTS_BENCH_CACHE or the user's cache folder by default."),
+    ] = field(default_factory=default_cache)
     progress: Progress = silent
-    strict: bool = False  # an unreadable clip is an error instead of a counted exclusion
+    strict: Annotated[
+        bool, Option("Stop with an error if any clip cannot be read, instead of listing and counting it.")
+    ] = False
     rank: int = 0
-    world_size: int = 1
+    world_size: Annotated[int, Option("Processes.", least=1)] = 1
     out: Path | None = None  # what trains keeps its states and curves in a folder there; None: in the cache
-    resume: bool = False  # a training that was interrupted there goes on
+    resume: Annotated[bool, Option("Resume a training that was stopped, exactly; or test one again.")] = False
     retrain: bool = False  # a training that is there is set aside, and begins anew
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 0), ("batch_size", 1), ("world_size", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        """Refuse values that make no sense."""
+        check_fields(self)
         require_workers(self.workers)
-        if not self.clip_timeout > 0:  # so that nan is refused too
-            raise UserError(f"clip_timeout must be positive, got {self.clip_timeout}")

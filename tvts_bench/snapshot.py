@@ -44,7 +44,7 @@ def signature(path: Path) -> FileSignature | None:
 
 
 def file_signatures(files: Mapping[str, Path]) -> dict[str, FileSignature | None]:
-    """id -> signature, in the order of `files`: id -> path."""
+    """Signature of each id, in the order of `files`: id -> path."""
     return {name: signature(path) for name, path in files.items()}
 
 

@@ -9,21 +9,21 @@ from typing import Any, cast
 
 from tvts_bench import registry
 from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.families import families
+from tvts_bench.backbones.detect import families
 from tvts_bench.backbones.loading import load_as, load_backbone
 from tvts_bench.datasets.base import Dataset
-from tvts_bench.devices import from_rank_zero, resolve_dtype
+from tvts_bench.devices import resolve_dtype
+from tvts_bench.distributed import broadcast_from_rank0
 from tvts_bench.errors import UserError
 from tvts_bench.evaluation import evaluate, extract_once, plan
 from tvts_bench.evaluators.base import Evaluator
-from tvts_bench.evaluators.supervised_protocol import Supervised
-from tvts_bench.result_files import write_files
+from tvts_bench.evaluators.supervised import Supervised
 from tvts_bench.results import Run, load
-from tvts_bench.reuse import ReuseCheck
+from tvts_bench.results.files import write_files
+from tvts_bench.results.index import RUNS, ResultIndex, ReuseCheck, StoredResult, read_index
 from tvts_bench.runtime import Runtime
-from tvts_bench.tables.base import Column, Protocol, Row, Table
-from tvts_bench.tables.cells import Found
-from tvts_bench.tables.stored import RUNS, Stored, StoredResults, read_stored
+from tvts_bench.tables.base import Column, Protocol, Table, TableRow
+from tvts_bench.tables.cells import CellResults
 from tvts_bench.training.presets import preset
 
 Say = Callable[[str], None]
@@ -31,11 +31,11 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What is to be measured, and how far the user decides how."""
+class MeasurementRequest:
+    """What is to be measured, and what of it the user decides."""
 
     table: Table
-    rows: tuple[Row, ...]  # those with a backbone or a checkpoint
+    rows: tuple[TableRow, ...]  # those with a backbone or a checkpoint
     checkpoints: Mapping[str, Path] = field(default_factory=dict)  # row -> file of weights
     weights: str | None = None  # which of each file's: "ema", or their key; None: the usual ones
     datasets: Mapping[str, Dataset]  # the table's name of a data set -> what stands for it
@@ -62,24 +62,35 @@ class _Job:
     evaluator: Evaluator
 
 
-def fill(asked: Asked, out: Path, runtime: Runtime, say: Say) -> dict[tuple[str, str], Found]:
-    """What there is for each cell of the rows and data sets asked for, measured where it was missing.
+def fill_table(
+    request: MeasurementRequest, out: Path, runtime: Runtime, say: Say
+) -> dict[tuple[str, str], CellResults]:
+    """What there is for each cell of the rows and data sets of the request, measured where it was missing.
 
-    Each result is written into OUT/runs as soon as it is there, so a call that is interrupted goes on at the next one.
+    Each result is written into OUT/runs as soon as it is there, so a call that is interrupted resumes at the next one.
     What goes wrong in one row is its reason, and the others are measured all the same. Under torchrun all ranks must
     call this.
+
+    Args:
+        request: rows, data sets and protocols.
+        out: folder of all results.
+        runtime: where it runs.
+        say: takes each line on how it goes.
+
+    Returns:
+        By row and column.
 
     Raises:
         ResultError: `out` cannot be written to.
     """
-    runtime = replace(runtime, out=out / RUNS, resume=not asked.fresh, retrain=asked.fresh)
-    found: dict[tuple[str, str], Found] = {}
-    jobs = _jobs(asked, found, runtime.device)
-    stored = from_rank_zero(runtime, lambda: read_stored(out))
+    runtime = replace(runtime, out=out / RUNS, resume=not request.fresh, retrain=request.fresh)
+    cells: dict[tuple[str, str], CellResults] = {}
+    jobs = _jobs(request, cells, runtime.device)
+    stored = broadcast_from_rank0(runtime, lambda: read_index(out))
     for sentence in stored.refused:
         say(sentence)
-    look = _Look(asked=asked, stored=stored, runtime=runtime, say=say)
-    missing = [job for job in jobs if not look.fills(job, found)]
+    lookup = _Lookup(request=request, stored=stored, runtime=runtime, say=say)
+    missing = [job for job in jobs if not lookup.fills(job, cells)]
     done = 0
     for _, group in groupby(missing, key=lambda job: (id(job.dataset), job.protocol.name)):
         together = list(group)
@@ -88,24 +99,24 @@ def fill(asked: Asked, out: Path, runtime: Runtime, say: Say) -> dict[tuple[str,
         for job in together:
             done += 1
             say(f"measuring {done} of {len(missing)}: {job.row}, {job.protocol.name} on {job.dataset.name}")
-            _keep(found, job, _measure(job, out, runtime))
-    return found
+            _keep(cells, job, _measure(job, out, runtime))
+    return cells
 
 
-def _jobs(asked: Asked, found: dict[tuple[str, str], Found], device: str) -> list[_Job]:
-    """One a row, data set and protocol; reasons go to `found`."""
+def _jobs(request: MeasurementRequest, cells: dict[tuple[str, str], CellResults], device: str) -> list[_Job]:
+    """One per row, data set and protocol; reasons go to `cells`."""
     backbones: dict[str, Backbone] = {}
-    for row in asked.rows:
+    for row in request.rows:
         try:
-            backbones[row.name] = _backbone(asked, row)
+            backbones[row.name] = _backbone(request, row)
         except UserError as error:
-            for column in _columns(asked):
-                found[row.name, column.name] = Found(status="not run", reason=f"{row.name}: {error}")
+            for column in _columns(request):
+                cells[row.name, column.name] = CellResults(status="not run", reason=f"{row.name}: {error}")
     jobs = []
-    for columns in _by_evaluation(asked):
-        data, protocol = asked.datasets[columns[0].dataset], asked.protocol(columns[0])
+    for columns in _by_evaluation(request):
+        data, protocol = request.datasets[columns[0].dataset], request.protocol(columns[0])
         names = tuple(column.name for column in columns)
-        evaluator = build_evaluator(protocol, data, asked, device)
+        evaluator = build_evaluator(protocol, data, request, device)
         jobs += [
             _Job(row=row, columns=names, protocol=protocol, backbone=backbone, dataset=data, evaluator=evaluator)
             for row, backbone in backbones.items()
@@ -113,72 +124,72 @@ def _jobs(asked: Asked, found: dict[tuple[str, str], Found], device: str) -> lis
     return jobs
 
 
-def _backbone(asked: Asked, row: Row) -> Backbone:
+def _backbone(request: MeasurementRequest, row: TableRow) -> Backbone:
     """The row's own backbone; of the paper's rows the system that they quote, where its weights can be loaded."""
-    checkpoint = asked.checkpoints.get(row.name)
-    weights = None if checkpoint is None else asked.weights
+    checkpoint = request.checkpoints.get(row.name)
+    weights = None if checkpoint is None else request.weights
     if row.backbone is None and checkpoint is not None:
-        quoted = (asked.table.name, row.name)
-        systems = [name for name, plugin in families().usable.items() if quoted in plugin.CARD.published]
+        quoted = (request.table.name, row.name)
+        systems = [name for name, plugin in families().usable.items() if quoted in plugin.card.published]
         if len(systems) == 1:
             return load_as(systems[0], checkpoint, weights)
     return load_backbone(row.backbone, checkpoint, weights=weights)
 
 
-def _columns(asked: Asked) -> list[Column]:
-    return [column for column in asked.table.columns if column.dataset in asked.datasets]
+def _columns(request: MeasurementRequest) -> list[Column]:
+    return [column for column in request.table.columns if column.dataset in request.datasets]
 
 
-def _by_evaluation(asked: Asked) -> list[list[Column]]:
+def _by_evaluation(request: MeasurementRequest) -> list[list[Column]]:
     """The columns that one result fills together: those of a data set and protocol."""
     columns: dict[tuple[str, str], list[Column]] = {}
-    for column in _columns(asked):
-        columns.setdefault((column.dataset, asked.protocol(column).name), []).append(column)
+    for column in _columns(request):
+        columns.setdefault((column.dataset, request.protocol(column).name), []).append(column)
     return list(columns.values())
 
 
-def build_evaluator(protocol: Protocol, dataset: Dataset, asked: Asked, device: str) -> Evaluator:
+def build_evaluator(protocol: Protocol, dataset: Dataset, request: MeasurementRequest, device: str) -> Evaluator:
     """The protocol as an evaluator: its plug-in's default with its own changes and what the user decides."""
     default = registry.load("evaluators", protocol.evaluator).DEFAULT
-    changes: dict[str, Any] = {**protocol.settings, "decoder": asked.decoder}
+    changes: dict[str, Any] = {**protocol.settings, "decoder": request.decoder}
     if isinstance(default, Supervised):
         recipe = preset(default.task, dataset.name)
-        if asked.dtype != "auto" or recipe.precision == "bf16":  # not where it would be emulated
-            recipe = replace(recipe, precision=resolve_dtype(asked.dtype, device))
-        changes["recipe"] = replace(recipe, accumulate=asked.accumulate or recipe.accumulate)
+        if request.dtype != "auto" or recipe.precision == "bf16":  # not where it would be emulated
+            recipe = replace(recipe, precision=resolve_dtype(request.dtype, device))
+        changes["recipe"] = replace(recipe, accumulate=request.accumulate or recipe.accumulate)
     else:
-        changes["dtype"] = resolve_dtype(asked.dtype, device)
+        changes["dtype"] = resolve_dtype(request.dtype, device)
     return cast(Evaluator, replace(default, **changes))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Look:
+class _Lookup:
     """Looks for results that are there and still hold."""
 
-    asked: Asked
-    stored: StoredResults
+    request: MeasurementRequest
+    stored: ResultIndex
     runtime: Runtime
     say: Say
     check: ReuseCheck = field(default_factory=ReuseCheck)
 
-    def fills(self, job: _Job, found: dict[tuple[str, str], Found]) -> bool:
+    def fills(self, job: _Job, cells: dict[tuple[str, str], CellResults]) -> bool:
         """Whether nothing is left to measure of `job`: its result is there, or it cannot be planned."""
         try:
             run = plan(job.backbone, job.dataset, job.evaluator)
         except UserError as error:
-            _keep(found, job, Found(status="not run", reason=str(error)))
+            _keep(cells, job, CellResults(status="not run", reason=str(error)))
             return True
-        stored = None if self.asked.fresh else from_rank_zero(self.runtime, lambda: self._holding(job, run))
+        stored = None if self.request.fresh else broadcast_from_rank0(self.runtime, lambda: self._holding(job, run))
         if stored is None or (
             self.runtime.strict and any(item.failed or item.damaged for item in stored.result.coverage)
         ):
             self._say_ignored(job, run)
             return False
-        _keep(found, job, Found(stored=((None, stored),)))
+        _keep(cells, job, CellResults(stored=((None, stored),)))
         return True
 
-    def _holding(self, job: _Job, run: Run) -> Stored | None:
-        """The result of `run`, if it says what a measurement would say now; else how it differs is said."""
+    def _holding(self, job: _Job, run: Run) -> StoredResult | None:
+        """The result of `run`, if it says what a measurement would say now; else None, and `say` gets why not."""
         stored = self.stored.by_key.get(run.key)
         if stored is None:
             return None
@@ -189,7 +200,7 @@ class _Look:
         return stored
 
     def _say_ignored(self, job: _Job, run: Run) -> None:
-        """Results that look alike and are not."""
+        """Results of the same subject that are not comparable."""
         others = self.stored.others(run)
         if others:
             names = ", ".join(path.name for path in others[:2]) + (" and others" if len(others) > 2 else "")
@@ -199,16 +210,16 @@ class _Look:
             )
 
 
-def _measure(job: _Job, out: Path, runtime: Runtime) -> Found:
+def _measure(job: _Job, out: Path, runtime: Runtime) -> CellResults:
     """Evaluate and write; or why that failed."""
     try:
         result = evaluate(job.backbone, job.dataset, job.evaluator, runtime)
     except UserError as error:
-        return Found(status="failed", reason=f"{job.row}: {error}")
-    path = from_rank_zero(runtime, lambda: write_files(result, out / RUNS).saved.json)
-    return Found(stored=((None, Stored(result=load(path), path=path)),))
+        return CellResults(status="failed", reason=f"{job.row}: {error}")
+    path = broadcast_from_rank0(runtime, lambda: write_files(result, out / RUNS).saved.json)
+    return CellResults(stored=((None, StoredResult(result=load(path), path=path)),))
 
 
-def _keep(found: dict[tuple[str, str], Found], job: _Job, what: Found) -> None:
+def _keep(cells: dict[tuple[str, str], CellResults], job: _Job, what: CellResults) -> None:
     for column in job.columns:
-        found[job.row, column] = what
+        cells[job.row, column] = what

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
+def run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
     """What `work` returns or raises, if that takes at most `seconds`; it runs in a thread of its own.
 
     Work that takes longer is left behind, since a thread in C code cannot be stopped, and ends with the process.

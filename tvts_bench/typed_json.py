@@ -28,7 +28,7 @@ def typed(kind: type[T], value: object, at: str = "") -> T:
     Args:
         kind: a dataclass, or another of the types above.
         value: of any origin.
-        at: where it stands, for messages.
+        at: its path in the document, for messages.
 
     Raises:
         MisfitError: a field that is missing or unknown, or a value of another type.

@@ -43,7 +43,7 @@ def check_caption(entry: Entry) -> Checked:
     """
     if entry.transcript is not None:
         try:
-            entry = replace(entry, caption=read_text(entry.transcript).strip())
+            entry = replace(entry, caption=read_text(entry.transcript).strip(), transcript=None)  # it has no times
         except TranscriptError as error:
             return unreadable(entry, "unreadable caption", error)
     if not any(character.isalnum() for character in entry.caption):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
+from tvts_bench.config_fields import Option
 from tvts_bench.errors import UserError
 
 from torchvision.transforms.v2 import functional as F  # isort: skip
@@ -29,11 +30,17 @@ class CropError(UserError):
 class CropConfig:
     """How frames are cut. The defaults are those of TVTS's code for video: short side 268, random crop of 224."""
 
-    size: int = 224  # pixels, height and width of what the model sees
-    short_side: int = 268  # pixels; the frame's shorter side is resized to this before cropping
-    style: Style = "resize"  # `area`: a random part of the frame instead (TVTS's code for CC3M images)
-    area: tuple[float, float] = (0.5, 1.0)  # share of the frame's area, for `area`
-    flip: float = 0.0  # probability of mirroring; it turns left into right, so never where direction matters
+    size: Annotated[int, Option("Pixels, height and width of what the model sees.")] = 224
+    short_side: Annotated[
+        int, Option("Pixels; the frame's shorter side is resized to this before cropping.", most=8_192)
+    ] = 268
+    style: Annotated[Style, Option("`area`: a random part of the frame instead (TVTS's code for CC3M images).")] = (
+        "resize"
+    )
+    area: Annotated[tuple[float, float], Option("Share of the frame's area, for `area`.")] = (0.5, 1.0)
+    flip: Annotated[
+        float, Option("Probability of mirroring; it turns left into right, so never where direction matters.")
+    ] = 0.0
 
     def __post_init__(self) -> None:
         if self.style not in get_args(Style):

@@ -135,7 +135,7 @@ def drawn_source(
 
     Raises:
         SourceConfigError: they are too short for the segments that are wanted, or fewer than the pool.
-        PoolError: the pool cannot be written.
+        UserError: the pool cannot be written.
     """
     index = StoryIndex(config.split, config.stories, config.pool)
     if config.pool is not None and len(index) < config.pool:

@@ -24,7 +24,7 @@ from pretrain.data.mixing import Draw, Mixture, Share, described, in_order
 from pretrain.data.segments import EVENTS
 from pretrain.data.sources import Sample, Source
 from tvts_bench.errors import UserError
-from tvts_bench.training.step_loading import load_in_order
+from tvts_bench.training.dataloader import load_in_order
 
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 """Texts to ids and mask, int64 [N, L] each. Must be picklable where there are workers."""
@@ -166,7 +166,8 @@ class NarratedLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """
+        """Checks that the sources can be mixed.
+
         Raises:
             MixtureError: sources, weights, batch sizes and number of processes do not go together.
         """

@@ -38,10 +38,6 @@ Texts = list[list[list[str]]]
 """By telling, story, segment."""
 
 
-class PoolError(UserError):
-    """A pool that cannot be written or is larger than the world."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Told:
     """One story as a pool holds it."""
@@ -63,7 +59,7 @@ class StoryPool:
     def _read(self) -> tuple[Tensor, Texts]:
         content = _load(self.path)
         if content is None:
-            raise PoolError(f"{self.path} has changed while it was read from: start anew, it is made again")
+            raise UserError(f"{self.path} has changed while it was read from: start anew, it is made again")
         return content
 
     @property
@@ -89,7 +85,7 @@ def make_pool(
         progress: shows it being made.
 
     Raises:
-        PoolError: it cannot be written.
+        UserError: it cannot be written.
     """
     versions = [metadata.version(name) for name in ("numpy", "torch", "torchvision")]
     path = cache / FOLDER / f"{provenance.digest([VERSION, TELLINGS, count, made_of, versions])[:20]}.safetensors"
@@ -99,7 +95,7 @@ def make_pool(
             if _load(path) is None:
                 _make(path, count, tell, progress)
     except OSError as error:
-        raise PoolError(
+        raise UserError(
             f"cannot keep a pool of {count} stories in {path.parent}: {error.strerror or error}; set TVTS_BENCH_CACHE "
             "to a folder with room, or the source's pool to null"
         ) from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from pretrain.data.transcripts import text_between
 from pretrain.data.window import frames_at, video_duration
 from tvts_bench import provenance
 from tvts_bench.atomic import remove_leftovers
+from tvts_bench.config_fields import Option
 from tvts_bench.datasets.scripted_motion.world import StoryConfig
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, default_cache, silent
@@ -43,15 +44,30 @@ class SourceConfig:
     """One source of the mixture."""
 
     kind: Kind
-    root: Path | None = None  # None: scripted_motion's default world, made in the cache on first use
-    annotations: Path | None = None  # a list or folder in place of the one found under root
+    root: Annotated[Path | None, Option("null: scripted_motion's default world, made in the cache on first use.")] = (
+        None
+    )
+    annotations: Annotated[Path | None, Option("A list or folder in place of the one found under root.")] = None
     split: Literal["train", "val"] = "train"
-    weight: float = 1.0  # steps taken from it, relative to the other sources
-    stories: StoryConfig | None = None  # of the kinds of scripted_motion: what they tell; None: as the default world
-    pool: int | None = None  # of scripted_motion_drawn: stories, each drawn once and told anew; None: all, always drawn
-    frames: int = 16  # M; the paper has 16 for YT-Temporal, 4 for WebVid and 1 for CC3M (shown twice to the model)
-    batch_size: int | None = None  # over all processes; None: the run's
-    max_unreadable: float = 0.05  # share (0..1) of broken or missing files above which a run stops
+    weight: Annotated[float, Option("Steps taken from it, relative to the other sources.")] = 1.0
+    stories: Annotated[
+        StoryConfig | None, Option("Of the kinds of scripted_motion: what they tell; null: as the default world.")
+    ] = None
+    pool: Annotated[
+        int | None,
+        Option(
+            "Of scripted_motion_drawn: stories, each drawn once and told in other words anew; null: all, always drawn.",
+            least=1,
+        ),
+    ] = None
+    frames: Annotated[
+        int,
+        Option(
+            "M; the paper has 16 for YT-Temporal, 4 for WebVid and 1 for CC3M (shown twice to the model).", most=4_096
+        ),
+    ] = 16
+    batch_size: Annotated[int | None, Option("Over all processes; null: the run's.", most=1_000_000)] = None
+    max_unreadable: Annotated[float, Option("Share (0..1) of broken or missing files above which a run stops.")] = 0.05
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):

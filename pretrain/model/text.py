@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import torch
 from torch import Tensor
 
 from tvts_bench import torchvision_ops as torchvision_ops  # before transformers, which imports torchvision
 from tvts_bench.atomic import whole_file
+from tvts_bench.config_fields import Option
 from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,14 +42,18 @@ class TextModelError(UserError):
 class TextConfig:
     """Which text encoder. The default is the paper's."""
 
-    name: str | None = "distilbert-base-uncased"  # on the hub, or a folder; None builds one from the sizes below
-    max_tokens: int = 50  # longer segments are cut; the paper's value
-    dim: int = 128  # the sizes are used only where name is None
-    depth: int = 2
-    num_heads: int = 4
-    mlp_ratio: int = 4
-    dropout: float = 0.1  # of hidden states and attention, in training
-    lr_scale: float = 1.0  # its learning rate as a share of optim.lr; a small encoder forgets its start at the full one
+    name: Annotated[str | None, Option("On the hub, or a folder; null builds one from the sizes below.")] = (
+        "distilbert-base-uncased"
+    )
+    max_tokens: Annotated[int, Option("Longer segments are cut; the paper's value.", most=8_192)] = 50
+    dim: Annotated[int, Option("The sizes are used only where name is null.", most=65_536)] = 128
+    depth: Annotated[int, Option("Blocks.", most=1_000)] = 2
+    num_heads: Annotated[int, Option("Heads of attention.")] = 4
+    mlp_ratio: Annotated[int, Option("Hidden width of a block's MLP / dim.", most=64)] = 4
+    dropout: Annotated[float, Option("Of hidden states and attention, in training.")] = 0.1
+    lr_scale: Annotated[
+        float, Option("Its learning rate as a share of optim.lr; a small encoder forgets its start at the full one.")
+    ] = 1.0
 
     def __post_init__(self) -> None:
         for field in ("max_tokens", "dim", "depth", "num_heads", "mlp_ratio"):

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tvts_bench.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Alignment:
@@ -43,3 +45,20 @@ def _is_best(similarities: Tensor, own: Tensor) -> Tensor:
     """Whether each row [B, G] is highest at `own` [B] and nowhere else: a tie, as after a collapse, is a miss."""
     similarities = similarities.detach()
     return (similarities >= similarities.gather(1, own[:, None])).sum(dim=1) == 1
+
+
+def check_negatives(global_batch: int, align: bool) -> None:
+    """Refuse to contrast a single sample.
+
+    Args:
+        global_batch: samples of one step over all ranks; gradient accumulation does not add negatives.
+        align: whether L_base is on.
+
+    Raises:
+        UserError: there is nothing to tell a clip's transcript from.
+    """
+    if align and global_batch < 2:
+        raise UserError(
+            f"a global batch of {global_batch} has no negatives for L_base: raise the batch size or add processes "
+            "(gradient accumulation adds none), or set objective.align=false"
+        )

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
+from tvts_bench.config_fields import Option
 from tvts_bench.errors import UserError
 
 SortModelling = Literal["none", "pairwise", "factorial", "k_way"]
@@ -29,21 +30,30 @@ class ObjectiveError(UserError):
 class ObjectiveConfig:
     """The loss of a run: L = L_base + weight * L_sort. The defaults are TVTS (Zeng et al., CVPR 2023, section 3)."""
 
-    align: bool = True  # L_base: contrast of whole clips with whole transcripts
-    sort: SortModelling = "k_way"  # how L_sort asks for the order (the paper's Table 3); "none" switches it off
-    target: SortTarget = "transcript"  # what L_sort puts in order (Table 1); without L_sort it has no effect
-    stop_gradient: bool = True  # keep L_sort's gradient out of the text encoder ("sg", Table 2)
-    weight: float = 2.0  # lambda
-    temperature: float = 0.05  # tau of L_base
-    first_temperature: float | None = (
-        None  # tau at the first step, from which it falls geometrically; null: as all others
+    align: Annotated[bool, Option("L_base: contrast of whole clips with whole transcripts.")] = True
+    sort: Annotated[
+        SortModelling, Option("How L_sort asks for the order (the paper's Table 3); 'none' switches it off.")
+    ] = "k_way"
+    target: Annotated[SortTarget, Option("What L_sort puts in order (Table 1); without L_sort it has no effect.")] = (
+        "transcript"
     )
-    anneal: float = 0.3  # share (0..1) of the run in which it falls; small networks leave chance so
-    segments: int = 4  # K, transcript segments of a clip
-    balance: Balance = "stated"  # "paper": L_base / paper_ranks + weight * L_sort, what the official run optimised
-    paper_ranks: int = 32  # GPUs of the official run, each of which kept 1 / 32 of L_base's gradient
+    stop_gradient: Annotated[bool, Option("Keep L_sort's gradient out of the text encoder ('sg', Table 2).")] = True
+    weight: Annotated[float, Option("Lambda.")] = 2.0
+    temperature: Annotated[float, Option("Tau of L_base.")] = 0.05
+    first_temperature: Annotated[
+        float | None, Option("Tau at the first step, from which it falls geometrically; null: as all others.")
+    ] = None
+    anneal: Annotated[float, Option("Share (0..1) of the run in which it falls; small networks leave chance so.")] = 0.3
+    segments: Annotated[int, Option("K, transcript segments of a clip.")] = 4
+    balance: Annotated[
+        Balance, Option("'paper': L_base / paper_ranks + weight * L_sort, what the official run optimised.")
+    ] = "stated"
+    paper_ranks: Annotated[int, Option("GPUs of the official run, each of which kept 1 / 32 of L_base's gradient.")] = (
+        32
+    )
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         for name, known in (("sort", SortModelling), ("target", SortTarget), ("balance", Balance)):
             if getattr(self, name) not in get_args(known):
                 raise ObjectiveError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")

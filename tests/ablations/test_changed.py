@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.ablations.fake_cells import RESULT, expected, fake_cell, result
-from tvts_bench.ablations.changed import set_aside_changed
+from tests.support.fake_cells import RESULT, expected, fake_cell, result
+from tvts_bench.ablations.commands import RUN, STATE, PretrainingError
 from tvts_bench.ablations.jobs import CellJob, is_finished, run_cell
-from tvts_bench.ablations.resolve import PretrainingError
-from tvts_bench.ablations.stages import RUN, STATE
+from tvts_bench.ablations.outdated import set_aside_changed
 
 
 def read_files(job: CellJob) -> CellJob:

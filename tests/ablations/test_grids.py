@@ -1,5 +1,6 @@
 """The grids: the paper's rows, settings that tvts-pretrain takes, cells that grids share, and keys made of content."""
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any
 import pytest
 
 from tvts_bench.ablations import plan as planning
-from tvts_bench.ablations.cells import read_grid, write_grid
-from tvts_bench.ablations.grids import GRIDS, UnknownCellError, find_grid
-from tvts_bench.ablations.plan import Asked, Place, Plan, PlanError, plan
-from tvts_bench.ablations.resolve import PretrainingError, resolve
-from tvts_bench.ablations.scales import FULL, QUICK, SCALES, STANDARD, find_scale
+from tvts_bench.ablations.commands import PretrainingError, resolve
+from tvts_bench.ablations.grids import BUDGETS, FULL, GRIDS, QUICK, STANDARD, find_budget, find_grid
+from tvts_bench.ablations.plan import GridRequest, Plan, Resources, plan
+from tvts_bench.errors import UserError
+from tvts_bench.results.grids import read_grid, write_grid
 
 TINY = "scripted_motion_tiny"
 
@@ -21,7 +22,7 @@ TINY = "scripted_motion_tiny"
 def resolved() -> dict[tuple[str, str], dict[str, Any]]:
     """What tvts-pretrain makes of every row of every grid, quick, seed 0."""
     rows = [(grid, row) for grid in GRIDS for row in grid.rows]
-    asked = [Asked(grid=grid, scale=QUICK, out=Path("out")).settings(row, 0) for grid, row in rows]
+    asked = [GridRequest(grid=grid, budget=QUICK, out=Path("out")).settings(row, 0) for grid, row in rows]
     found = resolve(QUICK.preset, [[f"{key}={value}" for key, value in each.items()] for each in asked])
     return {(grid.name, row.name): config for (grid, row), config in zip(rows, found, strict=True)}
 
@@ -39,7 +40,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(tmp_path: Path, grid: str = "objective", **changes: Any) -> Plan:
-    return plan(Asked(grid=find_grid(grid), out=tmp_path, **{"scale": QUICK, **changes}))
+    return plan(GridRequest(grid=find_grid(grid), out=tmp_path, **{"budget": QUICK, **changes}))
 
 
 def test_the_papers_rows_and_data_sets() -> None:
@@ -96,6 +97,19 @@ def test_what_tvts_pretrain_refuses_is_said_in_its_words() -> None:
 
 
 @pytest.mark.usefixtures("by_hand")
+def test_a_file_of_the_users_that_is_called_as_our_package_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pretrain.py", "tvts_bench.py"):
+        (tmp_path / name).write_text("raise SystemExit('not me')\n")
+    monkeypatch.chdir(tmp_path)
+    (config,) = resolve("scripted_motion_mini", [["seed=3"]])
+    assert config["seed"] == 3
+    for stage in planned(tmp_path).cells[0].job(Resources()).stages:
+        started = subprocess.run([*stage.command[:4], "--help"], capture_output=True, text=True, check=False)
+        assert "Usage" in started.stdout, started.stderr
+
+
 def test_cells_are_keyed_by_content_not_by_name(tmp_path: Path) -> None:
     first, again = planned(tmp_path), planned(tmp_path / "elsewhere")
     keys = [cell.key for cell in first.cells]
@@ -125,7 +139,7 @@ def test_other_weights_to_start_from_make_another_cell(tmp_path: Path, monkeypat
         keys.append(planned(tmp_path, "lambda").cells[0].key)
     assert keys[0] != keys[1]
     config["init"]["mae"] = str(gone)
-    with pytest.raises(PlanError, match=r"cannot read the weights to start from, .*gone\.pth: No such file"):
+    with pytest.raises(UserError, match=r"cannot read the weights to start from, .*gone\.pth: No such file"):
         planned(tmp_path, "lambda")
 
 
@@ -172,7 +186,7 @@ def test_a_start_of_ones_own_takes_the_place_of_the_common_one(tmp_path: Path) -
 @pytest.mark.usefixtures("by_hand")
 def test_standard_goes_on_with_the_cells_of_quick(tmp_path: Path) -> None:
     quick = planned(tmp_path, "sort-modeling", seeds=QUICK.seeds)
-    standard = planned(tmp_path, "sort-modeling", scale=STANDARD, seeds=STANDARD.seeds)
+    standard = planned(tmp_path, "sort-modeling", budget=STANDARD, seeds=STANDARD.seeds)
     assert [cell.key for cell in quick.cells] == [cell.key for cell in standard.cells][:4]
     assert len(standard.cells) == 20
 
@@ -181,12 +195,12 @@ def test_standard_goes_on_with_the_cells_of_quick(tmp_path: Path) -> None:
 def test_other_evaluations_are_other_stages_of_the_same_cell(tmp_path: Path) -> None:
     few, many = planned(tmp_path, protocols=("retrieval",)), planned(tmp_path, protocols=("retrieval", "finetune"))
     assert [cell.key for cell in few.cells] == [cell.key for cell in many.cells]
-    names = [[stage.name for stage in found.cells[1].job(Place()).stages] for found in (few, many)]
+    names = [[stage.name for stage in found.cells[1].job(Resources()).stages] for found in (few, many)]
     assert len(names[0]) == 3
     assert len(names[1]) == 5
     assert set(names[0]) < set(names[1])
     real = planned(tmp_path, protocols=("retrieval",), data={"ssv2": "/data/ssv2"})
-    stages = real.cells[1].job(Place()).stages
+    stages = real.cells[1].job(Resources()).stages
     assert stages[1].name not in names[0]
     assert stages[2].name in names[0]
     assert "/data/ssv2" in stages[1].command
@@ -195,20 +209,20 @@ def test_other_evaluations_are_other_stages_of_the_same_cell(tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("by_hand")
 def test_the_commands_of_a_cell(tmp_path: Path) -> None:
-    found = planned(tmp_path, "sort-target", seeds=2, protocols=("retrieval", "probe", "finetune"), scale=FULL)
+    found = planned(tmp_path, "sort-target", seeds=2, protocols=("retrieval", "probe", "finetune"), budget=FULL)
     cell = next(cell for cell in found.cells if cell.name == "vcop:1")
     folder = tmp_path / "cells" / cell.key
-    train, retrieval, probe, finetune = cell.job(Place(threads=8, device="cpu")).stages[:4]
-    assert train.command[2:] == (
+    train, retrieval, probe, finetune = cell.job(Resources(threads=8, device="cpu")).stages[:4]
+    assert train.command[3:] == (
         *("pretrain", "run", TINY, "objective.sort=factorial", "objective.target=vcop", "seed=1"),
         *("device=cpu", "workers=2", "threads=6", f"out={folder / 'run'}"),
     )
-    assert train.resumed[2:] == ("pretrain", "resume", str(folder / "run"), "device=cpu", "workers=2", "threads=6")
+    assert train.resumed[3:] == ("pretrain", "resume", str(folder / "run"), "device=cpu", "workers=2", "threads=6")
     start = ("tvts_bench", "retrieval", "--ckpt", str(folder / "run/backbone.safetensors"))
     data = ("--dataset", "scripted_motion:ucf101", "--split", "test", "--gallery-split", "train")
     precision = ("--dtype", "fp32")  # whatever machine a cell of the embedded world runs on
     where = ("--device", "cpu", "--workers", "2", "--out", str(folder / "results" / retrieval.name))
-    assert retrieval.command[2:] == (*start, *data, *precision, *where)
+    assert retrieval.command[3:] == (*start, *data, *precision, *where)
     assert "--seed" in probe.command
     assert finetune.command[finetune.command.index("--seed") :][1:3] == ("1", "--resume")
 
@@ -216,11 +230,11 @@ def test_the_commands_of_a_cell(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("by_hand")
 def test_random_weights_are_measured_not_trained(tmp_path: Path) -> None:
     cell = planned(tmp_path, seeds=2).only(["scratch:1"])[0]
-    stages = cell.job(Place()).stages
+    stages = cell.job(Resources()).stages
     assert {stage.protocol for stage in stages} == {"retrieval", "probe"}
     command = stages[0].command
     assert command[command.index("--backbone") :][:4] == ("--backbone", "tvts:mini", "--init-seed", "1")
-    with pytest.raises(PlanError, match=r"scratch needs random weights .* \(width 32, 4 blocks, patches of 16\)"):
+    with pytest.raises(UserError, match=r"scratch needs random weights .* \(width 32, 4 blocks, patches of 16\)"):
         planned(tmp_path, pretrain="yt_temporal")
 
 
@@ -230,7 +244,7 @@ def test_only_some_cells(tmp_path: Path) -> None:
     assert [cell.name for cell in found.only(["k_way"])] == ["k_way:0", "k_way:1"]
     assert [cell.name for cell in found.only(["k_way:1", "none:0"])] == ["none:0", "k_way:1"]
     assert found.only([]) == found.cells
-    with pytest.raises(UnknownCellError, match=r"unknown cell 'kway' \(did you mean k_way"):
+    with pytest.raises(UserError, match=r"unknown cell 'kway' \(did you mean k_way"):
         found.only(["kway"])
 
 
@@ -238,8 +252,8 @@ def test_only_some_cells(tmp_path: Path) -> None:
 def test_a_grid_of_one_key_takes_further_values(tmp_path: Path) -> None:
     grid = find_grid("lambda").with_values(["16", "8"])
     assert [row.name for row in grid.rows] == ["0", "0.5", "1", "2", "4", "8", "16"]
-    cell = plan(Asked(grid=grid, scale=QUICK, out=tmp_path)).only(["16"])[0]
-    assert "objective.weight=16" in cell.job(Place()).stages[0].command
+    cell = plan(GridRequest(grid=grid, budget=QUICK, out=tmp_path)).only(["16"])[0]
+    assert "objective.weight=16" in cell.job(Resources()).stages[0].command
     with pytest.raises(ValueError, match="objective takes no other values"):
         find_grid("objective").with_values(["x"])
 
@@ -247,7 +261,7 @@ def test_a_grid_of_one_key_takes_further_values(tmp_path: Path) -> None:
 def test_a_value_that_is_there_in_other_words_is_no_row_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "start_file", lambda seed, cache: _file(tmp_path / f"start-{seed}", b"weights"))
     grid = find_grid("lambda").with_values(["2.0", "16"])
-    found = plan(Asked(grid=grid, scale=QUICK, out=tmp_path, seeds=2))
+    found = plan(GridRequest(grid=grid, budget=QUICK, out=tmp_path, seeds=2))
     assert [row.name for row in found.record.rows] == ["0", "0.5", "1", "2", "4", "8", "16"]
     assert len(found.cells) == 14
 
@@ -268,13 +282,13 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, changes: dict[str,
         planned(tmp_path, **changes)
 
 
-def test_unknown_grids_and_scales_have_near_ones() -> None:
+def test_unknown_grids_and_budgets_have_near_ones() -> None:
     assert find_grid("sort_modeling") is find_grid("sort-modeling")
-    with pytest.raises(UnknownCellError, match=r"unknown grid 'sort-modelling' \(did you mean sort-modeling"):
+    with pytest.raises(UserError, match=r"unknown grid 'sort-modelling' \(did you mean sort-modeling"):
         find_grid("sort-modelling")
-    assert [find_scale(scale.name) for scale in SCALES] == list(SCALES)
-    with pytest.raises(UnknownCellError, match="unknown preset of an ablation 'quik'"):
-        find_scale("quik")
+    assert [find_budget(budget.name) for budget in BUDGETS] == list(BUDGETS)
+    with pytest.raises(UserError, match="unknown preset of an ablation 'quik'"):
+        find_budget("quik")
 
 
 @pytest.mark.usefixtures("by_hand")

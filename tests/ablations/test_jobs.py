@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.ablations.fake_cells import PROGRAM, RESULT, expected, fake_cell, result, steps_trained
-from tvts_bench.ablations.cells import CellError, CellRecord, StageRecord, cell_folder, read_cell, write_cell
-from tvts_bench.ablations.claims import claim, is_claimed
+from tests.support.fake_cells import PROGRAM, RESULT, expected, fake_cell, result, steps_trained
+from tvts_bench.ablations.commands import Stage
 from tvts_bench.ablations.jobs import CellJob, as_typed, is_finished, record_death, run_cell
-from tvts_bench.ablations.stages import Stage
+from tvts_bench.ablations.lock import cell_lock, is_locked
+from tvts_bench.results.grids import CellRecord, GridError, StageRecord, cell_folder, read_cell, write_cell
 
 
 def record_of(job: CellJob) -> CellRecord:
@@ -180,7 +180,7 @@ def test_stopping_saves_and_the_same_cell_goes_on(tmp_path: Path) -> None:
     threading.Timer(0.4, asked.set).start()
     assert run_cell(job, asked.is_set) == "stopped"
     record = record_of(job)
-    assert (record.status, record.reason) == ("waiting", "stopped; goes on from its last state")
+    assert (record.status, record.reason) == ("waiting", "stopped; resumes from its last state")
     assert run_cell(job) == "done"
     assert steps_trained(job) == list(range(1, 41))
     assert result(job) == expected(40)
@@ -196,19 +196,19 @@ def test_what_left_no_state_is_begun_anew(tmp_path: Path) -> None:
 
 def test_a_claimed_cell_is_left_alone_and_says_whose_it_is(tmp_path: Path) -> None:
     job = fake_cell(tmp_path, "a")
-    assert not is_claimed(job.folder)
-    with claim(job.folder) as lock:
+    assert not is_locked(job.folder)
+    with cell_lock(job.folder) as lock:
         assert lock is not None
-        assert is_claimed(job.folder)
+        assert is_locked(job.folder)
         assert json.loads((job.folder / "claim").read_text())["process"] == os.getpid()
         assert run_cell(job) == "taken"
         assert record_death(job, "gone") == "taken"
-    assert not is_claimed(job.folder)
+    assert not is_locked(job.folder)
     assert run_cell(job) == "done"
 
 
 def test_a_command_that_outlives_its_launcher_holds_the_claim(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "tests.ablations.fake_cells", str(tmp_path), "1", "15", "0.1"]
+    arguments = [sys.executable, "-m", "tests.support.fake_cells", str(tmp_path), "1", "15", "0.1"]
     launcher = subprocess.Popen(arguments)
     job = fake_cell(tmp_path, "cell0", steps=15)
     while not (job.folder / "trace.txt").exists():
@@ -217,7 +217,7 @@ def test_a_command_that_outlives_its_launcher_holds_the_claim(tmp_path: Path) ->
     launcher.kill()
     launcher.wait()
     assert run_cell(job) == "taken"
-    while is_claimed(job.folder):
+    while is_locked(job.folder):
         time.sleep(0.05)
     assert run_cell(job) == "done"
     assert steps_trained(job) == list(range(1, 16))
@@ -244,5 +244,5 @@ def test_records_that_cannot_be_read_are_refused_with_the_way_out(tmp_path: Path
         ('{"schema": 1, "stages": []}', "no record of a cell"),
     ):
         path.write_text(text)
-        with pytest.raises(CellError, match=sentence):
+        with pytest.raises(GridError, match=sentence):
             run_cell(fake_cell(tmp_path, "a"))

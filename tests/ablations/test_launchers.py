@@ -9,18 +9,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.ablations.fake_cells import expected, fake_cell, result, steps_trained
-from tvts_bench.ablations.cells import CellError, read_cell
+from tests.support.fake_cells import expected, fake_cell, result, steps_trained
 from tvts_bench.ablations.jobs import CellJob, never
 from tvts_bench.ablations.local import Slots, run_local, slots_for, thread_environment
-from tvts_bench.ablations.slurm import SlurmError, SlurmOptions, Submitted, follow, slurm_options, submit
+from tvts_bench.ablations.slurm import SlurmOptions, Submitted, follow, slurm_options, submit
+from tvts_bench.errors import UserError
+from tvts_bench.results.grids import GridError, read_cell
 
 TWO = Slots(count=2, threads=1)
 
 
 def launcher(out: Path, cells: int, steps: int, pause: float) -> "subprocess.Popen[bytes]":
     arguments = [str(out), str(cells), str(steps), str(pause)]
-    return subprocess.Popen([sys.executable, "-m", "tests.ablations.fake_cells", *arguments], start_new_session=True)
+    return subprocess.Popen([sys.executable, "-m", "tests.support.fake_cells", *arguments], start_new_session=True)
 
 
 def assert_as_never_interrupted(jobs: list[CellJob], steps: int) -> None:
@@ -90,7 +91,7 @@ def test_a_record_that_cannot_be_read_ends_the_grid_with_that_error(tmp_path: Pa
     bad = fake_cell(tmp_path, "bad")
     bad.folder.mkdir(parents=True)
     (bad.folder / "cell.json").write_text("{")
-    with pytest.raises(CellError, match=r"cannot read .*cell\.json"):
+    with pytest.raises(GridError, match=r"cannot read .*cell\.json"):
         run_local([bad, fake_cell(tmp_path, "a", steps=1000, pause=0.02)], TWO, never)
 
 
@@ -124,7 +125,7 @@ def test_a_job_put_back_into_the_queue_is_the_same_job(tmp_path: Path) -> None:
 
 def test_without_slurm_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SlurmError, match=r"there is no Slurm here \(sbatch, srun, squeue not found\)"):
+    with pytest.raises(UserError, match=r"there is no Slurm here \(sbatch, srun, squeue not found\)"):
         submit([fake_cell(tmp_path, "a")], SlurmOptions(), tmp_path)
 
 
@@ -142,7 +143,7 @@ def test_what_a_job_asks_slurm_for() -> None:
         "slurm_array_parallelism": 5,
         "slurm_signal_delay_s": 90,
     }
-    with pytest.raises(SlurmError, match="--slurm time=1h: must be a whole number of minutes"):
+    with pytest.raises(UserError, match="--slurm time=1h: must be a whole number of minutes"):
         slurm_options({"time": "1h"})
     assert slurm_options({}).parameters()["timeout_min"] == 720
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.ablations.fake_cells import RESULT, fake_cell, steps_trained
 from tests.plain_videos import write_plain_video
-from tests.tables.made import retrieval
-from tvts_bench.ablations.cells import CellRecord, StageRecord, read_cell, write_cell
+from tests.support.fake_cells import RESULT, fake_cell, steps_trained
+from tests.support.results import retrieval
+from tvts_bench.ablations.commands import BACKBONE, EvaluationSpec
 from tvts_bench.ablations.jobs import CellJob, is_finished, run_cell
 from tvts_bench.ablations.outdated import with_outdated
-from tvts_bench.ablations.stages import BACKBONE, Measure
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.metrics.measured import SplitCoverage
-from tvts_bench.result_files import write_files
 from tvts_bench.results import Result
+from tvts_bench.results.files import write_files
+from tvts_bench.results.grids import CellRecord, StageRecord, read_cell, write_cell
 from tvts_bench.snapshot import file_signatures, snapshot
 
 
@@ -47,7 +47,7 @@ def measured(dataset: Dataset, **changes: object) -> Result:
     return retrieval([[True], [False]], parts=(replace(coverage, **changes),))  # type: ignore[arg-type]
 
 
-def done_cell(out: Path, measure: Measure, result: Result, key: str = "a") -> CellJob:
+def done_cell(out: Path, measure: EvaluationSpec, result: Result, key: str = "a") -> CellJob:
     """A cell whose pretraining is done, and whose evaluation left `result`."""
     job = fake_cell(out, key)
     train, evaluation = job.stages
@@ -81,7 +81,7 @@ def replace_content(path: Path) -> None:
 
 
 def test_videos_that_were_replaced_under_their_names_are_measured_again(data: Path, tmp_path: Path) -> None:
-    measure = Measure(protocol="retrieval", dataset="folder", root=str(data))
+    measure = EvaluationSpec(protocol="retrieval", dataset="folder", root=str(data))
     jobs = [done_cell(tmp_path / "out", measure, measured(load_dataset("folder", data)), key) for key in ("a", "b")]
     same = with_outdated(jobs, [measure], tmp_path / "cache")
     assert same.jobs == tuple(jobs)
@@ -104,7 +104,7 @@ def test_videos_that_were_replaced_under_their_names_are_measured_again(data: Pa
     ],
 )
 def test_every_reason_is_said(data: Path, tmp_path: Path, changes: dict[str, object], words: str) -> None:
-    measure = Measure(protocol="retrieval", dataset="folder", root=str(data))
+    measure = EvaluationSpec(protocol="retrieval", dataset="folder", root=str(data))
     job = done_cell(tmp_path / "out", measure, measured(load_dataset("folder", data), **changes))
     (sentence,) = with_outdated([job], [measure], tmp_path / "cache").sentences
     assert words in sentence
@@ -112,7 +112,7 @@ def test_every_reason_is_said(data: Path, tmp_path: Path, changes: dict[str, obj
 
 def test_what_would_have_to_be_trained_again_is_left_and_named(data: Path, tmp_path: Path) -> None:
     """As in a folder that was published without its checkpoints."""
-    measure = Measure(protocol="retrieval", dataset="folder", root=str(data))
+    measure = EvaluationSpec(protocol="retrieval", dataset="folder", root=str(data))
     job = done_cell(tmp_path / "out", measure, measured(load_dataset("folder", data)))
     (job.folder / BACKBONE).unlink()
     replace_content(data / "red" / "0.mp4")
@@ -124,8 +124,8 @@ def test_what_would_have_to_be_trained_again_is_left_and_named(data: Path, tmp_p
 
 def test_a_data_set_that_is_not_there_has_not_changed(data: Path, tmp_path: Path) -> None:
     """The embedded world is not made for the question, and a cluster's login node need not see the videos."""
-    real = Measure(protocol="retrieval", dataset="folder", root=str(tmp_path / "elsewhere"))
-    embedded = Measure(protocol="retrieval", dataset="ssv2", root=None)
+    real = EvaluationSpec(protocol="retrieval", dataset="folder", root=str(tmp_path / "elsewhere"))
+    embedded = EvaluationSpec(protocol="retrieval", dataset="ssv2", root=None)
     result = measured(load_dataset("folder", data))
     jobs = [done_cell(tmp_path / "out", measure, result, measure.dataset) for measure in (real, embedded)]
     assert with_outdated(jobs, [real, embedded], tmp_path / "cache").jobs == tuple(jobs)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.ablations.fake_cells import expected, fake_cell, result, steps_trained
-from tvts_bench.ablations.cells import read_cell
+from tests.support.fake_cells import expected, fake_cell, result, steps_trained
 from tvts_bench.ablations.jobs import CellJob, never
-from tvts_bench.ablations.slurm import SlurmError, SlurmOptions, follow, submit
+from tvts_bench.ablations.slurm import SlurmOptions, follow, submit
+from tvts_bench.errors import UserError
+from tvts_bench.results.grids import read_cell
 
 pytestmark = pytest.mark.slurm
 SCRIPTS = Path(__file__).parent / "slurm"
@@ -99,5 +100,5 @@ def test_stopping_to_watch_leaves_the_jobs_alone(tmp_path: Path) -> None:
 
 def test_what_slurm_refuses_is_one_sentence(tmp_path: Path) -> None:
     options = SlurmOptions(partition="no_such_partition")
-    with pytest.raises(SlurmError, match=r"Slurm does not take the jobs: .*artition"):
+    with pytest.raises(UserError, match=r"Slurm does not take the jobs: .*artition"):
         submit([fake_cell(tmp_path, "a")], options, tmp_path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.backbones.altered import saved
+from tests.support.altered import saved
 from tvts_bench.backbones.base import BackboneError, adaptation_notes
 from tvts_bench.backbones.loading import load_as, load_backbone
 from tvts_bench.backbones.tvts import SIZES

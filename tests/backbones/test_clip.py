@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.backbones.altered import CHANGES, altered, clips, saved, trained
+from tests.support.altered import CHANGES, altered, clips, saved, trained
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.backbones.clip import PROJECTED, build
 from tvts_bench.backbones.loading import load_backbone

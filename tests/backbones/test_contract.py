@@ -1,128 +1,46 @@
 """What every family of backbones promises, tested by its being listed."""
 
-from collections.abc import Callable
-from dataclasses import fields, replace
-from functools import cache
-from typing import Any, TypeVar
-
 import pytest
-import torch
-from torch import Tensor
 
 from tvts_bench import registry
-from tvts_bench.backbones.base import Backbone, as_embedding, tensors_sha256
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.families import families, family
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.recognition import candidates
-from tvts_bench.errors import UserError
-
-Answer = TypeVar("Answer")
+from tvts_bench.backbones.detect import CheckpointSignature, candidates, families, family
+from tvts_bench.testing import (
+    check_card,
+    check_embedding,
+    check_other_clips,
+    check_seed,
+    check_signatures,
+    check_tokens_and_layers,
+)
 
 FAMILIES = registry.names("backbones")
 # Base-sized networks take seconds here. `transformers` has no network of its own: it needs a folder.
-CHEAPEST = [f"{name}:tiny" if "tiny" in family(name).VARIANTS else name for name in FAMILIES if name != "transformers"]
-
-
-@cache
-def cheapest(name: str) -> Backbone:
-    """The backbone, randomly initialised; for tests that leave it as it is."""
-    return load_backbone(name)
-
-
-def clips_of(backbone: Backbone, count: int = 1) -> Tensor:
-    """Clips of noise as the backbone takes them, always the same."""
-    spec = backbone.clip_spec
-    shape = (count, 3, spec.num_frames, spec.crop, spec.crop)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def said_or(ask: Callable[[], Answer], refusal: str) -> Answer | None:
-    """The answer, or None where it is refused as it should be."""
-    try:
-        return ask()
-    except UserError as error:
-        if refusal not in str(error):
-            raise
-        return None
+CHEAPEST = [f"{name}:tiny" if "tiny" in family(name).variants else name for name in FAMILIES if name != "transformers"]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_known_of_a_family_is_said(name: str) -> None:
-    plugin = family(name)
-    assert isinstance(plugin.CARD, FamilyCard)
-    for field in fields(FamilyCard):
-        value = getattr(plugin.CARD, field.name)
-        if field.type == "str" or isinstance(value, str):
-            assert value.strip(), field.name
-            assert value == value.strip()
-            assert "\n" not in value
-    for file, place in plugin.CARD.weights.items():
-        assert file
-        assert place.startswith("http") or " " in place, "an address, or a sentence that says why there is none"
-    assert len(set(plugin.VARIANTS)) == len(plugin.VARIANTS) > 0
-    assert set(plugin.CARD.shares_layout_with) <= set(FAMILIES) - {name}
+    check_card(name)
 
 
 @pytest.mark.parametrize("name", CHEAPEST)
 def test_a_clip_becomes_a_vector_whatever_its_batch(name: str) -> None:
-    backbone = cheapest(name)
-    clips = clips_of(backbone, 2)
-    with torch.inference_mode():
-        both, one = as_embedding(backbone(clips), backbone, 2), backbone(clips[1:])
-    assert both.dtype == torch.float32
-    assert bool(torch.isfinite(both).all())
-    torch.testing.assert_close(both[1:], one)
-    assert f"{backbone.family}:{backbone.variant}".startswith(name)
-    assert backbone.variant in family(backbone.family).VARIANTS
-    assert len(backbone.weights.sha256) == 64
-    assert not backbone.training
-    assert backbone.adaptations(backbone.clip_spec) == ()
+    check_embedding(name)
 
 
 @pytest.mark.parametrize("name", CHEAPEST)
 def test_a_seed_alone_decides_random_weights(name: str) -> None:
-    torch.manual_seed(3)
-    before = torch.get_rng_state()
-    first = load_backbone(name, seed=4)
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.rand(5)
-    again, other = load_backbone(name, seed=4), cheapest(name)
-    assert first.weights == again.weights
-    assert tensors_sha256(first) == tensors_sha256(again)
-    if list(first.parameters()):
-        assert first.weights.name == "random init (seed 4)"
-        assert first.weights.sha256 != other.weights.sha256
-        assert tensors_sha256(first) != tensors_sha256(other)
+    check_seed(name)
 
 
 @pytest.mark.parametrize("name", CHEAPEST)
 def test_tokens_and_layers_are_there_or_refused(name: str) -> None:
-    backbone = cheapest(name)
-    with torch.inference_mode():
-        tokens = said_or(lambda: backbone.tokens(clips_of(backbone)), "has no patch tokens")
-    if tokens is not None:
-        assert tokens.shape[::2] == (1, backbone.embed_dim)
-        assert tokens.shape[1] > 1
-    names = [name for name, _ in backbone.named_parameters()]
-    layers = said_or(lambda: {backbone.layer_of(name) for name in names}, "has no layers to decay")
-    if layers is not None:
-        assert layers == set(range(max(layers, default=-1) + 1))  # from the stem up, none left out
+    check_tokens_and_layers(name)
 
 
 @pytest.mark.parametrize("name", CHEAPEST)
-@pytest.mark.parametrize("changes", [{"num_frames": 6}, {"short_side": 64, "crop": 48}])
-def test_other_clips_are_taken_and_said_or_refused_with_the_way_out(name: str, changes: dict[str, Any]) -> None:
-    backbone = cheapest(name)
-    if backbone.clip_spec.crop > 64:  # no small network in this family
-        return
-    clip = replace(backbone.clip_spec, **changes)
-    notes = said_or(lambda: backbone.adaptations(clip), "")
-    if notes is not None:
-        assert all(note.strip() == note and "\n" not in note for note in notes)
-        with torch.inference_mode():
-            as_embedding(backbone(torch.zeros(1, 3, clip.num_frames, clip.crop, clip.crop)), backbone, 1)
+def test_other_clips_are_taken_and_said_or_refused_with_the_way_out(name: str) -> None:
+    check_other_clips(name)
 
 
 def vit(prefix: str = "", *more: str) -> tuple[str, ...]:
@@ -294,11 +212,11 @@ OFFICIAL: dict[str, tuple[str, str | None, tuple[str, ...], tuple[int, ...]]] = 
 }
 
 
-def layout_of(container: str | None, names: tuple[str, ...], patch: tuple[int, ...]) -> Layout:
+def layout_of(container: str | None, names: tuple[str, ...], patch: tuple[int, ...]) -> CheckpointSignature:
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(names, (8, 8))
     shapes |= {name: (1, 72, 8) for name in names if name.endswith(("pos_embed", "time_embed", "temporal_embed"))}
     shapes |= {name: patch for name in names if name.endswith(PATCH)}
-    return Layout(container=container, shapes=shapes)
+    return CheckpointSignature(container=container, shapes=shapes)
 
 
 @pytest.mark.parametrize("file", OFFICIAL)
@@ -307,11 +225,9 @@ def test_official_files_are_recognised_by_their_own_family_alone(file: str) -> N
     usable = families().usable
     found = candidates(layout_of(container, names, patch), usable)
     assert name in found
-    assert set(found) - {name} <= set(usable[name].CARD.shares_layout_with)
+    assert set(found) - {name} <= set(usable[name].card.shares_layout_with)
 
 
-@pytest.mark.parametrize("name", [name for name in CHEAPEST if name != "pixels"])
+@pytest.mark.parametrize("name", CHEAPEST)
 def test_a_file_of_something_else_is_nobodys(name: str) -> None:
-    text_model = {"embeddings.word_embeddings.weight": (9, 8), "transformer.layer.0.attention.q_lin.weight": (8, 8)}
-    for shapes in ({}, {"weight": (8, 8)}, text_model):
-        assert not family(name.partition(":")[0]).recognises(Layout(container="model", shapes=shapes))
+    check_signatures(name)

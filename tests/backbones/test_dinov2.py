@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.backbones.altered import CHANGES, altered, clips, saved, trained
+from tests.support.altered import CHANGES, altered, clips, saved, trained
 from tvts_bench.backbones.dinov2 import SIZES, build
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointMismatchError

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.backbones.altered import CHANGES, altered, clips, saved, trained
+from tests.support.altered import CHANGES, altered, clips, saved, trained
 from tvts_bench.backbones.dinov3 import SIZES, build
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointMismatchError
@@ -119,7 +119,7 @@ def transformers_size(name: str) -> int:
             DINOv3ViTConfig(
                 hidden_size=384 if name.startswith("small") else 768,
                 intermediate_size=1536 if name.startswith("small") else 3072,
-                num_attention_heads=size.heads,
+                num_attention_heads=size.num_heads,
                 use_gated_mlp=name.endswith("plus"),
                 num_register_tokens=4,
             )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tvts_bench.backbones.base import BackboneError, tensors_sha256
-from tvts_bench.backbones.factories import names_factory
+from tvts_bench.backbones.custom import is_factory
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointMismatchError
 from tvts_bench.registry import UnknownNameError
@@ -157,10 +157,10 @@ def test_code_that_cannot_be_imported_says_why(tmp_path: Path, broken: str) -> N
 
 
 def test_families_and_typing_mistakes_are_not_taken_for_modules() -> None:
-    assert not names_factory("tvts:tiny")
-    assert not names_factory("pixels")
-    assert not names_factory("__main__:build")
-    assert names_factory("nets/video.py:build")
-    assert names_factory("json:load")
+    assert not is_factory("tvts:tiny")
+    assert not is_factory("pixels")
+    assert not is_factory("__main__:build")
+    assert is_factory("nets/video.py:build")
+    assert is_factory("json:load")
     with pytest.raises(UnknownNameError, match="did you mean tvts"):
         load_backbone("tvst:base")

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from tests.backbones.altered import clips, trained
+from tests.support.altered import clips, trained
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointError

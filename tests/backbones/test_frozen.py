@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.backbones.official_divided import (
+from tests.support.official_divided import (
     CHANGES,
     altered,
     clips,
@@ -16,7 +16,7 @@ from tests.backbones.official_divided import (
     prefixed,
     training_checkpoint,
 )
-from tests.models.plain_divided import Plain, tokens
+from tests.support.plain_divided import Plain, tokens
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointError, CheckpointMismatchError

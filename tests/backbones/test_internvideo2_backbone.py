@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.backbones.official_divided import CHANGES, altered, clips, layer, made, norm, prefixed
-from tests.models.plain_internvideo2 import restated
+from tests.support.official_divided import CHANGES, altered, clips, layer, made, norm, prefixed
+from tests.support.plain_internvideo2 import restated
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointMismatchError
 from tvts_bench.models.video_network import VideoNetworkError

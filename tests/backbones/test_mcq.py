@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.backbones.official_divided import (
+from tests.support.official_divided import (
     CHANGES,
     DEPTH,
     WIDTH,
@@ -21,7 +21,7 @@ from tests.backbones.official_divided import (
     training_checkpoint,
     tvts2,
 )
-from tests.models.plain_divided import CLIP, MCQ, Plain, tokens
+from tests.support.plain_divided import CLIP, MCQ, Plain, tokens
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointMismatchError
 from tvts_bench.video.spec import ClipSpec
@@ -78,7 +78,7 @@ def test_one_tensor_that_does_not_fit_is_refused(tmp_path: Path, name: str, chan
 
 def test_the_final_norm_must_be_there(tmp_path: Path) -> None:
     encoder = {name: tensor for name, tensor in video_former().items() if not name.startswith("norm1.")}
-    with pytest.raises(CheckpointMismatchError, match=r"has no norm1\.weight"):
+    with pytest.raises(CheckpointMismatchError, match=r"has no video_model\.norm1\.weight"):
         load_backbone("mcq", written(tmp_path / "x.pth", encoder))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.backbones.joint_files import clips, damaged, random_tensors
+from tests.support.joint_files import clips, damaged, random_tensors
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointMismatchError
 from tvts_bench.video.spec import ClipSpec

@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.backbones.altered import CHANGES, altered, clips, saved, trained
+from tests.support.altered import CHANGES, altered, clips, saved, trained
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.mvit import SIZES
+from tvts_bench.backbones.mvit import SIZES, MViTFeatures
 from tvts_bench.models.checkpoint import CheckpointMismatchError
-from tvts_bench.models.mvit import MViTFeatures
 from tvts_bench.video.spec import ClipSpec
 
 from torchvision.models.video import mvit_v1_b  # isort: skip

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.backbones.joint_files import encoder, random_tensors
-from tests.backbones.official_divided import frozen, made, timesformer, tvts2
+from tests.support.joint_files import encoder, random_tensors
+from tests.support.official_divided import frozen, made, timesformer, tvts2
 from tvts_bench.backbones import PLUGINS
 from tvts_bench.backbones.loading import load_backbone, load_read
 from tvts_bench.backbones.tvts import SIZES

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tvts_bench.backbones._conversion.folder import described_clip_spec
 from tvts_bench.backbones.base import BackboneError
-from tvts_bench.backbones.preprocessor_config import described_clip_spec
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSpec
 
 HALF = (0.5, 0.5, 0.5)

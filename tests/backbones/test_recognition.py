@@ -9,31 +9,28 @@ from typing import cast
 import pytest
 import torch
 
-from tvts_bench.backbones.base import BackbonePlugin
-from tvts_bench.backbones.families import families
-from tvts_bench.backbones.layout import Layout
+from tvts_bench.backbones.detect import BackboneFamily, CheckpointSignature, candidates, describe, families, nearest
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.recognition import candidates, description, nearest
 from tvts_bench.models.checkpoint import CheckpointMismatchError
 
 
-def family(*typical: str, recognises: str | None = None) -> BackbonePlugin:
-    """A family that says yes to files with a tensor `recognises`."""
-    card = replace(families().usable["pixels"].CARD, tensor_names=typical)
+def family(*typical: str, own: str | None = None) -> BackboneFamily:
+    """A family that says yes to files with a tensor `own`."""
+    card = replace(families().usable["pixels"].card, tensor_names=typical)
     return cast(
-        BackbonePlugin,
+        BackboneFamily,
         SimpleNamespace(
-            VARIANTS=("base",), CARD=card, recognises=lambda layout: recognises is not None and layout.has(recognises)
+            variants=("base",), card=card, matches=lambda signature: own is not None and signature.has(own)
         ),
     )
 
 
-def layout(names: Iterable[str]) -> Layout:
-    return Layout(container=None, shapes=dict.fromkeys(names, (1,)))
+def layout(names: Iterable[str]) -> CheckpointSignature:
+    return CheckpointSignature(container=None, shapes=dict.fromkeys(names, (1,)))
 
 
 def test_all_families_that_say_yes_are_candidates() -> None:
-    usable = {"one": family(recognises="a"), "two": family(recognises="b"), "three": family(recognises="a")}
+    usable = {"one": family(own="a"), "two": family(own="b"), "three": family(own="a")}
     assert candidates(layout(["a", "c"]), usable) == ["one", "three"]
     assert candidates(layout(["b"]), usable) == ["two"]
     assert candidates(layout(["c"]), usable) == []
@@ -66,16 +63,15 @@ def test_a_file_of_none_is_refused_with_what_it_holds(tmp_path: Path) -> None:
         assert part in said
 
 
-def test_description_lists_three_names() -> None:
-    assert description(["a", "b", "c", "d"]) == "its tensors are called a, b, c and so on"
-    assert description(["a"]) == "its tensors are called a"
+def test_a_description_lists_three_names() -> None:
+    assert describe(["a", "b", "c", "d"]) == "its tensors are called a, b, c and so on"
+    assert describe(["a"]) == "its tensors are called a"
 
 
 INSTALLED = """
-VARIANTS = ("only",)
-from tvts_bench.backbones.pixels import CARD, load
-def recognises(layout):
-    return {answer}
+from dataclasses import replace
+from tvts_bench.backbones.pixels import FAMILY
+FAMILY = replace(FAMILY, variants=("only",), matches=lambda signature: {answer})
 """
 
 
@@ -100,7 +96,7 @@ def save_tvts_like(path: Path) -> None:
 
 
 def test_a_file_of_several_is_refused_with_the_way_to_choose(site: Path) -> None:
-    installed(site, "ambiguous_family", "twin", "layout.has('temporal_embed')")
+    installed(site, "ambiguous_family", "twin", "signature.has('temporal_embed')")
     save_tvts_like(site / "x.pth")
     with pytest.raises(CheckpointMismatchError, match=r"several backbones \(tvts, twin\).*--backbone tvts or --back"):
         load_backbone(checkpoint=site / "x.pth")
@@ -110,7 +106,7 @@ def test_a_file_of_several_is_refused_with_the_way_to_choose(site: Path) -> None
 def test_a_family_of_another_package_that_fails_is_said_and_passed_over(
     site: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    installed(site, "failing_family", "failing", "layout.nonsense")
+    installed(site, "failing_family", "failing", "signature.nonsense")
     save_tvts_like(site / "x.pth")
     assert load_backbone(checkpoint=site / "x.pth").family == "tvts"
     assert "backbone failing of another package fails" in caplog.text

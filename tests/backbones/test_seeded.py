@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tvts_bench.backbones.adapted import AdaptedBackbone
-from tvts_bench.backbones.base import BackboneError
-from tvts_bench.backbones.seeded import random_source, seeded, unfilled
-from tvts_bench.models.checkpoint import CheckpointMismatchError
+from tvts_bench.backbones._builder import random_weights
+from tvts_bench.backbones.base import BackboneError, NetworkBackbone, WeightSource
+from tvts_bench.models.state_dict import CheckpointMismatchError, build_for, seeded
 from tvts_bench.video.spec import ClipSpec
 
 SPEC = ClipSpec(num_frames=2, short_side=4, crop=4)
@@ -39,9 +38,10 @@ def test_a_seed_is_all_that_decides_and_nothing_else_changes() -> None:
     again, other = seeded(Net, 4), seeded(Net, 5)
     assert torch.equal(first.out.weight, again.out.weight)
     assert not torch.equal(first.out.weight, other.out.weight)
-    assert random_source(first, 4) == random_source(again, 4)
-    assert random_source(first, 4).name == "random init (seed 4)"
-    assert random_source(first, 4).sha256 != random_source(other, 4).sha256
+    source = random_weights(Net, 4)[1]
+    assert source == random_weights(Net, 4)[1]
+    assert source.name == "random init (seed 4)"
+    assert source.sha256 != random_weights(Net, 5)[1].sha256
 
 
 def test_a_network_is_built_on_the_cpu_whatever_the_default_device() -> None:
@@ -61,14 +61,14 @@ def test_the_random_state_is_restored_also_when_building_fails() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def adapted(net: Net, *, hooked: bool) -> AdaptedBackbone:
-    return AdaptedBackbone(
+def adapted(net: Net, *, hooked: bool) -> NetworkBackbone:
+    return NetworkBackbone(
         network=net,
         family="mine",
         variant="tiny",
         embed_dim=5,
         clip_spec=SPEC,
-        weights=random_source(net, 0),
+        weights=WeightSource(name="none", sha256=""),
         tokens=net.tokens if hooked else None,
         layer_of=(lambda name: {"out.weight": 7, "out.bias": 8}[name]) if hooked else None,
         adaptations=(lambda clip: (f"{clip.num_frames} frames",)) if hooked else None,
@@ -114,7 +114,7 @@ class Table(Net):
 def test_a_network_to_be_filled_has_what_no_file_fills() -> None:
     tensors = Net().state_dict()
     before = torch.get_rng_state()
-    network, plain = unfilled(Table, tensors, Path("x.pth")), unfilled(Net, tensors, Path("x.pth"))
+    network, plain = build_for(Table, tensors, Path("x.pth")), build_for(Net, tensors, Path("x.pth"))
     assert torch.equal(torch.get_rng_state(), before)
     assert network.steps.tolist() == [0, 1, 2]  # type: ignore[operator]
     assert plain.out.weight.device.type == "cpu"
@@ -125,4 +125,6 @@ def test_a_network_to_be_filled_has_what_no_file_fills() -> None:
 def test_what_does_not_fit_is_refused_before_memory_is_taken() -> None:
     for width in (10**12, 10**18):  # 12 terabytes; more bytes than can be counted
         with pytest.raises(CheckpointMismatchError, match=r"x\.pth (does not fit|tells of a network that no memory)"):
-            unfilled(partial(nn.Linear, 3, width), {"weight": torch.zeros(5, 3), "bias": torch.zeros(5)}, Path("x.pth"))
+            build_for(
+                partial(nn.Linear, 3, width), {"weight": torch.zeros(5, 3), "bias": torch.zeros(5)}, Path("x.pth")
+            )

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.backbones.altered import CHANGES, altered, clips, trained
+from tests.support.altered import CHANGES, altered, clips, trained
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.backbones.siglip2 import SIZES, build
 from tvts_bench.models.checkpoint import CheckpointMismatchError

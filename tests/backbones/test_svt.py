@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.backbones.official_divided import CHANGES, altered, clips, layer, made, prefixed, timesformer
-from tests.models.plain_divided import timesformer_tokens
+from tests.support.official_divided import CHANGES, altered, clips, layer, made, prefixed, timesformer
+from tests.support.plain_divided import timesformer_tokens
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointError, CheckpointMismatchError
 from tvts_bench.video.spec import ClipSpec

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.backbones.altered import CHANGES, altered, clips, saved, trained
+from tests.support.altered import CHANGES, altered, clips, saved, trained
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.tclr import SIZES, TCLRSize
+from tvts_bench.backbones.tclr import SIZES, TCLRConfig
 from tvts_bench.models.checkpoint import CheckpointMismatchError
-from tvts_bench.models.dilated_resnet import DilatedResNet
+from tvts_bench.models.temporal_resnet import DilatedResNet
 
 from torchvision.models.video import r2plus1d_18, r3d_18  # isort: skip
 from torchvision.models.video.resnet import (  # isort: skip
@@ -112,6 +112,6 @@ def test_the_sizes_are_torchvisions(name: str, whole: object) -> None:
 
 
 def test_another_size_than_asked_for_is_refused(tmp_path: Path, solid: nn.Module) -> None:
-    assert TCLRSize() == SIZES["r2plus1d_18"]
+    assert TCLRConfig() == SIZES["r2plus1d_18"]
     with pytest.raises(CheckpointMismatchError, match="holds tclr:tiny, not the tclr:r3d_18 asked for"):
         load_backbone("tclr:r3d_18", saved(tmp_path / "x.pth", container(official(solid))))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.backbones.official_divided import (
+from tests.support.official_divided import (
     CHANGES,
     altered,
     clips,
@@ -15,7 +15,7 @@ from tests.backbones.official_divided import (
     training_checkpoint,
     tvts2,
 )
-from tests.models.plain_divided import CLIP, Plain, tokens
+from tests.support.plain_divided import CLIP, Plain, tokens
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.backbones.tvts2 import SIZES
 from tvts_bench.models.checkpoint import CheckpointMismatchError

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.backbones.joint_files import DIM, Tensors, clips, damaged, encoder, random_tensors, tokens, unit_norm
-from tests.models.plain_layers import layer_norm
+from tests.support.joint_files import DIM, Tensors, clips, damaged, encoder, random_tensors, tokens, unit_norm
+from tests.support.plain_layers import layer_norm
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.models.checkpoint import CheckpointMismatchError
 from tvts_bench.models.joint_vit import sinusoid

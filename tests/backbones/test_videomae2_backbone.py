@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.backbones.joint_files import DIM, Tensors, clips, encoder, random_tensors, tokens, unit_norm
-from tests.models.plain_layers import layer_norm
-from tvts_bench.backbones.layout import Layout
+from tests.support.joint_files import DIM, Tensors, clips, encoder, random_tensors, tokens, unit_norm
+from tests.support.plain_layers import layer_norm
+from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.videomae import recognises as recognised_as_v1
-from tvts_bench.backbones.videomae2 import SIZES, recognises
+from tvts_bench.backbones.videomae import FAMILY as VERSION_1
+from tvts_bench.backbones.videomae2 import FAMILY, SIZES
 from tvts_bench.models.checkpoint import CheckpointError
 from tvts_bench.models.joint_vit import JointViT, sinusoid
 
@@ -57,9 +57,9 @@ def test_a_pretrained_file_named_with_its_family_loads(tmp_path: Path) -> None:
         torch.testing.assert_close(backbone(clips()), expected, rtol=1e-4, atol=1e-5)
 
 
-def layout(shapes: dict[str, tuple[int, ...]]) -> Layout:
+def layout(shapes: dict[str, tuple[int, ...]]) -> CheckpointSignature:
     block = {"blocks.0.attn.q_bias": (DIM,), "patch_embed.proj.weight": (DIM, 3, 2, 8, 8)}
-    return Layout(container="module", shapes=block | shapes)
+    return CheckpointSignature(container="module", shapes=block | shapes)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def layout(shapes: dict[str, tuple[int, ...]]) -> Layout:
     ids=["K400 head", "K710 head", "giant", "no head", "an image model with [CLS]", "an image model", "UMT"],
 )
 def test_what_tells_the_two_versions_apart(shapes: dict[str, tuple[int, ...]], first: bool, second: bool) -> None:
-    assert (recognised_as_v1(layout(shapes)), recognises(layout(shapes))) == (first, second)
+    assert (VERSION_1.matches(layout(shapes)), FAMILY.matches(layout(shapes))) == (first, second)
 
 
 def test_a_pretrained_giant_is_of_version_2() -> None:
     shapes = {f"encoder.{name}": shape for name, shape in layout({"patch_embed.proj.bias": (1408,)}).shapes.items()}
-    giant = Layout(container="model", shapes=shapes | {"encoder_to_decoder.weight": (512, 1408)})
-    assert (recognised_as_v1(giant), recognises(giant)) == (False, True)
+    giant = CheckpointSignature(container="model", shapes=shapes | {"encoder_to_decoder.weight": (512, 1408)})
+    assert (VERSION_1.matches(giant), FAMILY.matches(giant)) == (False, True)
 
 
 def test_a_fine_tuned_file_without_its_head_asks_which_it_is(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_fine_tuned_file_without_its_head_asks_which_it_is(tmp_path: Path) -> 
 
 def test_the_giant_has_a_billion_parameters() -> None:
     with torch.device("meta"):
-        count = sum(parameter.numel() for parameter in JointViT(SIZES["giant-token-norm"]).parameters())
+        count = sum(parameter.numel() for parameter in JointViT(FAMILY.sizes["giant-token-norm"]).parameters())
     # 40 blocks: 4 D^2 of attention (5 biases), 2 * D * 6144 of the MLP, two norms; patches; the final norm.
     d, hidden = 1408, 6144
     block = 4 * d * d + 4 * d + 2 * d * hidden + hidden + d + 4 * d

@@ -1,7 +1,5 @@
 """VideoMAE from official files and from the transformers library's, against that library's own network."""
 
-import argparse
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,107 +7,32 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.backbones.joint_files import DIM, Tensors, clips, damaged, encoder, random_tensors
+from tests.support.joint_files import DIM, clips, damaged, encoder, random_tensors
 from tvts_bench import torchvision_ops  # noqa: F401 - before transformers
-from tvts_bench.backbones.base import Backbone, BackboneError
+from tvts_bench.backbones.base import BackboneError
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.videomae import SIZES, VARIANTS
+from tvts_bench.backbones.videomae import FAMILY, SIZES
 from tvts_bench.models.checkpoint import CheckpointError, CheckpointMismatchError
 from tvts_bench.video.spec import ClipSpec
 
 from transformers import VideoMAEConfig, VideoMAEForPreTraining  # isort: skip
 from transformers import VideoMAEForVideoClassification, VideoMAEModel  # isort: skip
-
-BESIDE = {  # what else a pretraining file holds
-    "encoder_to_decoder.weight": (64, DIM),
-    "mask_token": (1, 1, 64),
-    "decoder.blocks.0.attn.q_bias": (64,),
-    "decoder.head.bias": (384,),
-}
-
-
-def config(**changes: Any) -> VideoMAEConfig:
-    """The library's for our `tiny`, with the norm's epsilon of the official code."""
-    given: dict[str, Any] = {"image_size": 32, "patch_size": 8, "num_frames": 16, "tubelet_size": 2, "hidden_size": DIM}
-    given |= {"num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 4 * DIM, "layer_norm_eps": 1e-6}
-    given |= {"decoder_hidden_size": 64, "decoder_num_hidden_layers": 1, "decoder_num_attention_heads": 2}
-    return VideoMAEConfig(**given | {"decoder_intermediate_size": 128} | changes)
-
-
-def randomised(model: nn.Module) -> Any:
-    """No tensor at its initial value, so that none can be forgotten unnoticed."""
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    model.load_state_dict(random_tensors(shapes), strict=False)  # strict: buffers are no parameters
-    return model.eval()
-
-
-def in_the_library(w: Tensors) -> Any:
-    """`VideoMAEModel` without a final norm, holding official tensors."""
-    state = {
-        "embeddings.patch_embeddings.projection.weight": w["patch_embed.proj.weight"],
-        "embeddings.patch_embeddings.projection.bias": w["patch_embed.proj.bias"],
-    }
-    for i in range(4):
-        ours, theirs = f"blocks.{i}.", f"encoder.layer.{i}."
-        for part, weight in zip(("query", "key", "value"), w[f"{ours}attn.qkv.weight"].chunk(3), strict=True):
-            state[f"{theirs}attention.attention.{part}.weight"] = weight
-        state[f"{theirs}attention.attention.query.bias"] = w[f"{ours}attn.q_bias"]
-        state[f"{theirs}attention.attention.value.bias"] = w[f"{ours}attn.v_bias"]
-        for kind in ("weight", "bias"):
-            state[f"{theirs}attention.output.dense.{kind}"] = w[f"{ours}attn.proj.{kind}"]
-            state[f"{theirs}layernorm_before.{kind}"] = w[f"{ours}norm1.{kind}"]
-            state[f"{theirs}layernorm_after.{kind}"] = w[f"{ours}norm2.{kind}"]
-            state[f"{theirs}intermediate.dense.{kind}"] = w[f"{ours}mlp.fc1.{kind}"]
-            state[f"{theirs}output.dense.{kind}"] = w[f"{ours}mlp.fc2.{kind}"]
-    model = VideoMAEModel(config(use_mean_pooling=True))
-    model.load_state_dict(state, strict=True)
-    return model.eval()
-
-
-def tokens_of(model: Any, frames: Tensor) -> Tensor:
-    """Of the library's network, which takes time before channels."""
-    with torch.inference_mode():
-        output: Tensor = model(frames.transpose(1, 2)).last_hidden_state
-    return output
-
-
-def norm(x: Tensor, w: Tensors, name: str) -> Tensor:
-    return F.layer_norm(x, (DIM,), w[f"{name}.weight"], w[f"{name}.bias"], eps=1e-6)
-
-
-def pretrained() -> Tensors:
-    return encoder(2, separate_biases=True, norm="norm")
-
-
-def pretraining_file(path: Path, w: Tensors) -> Path:
-    """As the official code saves it: what it was called with rides along, as an object."""
-    state = {f"encoder.{name}": tensor for name, tensor in w.items()} | random_tensors(BESIDE)
-    args = argparse.Namespace(model="pretrain_videomae_base_patch16_224", mask_ratio=0.9)
-    torch.save({"model": state, "optimizer": {"state": {}}, "epoch": 1599, "scaler": {}, "args": args}, path)
-    return path
-
-
-def fine_tuned() -> Tensors:
-    return encoder(2, separate_biases=True, norm="fc_norm")
-
-
-def fine_tuned_file(path: Path, w: Tensors, classes: int = 174) -> Path:
-    """As DeepSpeed saves it."""
-    head = random_tensors({"head.weight": (classes, DIM), "head.bias": (classes,)})
-    torch.save({"module": w | head, "epoch": 29}, path)
-    return path
-
-
-def embedded(backbone: Backbone, frames: Tensor) -> Tensor:
-    with torch.inference_mode():
-        return backbone(frames)  # type: ignore[no-any-return]
-
-
-def assert_close(computed: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(computed, expected, rtol=1e-4, atol=1e-5)
+from tests.support.videomae_files import (
+    BESIDE,
+    assert_close,
+    config,
+    embedded,
+    fine_tuned,
+    fine_tuned_file,
+    in_the_library,
+    norm,
+    pretrained,
+    pretraining_file,
+    randomised,
+    tokens_of,
+)
 
 
 @pytest.mark.parametrize("name", [None, "videomae", "videomae:tiny"])
@@ -297,7 +220,7 @@ def test_every_size_is_the_official_one() -> None:
         "huge": (1280, 32, 16, 5120),
         "tiny": (128, 4, 2, 512),
     }
-    assert VARIANTS[0] == "base"
+    assert FAMILY.variants[0] == "base"
 
 
 def test_random_initialisation_is_a_control_that_says_what_it_is() -> None:
@@ -317,92 +240,3 @@ def test_every_parameter_has_a_layer() -> None:
     assert set(layers.values()) == set(range(6))
     assert layers["network.patch_embed.proj.weight"] == 0
     assert layers["network.norm.weight"] == 5
-
-
-def small(**changes: Any) -> VideoMAEConfig:
-    """Another input than the official one, and what shapes do not tell: four heads of 16, another epsilon."""
-    given: dict[str, Any] = {"image_size": 64, "patch_size": 16, "num_frames": 8, "tubelet_size": 2, "hidden_size": 64}
-    given |= {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96, "layer_norm_eps": 1e-3}
-    return VideoMAEConfig(**given | changes)
-
-
-@pytest.mark.parametrize("changes", [{}, {"num_frames": 4, "tubelet_size": 4}, {"image_size": 96}])
-def test_a_folders_own_input_and_network_are_the_default(tmp_path: Path, changes: dict[str, Any]) -> None:
-    """Positions are computed, so its tensors do not tell which clips a VideoMAE is for; its config.json does."""
-    model = randomised(VideoMAEModel(small(**changes)))
-    model.save_pretrained(tmp_path)
-    backbone = load_backbone(None, tmp_path)
-    spec, described = backbone.clip_spec, model.config
-    assert (spec.num_frames, spec.crop, spec.short_side) == (described.num_frames, *[described.image_size] * 2)
-    frames = torch.randn(2, 3, spec.num_frames, spec.crop, spec.crop, generator=torch.Generator().manual_seed(0))
-    expected = F.layer_norm(tokens_of(model, frames).mean(1), (64,), eps=1e-3)
-    torch.testing.assert_close(embedded(backbone, frames), expected, rtol=1e-5, atol=1e-5)
-    assert backbone.adaptations(spec) == ()
-
-
-def test_a_folders_tokens_after_the_norm_are_the_librarys_output(tmp_path: Path) -> None:
-    model = randomised(VideoMAEModel(config(use_mean_pooling=False, layer_norm_eps=1e-12, num_frames=8)))
-    model.save_pretrained(tmp_path)
-    backbone = load_backbone("videomae:tiny-token-norm", tmp_path)
-    frames = clips()[:, :, :8]
-    with torch.inference_mode():
-        torch.testing.assert_close(backbone.tokens(frames), tokens_of(model, frames), rtol=1e-5, atol=1e-5)
-
-
-def test_networks_of_the_same_tensors_have_identities_of_their_own(tmp_path: Path) -> None:
-    """Else features of the one would be taken for the other's."""
-    model = randomised(VideoMAEModel(config()))
-    identities = set()
-    for heads in (2, 4):
-        model.config.num_attention_heads = heads
-        model.save_pretrained(tmp_path)
-        identities.add(load_backbone("videomae", tmp_path).weights.sha256)
-    (tmp_path / "config.json").unlink()
-    assert len(identities | {load_backbone("videomae", tmp_path).weights.sha256}) == 3
-
-
-def test_a_folder_has_the_pixels_of_its_processor(tmp_path: Path) -> None:
-    randomised(VideoMAEModel(small())).save_pretrained(tmp_path)
-    processor: dict[str, Any] = {"size": {"shortest_edge": 80}, "do_center_crop": True, "image_mean": [0.5] * 3}
-    processor |= {"crop_size": {"height": 64, "width": 64}, "image_std": [0.25] * 3}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
-    spec = load_backbone(None, tmp_path).clip_spec
-    assert (spec.num_frames, spec.short_side, spec.crop) == (8, 80, 64)
-    assert (spec.mean, spec.std) == ((0.5,) * 3, (0.25,) * 3)
-
-
-def test_frames_of_another_size_than_the_networks_are_made_of_its_size(tmp_path: Path) -> None:
-    randomised(VideoMAEModel(small())).save_pretrained(tmp_path)
-    processor = {"size": {"shortest_edge": 224}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor))
-    spec = load_backbone(None, tmp_path).clip_spec
-    assert (spec.short_side, spec.crop) == (64, 64)
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"num_hidden_layers": 1}, r"num_hidden_layers = 1, expected 2, as the tensors beside it have it"),
-        ({"num_hidden_layers": -1}, r"num_hidden_layers = -1, expected a whole number of 0 to 1,000"),
-        ({"num_attention_heads": 3}, r"describes no network: embed_dim must be a multiple of num_heads, got 64 and 3"),
-        ({"num_frames": 10**9}, r"num_frames = 1000000000, expected a whole number of 1 to"),
-        ({"num_frames": "8"}, r"num_frames = '8', expected a whole number"),
-        ({"hidden_act": "relu"}, r"hidden_act = 'relu', expected 'gelu', .*--backbone transformers builds"),
-        ({"qkv_bias": False}, r"qkv_bias = False, expected True, .*--backbone transformers builds"),
-    ],
-)
-def test_a_description_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
-    randomised(VideoMAEModel(small())).save_pretrained(tmp_path)
-    described = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(described | change))
-    with pytest.raises(CheckpointError, match=rf"config\.json.* {sentence}"):
-        load_backbone(None, tmp_path)
-
-
-def test_version_2s_folders_say_their_input_in_a_part_of_their_own(tmp_path: Path) -> None:
-    w = {f"model.{name}": tensor for name, tensor in fine_tuned().items()}
-    save_file(w, tmp_path / "model.safetensors")
-    inner = {"img_size": 48, "all_frames": 8, "tubelet_size": 2, "patch_size": 8, "num_heads": 4, "depth": 4}
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "VideoMAEv2_Tiny", "model_config": inner}))
-    spec = load_backbone("videomae2", tmp_path).clip_spec
-    assert (spec.num_frames, spec.crop) == (8, 48)

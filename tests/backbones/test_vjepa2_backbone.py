@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.backbones.official_divided import CHANGES, altered, clips, layer, made, norm, prefixed
+from tests.support.official_divided import CHANGES, altered, clips, layer, made, norm, prefixed
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.vjepa2 import VARIANTS
+from tvts_bench.backbones.vjepa2 import FAMILY
 from tvts_bench.models.checkpoint import CheckpointMismatchError
 from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.video.spec import ClipSpec
@@ -104,6 +104,6 @@ def test_a_table_that_v_jepa_uses_is_not_taken_for_one_that_nothing_reads(tmp_pa
 
 
 def test_resolutions_that_leave_no_trace_are_variants(tmp_path: Path) -> None:
-    assert VARIANTS[0] == "large"
+    assert FAMILY.variants[0] == "large"
     with pytest.raises(CheckpointMismatchError, match="holds vjepa2:128x2, not the vjepa2:giant_384 asked for"):
         load_backbone("vjepa2:giant_384", written(tmp_path / "x.pt", official()))

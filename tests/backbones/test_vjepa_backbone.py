@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.backbones.joint_files import DIM, Tensors, clips, damaged, encoder, random_tensors, tokens
-from tests.models.plain_layers import layer_norm
-from tvts_bench.backbones.layout import Layout
+from tests.support.joint_files import DIM, Tensors, clips, damaged, encoder, random_tensors, tokens
+from tests.support.plain_layers import layer_norm
+from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.vjepa import SIZES, recognises
+from tvts_bench.backbones.vjepa import SIZES, matches
 from tvts_bench.models.checkpoint import CheckpointError, CheckpointMismatchError
 from tvts_bench.models.joint_vit import JointViT
 from tvts_bench.video.spec import ClipSpec
@@ -92,14 +92,14 @@ def test_a_damaged_file_is_refused(tmp_path: Path, name: str, how: str) -> None:
             load_backbone(None, path)
 
 
-def layout(**changes: tuple[int, ...] | None) -> Layout:
+def layout(**changes: tuple[int, ...] | None) -> CheckpointSignature:
     native: dict[str, tuple[int, ...] | None] = {
         "patch_embed.proj.weight": (1024, 3, 2, 16, 16),
         "pos_embed": (1, 8 * 14 * 14, 1024),
         "blocks.0.attn.qkv.bias": (3072,),
     }
     kept = {f"backbone.{name}": shape for name, shape in (native | changes).items() if shape is not None}
-    return Layout(container="target_encoder", shapes=kept)
+    return CheckpointSignature(container="target_encoder", shapes=kept)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def layout(**changes: tuple[int, ...] | None) -> Layout:
     ids=["vitl16", "vith16-384", "V-JEPA 2", "V-JEPA 2 without a table", "with [CLS]", "an image model"],
 )
 def test_what_it_is_recognised_by(changes: dict[str, tuple[int, ...] | None], own: bool) -> None:
-    assert recognises(layout(**changes)) == own
+    assert matches(layout(**changes)) == own
 
 
 def test_sizes_are_the_official_ones() -> None:

@@ -5,15 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from tvts_bench.cli import datasets
-from tvts_bench.cli.errors import guarded
-
-app = typer.Typer()
-app.command()(guarded(datasets.datasets))
-app.command()(guarded(datasets.check))
+from tvts_bench.cli.main import app
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import torch
 from typer.testing import CliRunner, Result
 
 from tvts_bench import registry
-from tvts_bench.backbones.families import families
+from tvts_bench.backbones.detect import families
+from tvts_bench.backbones.model_cards import UNAVAILABLE
 from tvts_bench.backbones.tvts import SIZES
-from tvts_bench.backbones.unavailable import UNAVAILABLE
 from tvts_bench.cli.main import app
 from tvts_bench.models.vit import VideoTransformer
-from tvts_bench.tables.published import read_published
+from tvts_bench.tables.base import read_published
 
 
 def run(*arguments: str) -> Result:
@@ -66,7 +66,7 @@ def test_a_name_that_is_not_there_gets_the_nearest() -> None:
 
 
 def test_every_published_row_is_of_a_family_or_said_to_have_no_weights() -> None:
-    said = {row for plugin in families().usable.values() for row in plugin.CARD.published}
+    said = {row for plugin in families().usable.values() for row in plugin.card.published}
     said |= {row for each in UNAVAILABLE for row in each.published}
     tables = {name: {row["method"] for row in read_published(name)} for name in ("table4", "table5", "table7")}
     assert {row for row in said if row[0] in tables} == {(name, row) for name, rows in tables.items() for row in rows}

@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tvts_bench.cli.main import app
-from tvts_bench.cli.setup import ClipChanges
+from tvts_bench.cli.options import Clip
+from tvts_bench.config_fields import field_options
 from tvts_bench.errors import UserError
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.spec import ClipSpec, changed_clip
 
 PIXELS = ("--short-side", "24", "--crop", "16", "--mean", "0.5", "--std", "0.25,0.25,0.5")
 CHANGED = {"short_side": 24, "crop": 16, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.5], "interpolation": "bicubic"}
@@ -63,18 +64,25 @@ BAD: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "said"), BAD)
-def test_what_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
+def read(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as the command reads them."""
+    known = field_options(ClipSpec)
+    made = {name for name in known if name not in ("sampling", "position")}  # `--sampling` names both
+    return {name: known[name].read(value) if name in made else value for name, value in options.items()}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), BAD)
+def test_what_makes_no_sense_is_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError) as caught:
-        ClipChanges(**changes).applied_to(OWN)
-    assert said in str(caught.value)
+        changed_clip(OWN, **read(changes))
+    assert sentence in str(caught.value)
 
 
-def test_nothing_asked_for_changes_nothing() -> None:
-    assert ClipChanges().applied_to(OWN) == OWN
+def test_nothing_given_changes_nothing() -> None:
+    assert changed_clip(OWN) == OWN
 
 
 def test_beside_a_recipe_frames_and_views_are_the_recipes() -> None:
-    asked = ClipChanges(sampling="random", frames=4, stride=3, views="2x3", seed=1, crop=112, mean="0")
-    clip = asked.beside_a_recipe().applied_to(OWN)
+    fields = read({"num_frames": 4, "stride": 3, "crop": 112, "mean": "0"})
+    clip = changed_clip(OWN, **Clip(sampling="random", views="2x3", fields=fields).pixels)
     assert clip == ClipSpec(num_frames=4, sampling="dense", stride=2, seed=5, crop=112, mean=(0, 0, 0))

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from tests.plain_videos import write_plain_video
 from tvts_bench.cli import setup
-from tvts_bench.cli.demo import BACKBONES, DATASET
 from tvts_bench.cli.main import app
+from tvts_bench.cli.retrieval import BACKBONES, DATASET
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 

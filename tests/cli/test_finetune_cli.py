@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.plain_videos import write_plain_video
-from tests.training.supervised_world import stopping_after
+from tests.support.supervised_world import stopping_after
 from tvts_bench.cli.main import app
 from tvts_bench.training.presets import FINETUNE
 

@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from tests.plain_videos import write_plain_video
-from tests.tables.test_grids import grid, stage
-from tvts_bench.ablations.cells import CellRecord, write_cell
+from tests.support.grids import grid, stage
 from tvts_bench.cli import progress
 from tvts_bench.cli.console import TextConsole
 from tvts_bench.cli.main import app
 from tvts_bench.printable import printable
+from tvts_bench.results.grids import CellRecord, write_cell
 
 EVIL = "[bold]a [link=x] \x1b[31m\x1b]8;;e\x07b\u202e\u200b\x9b2J\x08\nerror: all is lost ["  # before "/]", too
 FORMULA = "=cmd|' -C calc'!A0"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.report.made import results_folder, write_table_of
+from tests.support.report_folders import results_folder, write_table_of
 from tvts_bench.cli.main import app
 
 

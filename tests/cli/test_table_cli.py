@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.plain_videos import write_plain_video
-from tests.tables.made import retrieval
-from tests.tables.test_grids import RETRIEVAL, cell, grid
+from tests.support.grids import RETRIEVAL, cell, grid
+from tests.support.results import retrieval
 from tvts_bench.cli import setup
 from tvts_bench.cli.main import app
 from tvts_bench.datasets.base import Dataset

@@ -198,12 +198,21 @@ class TestList:
         assert dataset.class_names == ("run", "walk")
         assert [record.id for record in dataset.records("all")] == ["videos/b.mp4", "c.mp4"]
 
+    def test_columns_that_name_a_part_of_a_video_are_named_as_not_read(self, listed: Path) -> None:
+        (listed / "mine.csv").write_text("path,label,Start Time,end\nvideos/b.mp4,walk,0,2\nc.mp4,run,1,3\n")
+        (note,) = load_dataset("list", listed, annotations=listed / "mine.csv").notes
+        assert note == (
+            "left out: 2 columns of mine.csv that name a part of each video (all are measured whole),"
+            " the first: 'Start Time'"
+        )
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
             ("b.mp4,jump,high\nc.mp4,run\n", "line 1: 3 fields, and nothing says what the last mean"),
             ("b.mp4,jump,train\nc.mp4,run\n", "line 1: 3 fields, .* begin the list with a header"),
             ("b.mp4 jump val\nc.mp4 run val\n", "line 1: is 'val' a part of the label 'jump val', or a column"),
+            ("b.mp4 0 train\nc.mp4 1 val\n", "line 1: is 'train' a part of the label '0 train', or a column"),
             ("b.mp4 jump 120\nc.mp4 run 99\n", "line 1: is '120' a part of the label 'jump 120', or a column"),
             ("clips/b,jump,val\nclips/c,run,x\n", "line 1: 3 fields"),
             ("jump,b.mp4\nrun,c.mp4\n", "line 1: the label stands before the path"),

@@ -26,8 +26,8 @@ from tvts_bench.probes.knn import KNN
 from tvts_bench.probes.linear import Linear
 from tvts_bench.probes.logistic import Logistic
 from tvts_bench.probes.low_label import LowLabel
-from tvts_bench.result_files import write_files
 from tvts_bench.results import Result, as_json
+from tvts_bench.results.files import write_files
 from tvts_bench.runtime import Runtime
 from tvts_bench.training.presets import preset
 from tvts_bench.video.spec import ClipSpec

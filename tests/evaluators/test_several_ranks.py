@@ -12,7 +12,7 @@ import pytest
 
 from tests.plain_videos import write_plain_video
 from tvts_bench import evaluate, load_backbone, load_dataset
-from tvts_bench.devices import distributed_runtime
+from tvts_bench.distributed import distributed_runtime
 from tvts_bench.evaluators import probe_heads, zero_shot_retrieval
 from tvts_bench.evaluators.base import Evaluator
 from tvts_bench.evaluators.cached_probe import CachedProbe

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.supervised_world import stopping_after, tiny_backbone, write_records
+from tests.support.supervised_world import stopping_after, tiny_backbone, write_records
 from tvts_bench import evaluate, load_backbone
 from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
@@ -19,11 +19,11 @@ from tvts_bench.evaluators.online_probe import OnlineProbe
 from tvts_bench.probes.selection import hold_out
 from tvts_bench.results import Result, as_json, from_json
 from tvts_bench.runtime import Runtime
+from tvts_bench.training.checkpoint import TrainingStateError
 from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.clip_order import ClipOrder
-from tvts_bench.training.recipes import Recipe, without_augmentation
+from tvts_bench.training.recipe import Recipe, without_augmentation
+from tvts_bench.training.sampler import ClipSampler
 from tvts_bench.training.signals import StoppedError
-from tvts_bench.training.states import TrainingStateError
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.transforms import normalise
 
@@ -181,6 +181,7 @@ def test_a_training_whose_videos_were_replaced_begins_anew_and_keeps_the_old_one
     assert (aside / "last.pt").read_bytes() == before
     assert {path.name for path in aside.iterdir()} >= {"steps.csv", "epochs.csv"}
     assert f"is kept in {aside}" in caplog.text
+    assert "there is no state" not in caplog.text
     caplog.clear()
     same = evaluate(tiny_backbone(), data, tune, replace(runtime, resume=True))  # nothing has changed since
     assert not caplog.text
@@ -369,7 +370,7 @@ def test_without_augmentation_the_online_probe_is_sgd_on_features(colours: Datas
     head = Classifier(backbone, 3, frozen=True).head
     optimizer = torch.optim.SGD([head.weight], lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3)
     optimizer.add_param_group({"params": [head.bias], "weight_decay": 0.0})
-    order = ClipOrder(size=15, batch_size=4, seed=0)
+    order = ClipSampler(size=15, batch_size=4, seed=0)
     for step in range(4 * 3):
         for group in optimizer.param_groups:  # 0.1 = 6.4 x 4 / 256; an epoch (3 steps) of warm-up, half a cosine down
             group["lr"] = 0.1 * ((step + 1) / 4 if step < 3 else (1 + np.cos(np.pi * (step - 3) / 9)) / 2)

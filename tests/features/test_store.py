@@ -1,5 +1,6 @@
 """Shards on disk: what names them, what makes one invalid, and that a damaged one is never believed."""
 
+import errno
 import json
 import logging
 import os
@@ -264,6 +265,20 @@ def test_only_files_whose_signature_differs_are_read(
     monkeypatch.setattr("tvts_bench.features.store.content_sha256", counted)
     assert len(store.adopt(plans_of(some))) == 1
     assert read == [some[4].path]
+
+
+def test_a_video_that_cannot_be_read_for_the_moment_takes_nothing_over(
+    store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = records(tmp_path / "data", 3)
+    store.write(plans_of(some)[0], settled(some))
+    copies = copied(some, tmp_path / "copy")
+
+    def fails(path: Path) -> str:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    monkeypatch.setattr("tvts_bench.features.store.content_sha256", fails)
+    assert store.adopt(plans_of(copies)) == {}
 
 
 def test_a_shard_of_another_store_or_plan_or_width_is_damage(

@@ -12,7 +12,6 @@ from tvts_bench.metrics.retrieval import (
     any_hits,
     average_precision_at_r,
     chance_recall,
-    map_at_r,
     num_candidates,
     num_relevant,
     recall_at_k,
@@ -50,18 +49,11 @@ def test_average_precision_at_r_by_hand() -> None:
     values = average_precision_at_r(neighbors, [0, 1, 3, 2], gallery, np.array([3, 2, 0, 1]))
     # R = 3, hits at ranks 1 and 3: (1/1 + 2/3) / 3; R = 2, only the hit at rank 1 counts: (1/1) / 2; nothing to find.
     assert values.tolist() == pytest.approx([5 / 9, 1 / 2, np.nan, 0], nan_ok=True)
-    assert map_at_r(neighbors, [0, 1, 3, 2], gallery, np.array([3, 2, 0, 1])) == pytest.approx(
-        100 * (5 / 9 + 1 / 2) / 3
-    )
 
 
 def test_average_precision_needs_as_many_neighbours_as_the_largest_class() -> None:
     with pytest.raises(MetricError, match="needs 3 neighbours, the size of the largest class, got 2"):
         average_precision_at_r([[0, 1]], [0], [0, 0, 0], np.array([3]))
-
-
-def test_map_of_queries_with_nothing_to_find_is_nan() -> None:
-    assert np.isnan(map_at_r([[0]], [1], [0], np.array([0])))
 
 
 labels = st.lists(st.integers(0, 3), min_size=2, max_size=12)

@@ -13,24 +13,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tests.support.weight_files import WEIGHTS, saved
 from tvts_bench.models import checkpoint as checkpoint_module
 from tvts_bench.models import pickle_names, unpickling
 from tvts_bench.models.checkpoint import (
     CONTAINER_KEYS,
     CheckpointError,
-    CheckpointMismatchError,
-    LoadReport,
-    load_strictly,
     read_checkpoint,
-    without_prefixes,
 )
-
-WEIGHTS = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([1.0, -1.0])}
-
-
-def saved(path: Path, value: object, **options: bool) -> Path:
-    torch.save(value, path, **options)
-    return path
 
 
 @pytest.mark.parametrize("new_layout", [True, False])
@@ -89,18 +79,6 @@ def test_safetensors_are_known_whatever_the_length_of_their_header(tmp_path: Pat
     data = content[8 + int.from_bytes(content[:8], "little") :]
     path.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + data)
     assert read_checkpoint(path).format == "safetensors"
-
-
-def test_counters_of_batch_normalisation_are_loaded(tmp_path: Path) -> None:
-    norm, other = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
-    norm(torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
-    report = load_strictly(other, read_checkpoint(saved(tmp_path / "x.pth", norm.state_dict())).tensors, "x.pth")
-    assert report.used == 5
-    assert other.state_dict()["num_batches_tracked"] == 1
-    with pytest.raises(
-        CheckpointMismatchError, match=r"are integers, as quantised weights are \(int64\): running_mean; .* get the"
-    ):
-        load_strictly(other, norm.state_dict() | {"running_mean": torch.zeros(2, dtype=torch.int64)}, "x.pth")
 
 
 def folder(path: Path, config: str | None, weights: str = "model.safetensors") -> Path:
@@ -211,60 +189,6 @@ def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path: Path, kind: 
     assert "weights_only" not in message
 
 
-def test_all_tensors_are_loaded_and_counted() -> None:
-    module = nn.Linear(3, 2)
-    report = load_strictly(module, WEIGHTS, "x.pth", format="state dict", unused=["text.a", "text.b", "head.c"])
-    assert torch.equal(module.weight, WEIGHTS["weight"])
-    assert report == LoadReport(format="state dict", used=2, unexpected=("text.a", "text.b", "head.c"))
-    assert report.unused_parts() == {"text": 2, "head": 1}
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_precisions_are_cast(dtype: torch.dtype) -> None:
-    module = nn.Linear(3, 2)
-    load_strictly(module, {name: tensor.to(dtype) for name, tensor in WEIGHTS.items()}, "x.pth")
-    assert module.weight.dtype == torch.float32
-    assert torch.equal(module.weight, WEIGHTS["weight"])
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"bias": None}, "missing 1 of 2 tensors (bias)"),
-        ({"scale": torch.ones(1)}, "unknown 1 (scale)"),
-        ({"weight": torch.ones(3, 2)}, "weight is [3, 2], expected [2, 3]"),
-        ({"bias": torch.tensor([1.0, float("nan")])}, "not finite numbers: bias"),
-        ({"bias": torch.tensor([1.0, float("inf")])}, "not finite numbers: bias"),
-        ({"bias": torch.tensor([1, 2])}, "are integers, as quantised weights are (int64): bias; the scales of"),
-        ({"bias": torch.tensor([1, 2], dtype=torch.int8)}, "are integers, as quantised weights are (int8): bias; the"),
-        ({"bias": torch.tensor([1j, 2])}, "are complex numbers (complex64): bias"),
-        ({"bias": torch.tensor([1.0, 2.0]).to_sparse()}, "are not dense (sparse_coo): have them saved with .to_dense"),
-        ({"bias": torch.empty(2, device="meta")}, "are described without their values: bias"),
-    ],
-)
-def test_what_does_not_fit_is_named_and_changes_nothing(change: dict[str, Tensor | None], said: str) -> None:
-    module = nn.Linear(3, 2)
-    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    tensors = {name: tensor for name, tensor in (WEIGHTS | change).items() if tensor is not None}
-    with pytest.raises(CheckpointMismatchError) as caught:
-        load_strictly(module, tensors, "x.pth")
-    assert said in str(caught.value)
-    assert "x.pth" in str(caught.value)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
-
-
-def test_long_lists_are_cut() -> None:
-    with pytest.raises(CheckpointMismatchError, match=r"unknown 30 \(n0, n1, .*, and 22 more\)"):
-        load_strictly(nn.Linear(3, 2), WEIGHTS | {f"n{i}": torch.ones(1) for i in range(30)}, "x.pth")
-
-
-def test_prefixes_go_only_when_all_have_them() -> None:
-    one = torch.ones(1)
-    assert list(without_prefixes({"module._orig_mod.module.a": one, "module._orig_mod.module.b": one})) == ["a", "b"]
-    assert list(without_prefixes({"module.a": one, "b": one})) == ["module.a", "b"]
-    assert without_prefixes({}) == {}
-
-
 def test_a_tensor_larger_than_the_file_is_refused(tmp_path: Path) -> None:
     """Strides of zero make of one number a tensor of terabytes, which the first copy would have to hold."""
     path = saved(tmp_path / "x.pth", WEIGHTS | {"bias": torch.zeros(1).expand(10**12)})
@@ -309,16 +233,6 @@ def test_an_index_that_does_not_fit_its_files_is_refused(tmp_path: Path, places:
 
 
 @pytest.mark.parametrize(
-    "bias",
-    [torch.zeros(2).to(torch.float8_e4m3fn), torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8)],
-)
-def test_quantised_weights_are_called_so(bias: Tensor) -> None:
-    """They are finite, but no numbers to compute with where their scales are elsewhere."""
-    with pytest.raises(CheckpointMismatchError, match=r"are quantised \(\w+\): bias; .* get the weights in float32"):
-        load_strictly(nn.Linear(3, 2), {**WEIGHTS, "bias": bias}, "x.pth")
-
-
-@pytest.mark.parametrize(
     ("value", "what"),
     [
         (Namespace(width=768), "an object of the class argparse.Namespace"),
@@ -334,9 +248,6 @@ def test_what_is_no_dictionary_is_called_what_it_is(tmp_path: Path, value: objec
         read_checkpoint(path)
     sentence = f"{path} holds {what}, not a dictionary of tensors: have its authors save the state_dict()"
     assert str(caught.value) == sentence
-
-
-AVERAGES = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
 
 
 def scripted(path: Path) -> Path:
@@ -367,82 +278,6 @@ def test_files_that_were_written_without_checksums_are_read(tmp_path: Path) -> N
     finally:
         torch.serialization.set_crc32_options(before)
     assert torch.equal(read_checkpoint(path).tensors["weight"], WEIGHTS["weight"])
-
-
-@pytest.mark.parametrize(
-    "key", ["model_ema", "ema", "state_dict_ema", "ema_state_dict", "module_ema", "model_ema_state_dict", "swa_model"]
-)
-def test_averaged_weights_are_there_for_the_asking(tmp_path: Path, key: str) -> None:
-    """Without it the others are taken, which is said; each choice has an identity of its own."""
-    path = saved(tmp_path / "x.pth", {"model": WEIGHTS, key: AVERAGES})
-    usual, averaged, named = (read_checkpoint(path, weights) for weights in (None, "ema", key))
-    assert torch.equal(usual.tensors["weight"], WEIGHTS["weight"])
-    assert usual.notes == (
-        f"x.pth holds averaged weights under '{key}'; those under 'model' were taken"
-        " (--weights ema takes the averaged ones)",
-    )
-    assert (usual.title, averaged.title) == ("x.pth", f"x.pth ({key})")
-    assert torch.equal(averaged.tensors["weight"], AVERAGES["weight"])
-    assert (averaged.container, averaged.beside, averaged.notes) == (key, ("model",), ())
-    assert averaged.sha256 == named.sha256 != usual.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert averaged.files == {"x.pth": usual.sha256}
-    again = read_checkpoint(path, "model")
-    assert (again.sha256, again.title, again.notes) == (usual.sha256, "x.pth", ())
-
-
-@pytest.mark.parametrize("nested", ["module", "state_dict", "model", "shadow"])
-def test_averages_beside_their_decay_are_seen(tmp_path: Path, nested: str) -> None:
-    path = saved(tmp_path / "x.pth", {"state_dict": WEIGHTS, "ema": {"decay": 0.99, nested: AVERAGES}})
-    assert torch.equal(read_checkpoint(path, "ema").tensors["weight"], AVERAGES["weight"])
-    assert len(read_checkpoint(path).notes) == 1
-
-
-def test_torchs_own_average_leaves_its_counter_behind(tmp_path: Path) -> None:
-    network = nn.Linear(3, 2)
-    averaged = torch.optim.swa_utils.AveragedModel(network).state_dict()
-    path = saved(tmp_path / "x.pth", {"model": network.state_dict(), "model_ema": averaged})
-    assert list(read_checkpoint(path, "ema").tensors) == ["module.weight", "module.bias"]
-
-
-def test_an_average_alone_is_taken_and_a_teacher_beside_its_student_needs_no_word(tmp_path: Path) -> None:
-    alone = read_checkpoint(saved(tmp_path / "x.pth", {"state_dict_ema": AVERAGES, "epoch": 3}))
-    assert (alone.container, alone.notes) == ("state_dict_ema", ())
-    both = saved(tmp_path / "y.pth", {"student": WEIGHTS, "teacher": AVERAGES})
-    assert (read_checkpoint(both).container, read_checkpoint(both).notes) == ("teacher", ())
-    assert read_checkpoint(both, "student").container == "student"
-
-
-@pytest.mark.parametrize(
-    ("content", "weights", "sentence"),
-    [
-        ({"model": WEIGHTS}, "ema", r"has no averaged weights; weights are under 'model'; leave out --weights"),
-        (WEIGHTS, "ema", r"has no averaged weights; it holds one set of weights; leave out --weights"),
-        ({"model": WEIGHTS}, "teacher", r"has no weights under 'teacher'; weights are under 'model'"),
-        (
-            {"model": WEIGHTS, "ema": Namespace()},
-            "ema",
-            r"holds an object of the class argparse\.Namespace under 'ema'",
-        ),
-    ],
-)
-def test_weights_that_are_not_there_are_refused(
-    tmp_path: Path, content: dict[str, object], weights: str, sentence: str
-) -> None:
-    with pytest.raises(CheckpointError, match=sentence):
-        read_checkpoint(saved(tmp_path / "x.pth", content), weights)
-
-
-def test_a_file_of_one_network_has_no_choice(tmp_path: Path) -> None:
-    save_file(WEIGHTS, tmp_path / "model.safetensors")
-    for path in (tmp_path, tmp_path / "model.safetensors"):
-        with pytest.raises(
-            CheckpointError, match="holds one set of weights, so there is no 'ema': leave out --weights"
-        ):
-            read_checkpoint(path, "ema")
-
-
-def test_a_name_of_prefixes_alone_takes_no_time() -> None:
-    assert list(without_prefixes({"module." * 200_000 + "w": torch.zeros(1)})) == ["w"]
 
 
 @pytest.mark.parametrize("layout", ["zip", "one storage", "one tensor", "legacy", "safetensors"])

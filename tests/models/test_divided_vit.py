@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.models.plain_divided import FROZEN as FROZEN_NAMES
-from tests.models.plain_divided import OURS_CLIP, Plain, resampled, tokens
+from tests.support.plain_divided import FROZEN as FROZEN_NAMES
+from tests.support.plain_divided import OURS_CLIP, Plain, resampled, tokens
 from tvts_bench.models.divided_vit import DividedTransformer, DividedTransformerConfig
 from tvts_bench.models.video_network import VideoNetworkError
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 
 from tvts_bench.models.checkpoint import CheckpointError
-from tvts_bench.models.hub import HubError, Place, local_checkpoint
+from tvts_bench.models.hub import HubError, LocalCheckpoint, local_checkpoint
 
 COMMIT = "a" * 40
 INDEX, SHARD = "model.safetensors.index.json", "model-00001-of-00001.safetensors"
@@ -154,9 +154,9 @@ def test_what_is_here_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "timm").mkdir()
     (tmp_path / "timm" / "some_vit").write_bytes(b"")
-    assert local_checkpoint("timm/some_vit") == Place(Path("timm/some_vit"))
-    assert local_checkpoint("anything/else.pth") == Place(Path("anything/else.pth"))
-    assert local_checkpoint(Path("x.pth")) == Place(Path("x.pth"))
+    assert local_checkpoint("timm/some_vit") == LocalCheckpoint(Path("timm/some_vit"))
+    assert local_checkpoint("anything/else.pth") == LocalCheckpoint(Path("anything/else.pth"))
+    assert local_checkpoint(Path("x.pth")) == LocalCheckpoint(Path("x.pth"))
 
 
 @pytest.mark.parametrize("reference", ["hf://", "hf://only", "hf://a/b c", "hf:a/b", "hf://a/@b"])

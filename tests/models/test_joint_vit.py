@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.models.plain_layers import block, layer_norm
-from tvts_bench.models.joint_vit import JointViT, JointViTConfig, JointViTError, resampled, sinusoid
+from tests.support.plain_layers import block, layer_norm
+from tvts_bench.models.joint_vit import JointViT, JointViTConfig, resampled, sinusoid
+from tvts_bench.models.video_network import VideoNetworkError
 
 TOY = JointViTConfig(embed_dim=64, depth=2, num_heads=4, mlp_dim=96, image_size=32, patch_size=8)
 UMT = replace(TOY, num_frames=8, tubelet=1, resampling="bicubic_linear")
@@ -149,8 +150,9 @@ def test_networks_with_a_table_resample_it_for_other_clips(config: JointViTConfi
     ],
 )
 def test_what_is_adapted_is_said(config: JointViTConfig, frames: int, size: int, said: str | None) -> None:
-    sentence = config.adaptation(frames, size)
-    assert sentence is None if said is None else sentence is not None and said in sentence
+    sentences = config.adaptations(frames, size)
+    assert len(sentences) == (said is not None)
+    assert said is None or said in sentences[0]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_what_is_adapted_is_said(config: JointViTConfig, frames: int, size: int,
     ],
 )
 def test_clips_that_do_not_fit_are_refused(shape: tuple[int, ...], said: str) -> None:
-    with pytest.raises(JointViTError) as caught:
+    with pytest.raises(VideoNetworkError) as caught:
         random_network(TOY)(torch.zeros(shape))
     assert said in str(caught.value)
 
@@ -173,7 +175,7 @@ def test_clips_that_do_not_fit_are_refused(shape: tuple[int, ...], said: str) ->
     "nonsense", [{"depth": 0}, {"num_heads": 5}, {"patch_size": 15}, {"num_frames": 15}, {"positions": "stored"}]
 )
 def test_impossible_sizes_are_refused(nonsense: dict[str, Any]) -> None:
-    with pytest.raises(JointViTError, match=str(next(iter(nonsense.values())))):
+    with pytest.raises(VideoNetworkError, match=str(next(iter(nonsense.values())))):
         replace(TOY, **nonsense)
 
 

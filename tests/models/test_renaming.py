@@ -2,7 +2,7 @@
 
 import torch
 
-from tvts_bench.models.renaming import renamed, replaced, substituted
+from tvts_bench.models.state_dict import renamed, replaced, substituted
 
 
 def test_names_are_replaced_part_by_part_in_order() -> None:

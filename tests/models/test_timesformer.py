@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.plain_divided import timesformer_tokens
-from tvts_bench.models.timesformer import RENAMED, TimeSformer, TimeSformerSize, library_names
+from tests.support.plain_divided import timesformer_tokens
+from tvts_bench.backbones._conversion.timesformer import RENAMED, library_names
+from tvts_bench.models.timesformer import TimeSformer, TimeSformerConfig
 from tvts_bench.models.video_network import VideoNetworkError
 
-TOY = TimeSformerSize(width=32, depth=2, num_heads=2, mlp_dim=48, image_size=12, patch_size=4, num_frames=3)
+TOY = TimeSformerConfig(width=32, depth=2, num_heads=2, mlp_dim=48, image_size=12, patch_size=4, num_frames=3)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_clips_that_do_not_fit_are_refused(network: TimeSformer, shape: tuple[in
 
 def test_the_base_network_has_as_many_parameters_as_the_official_one() -> None:
     with torch.device("meta"):
-        model = TimeSformer(TimeSformerSize())
+        model = TimeSformer(TimeSformerConfig())
     assert sum(parameter.numel() for parameter in model.parameters()) == 121_258_752
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tvts_bench.models.checkpoint import CheckpointError, read_checkpoint
-from tvts_bench.models.torchscript import Scripted, tensors_of
+from tvts_bench.models.unpickling import Scripted, tensors_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from tvts_bench.models.timesformer import TimeSformer, TimeSformerSize
+from tvts_bench.models.timesformer import TimeSformer, TimeSformerConfig
 from tvts_bench.models.transformers_library import LibraryError, from_transformers
 
 
@@ -16,7 +16,7 @@ def test_a_class_is_found() -> None:
 def test_a_missing_library_is_one_sentence_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(LibraryError, match=r"needs the library transformers.*pip install transformers$"):
-        TimeSformer(TimeSformerSize())
+        TimeSformer(TimeSformerConfig())
 
 
 def test_a_library_that_is_too_old_is_named_with_its_version(monkeypatch: pytest.MonkeyPatch) -> None:

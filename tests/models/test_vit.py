@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.plain_layers import block, layer_norm
-from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig, VideoTransformerError
+from tests.support.plain_layers import block, layer_norm
+from tvts_bench.models.video_network import VideoNetworkError
+from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 
 TINY = VideoTransformerConfig(embed_dim=128, depth=4, num_heads=4, image_size=32, patch_size=8)
 SMALL = VideoTransformerConfig(embed_dim=384, num_heads=6)
@@ -180,7 +181,7 @@ def test_shorter_clips_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_clips_that_do_not_fit_are_refused(shape: tuple[int, ...], said: str) -> None:
-    with pytest.raises(VideoTransformerError) as caught:
+    with pytest.raises(VideoNetworkError) as caught:
         VideoTransformer.seeded(TINY, 0)(torch.zeros(shape))
     assert said in str(caught.value)
 
@@ -189,7 +190,7 @@ def test_clips_that_do_not_fit_are_refused(shape: tuple[int, ...], said: str) ->
     "nonsense", [{"depth": 0}, {"num_heads": 5}, {"patch_size": 15}, {"num_frames": 15}, {"drop_path": 1.0}]
 )
 def test_impossible_sizes_are_refused(nonsense: dict[str, Any]) -> None:
-    with pytest.raises(VideoTransformerError, match=str(next(iter(nonsense.values())))):
+    with pytest.raises(VideoNetworkError, match=str(next(iter(nonsense.values())))):
         replace(TINY, **nonsense)
 
 

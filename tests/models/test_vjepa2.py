@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.plain_layers import Weights, attend, layer_norm, linear, mlp
+from tests.support.plain_layers import Weights, attend, layer_norm, linear, mlp
+from tvts_bench.backbones.vjepa2 import VJEPA2, VJEPA2Config, library_names
 from tvts_bench.models.transformers_library import from_transformers
 from tvts_bench.models.video_network import VideoNetworkError
-from tvts_bench.models.vjepa2 import VJEPA2, VJEPA2Size, library_names
 
-TOY = VJEPA2Size(width=64, depth=2, num_heads=2, mlp_dim=100, image_size=16, patch_size=8, num_frames=4)
+TOY = VJEPA2Config(width=64, depth=2, num_heads=2, mlp_dim=100, image_size=16, patch_size=8, num_frames=4)
 
 
 def weights() -> dict[str, Tensor]:
@@ -37,7 +37,7 @@ def weights() -> dict[str, Tensor]:
     return state | {"norm.weight": made(64), "norm.bias": made(64)}
 
 
-def loaded(size: VJEPA2Size = TOY) -> VJEPA2:
+def loaded(size: VJEPA2Config = TOY) -> VJEPA2:
     model = VJEPA2(size).double().eval()
     model.load_state_dict(library_names(weights()))
     return model

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pretrain.checkpoints import LAST, load_state
 from pretrain.cli import app
-from pretrain.run_folder import RunError
+from pretrain.run_folder import RunError, load_state
 from pretrain.runs import begin, resume
 from pretrain.schema import read_yaml
 from tests.pretrain.narration_files import write_json, write_seconds, yt_temporal
 from tests.pretrain.tiny_run import tiny
+from tvts_bench.training.checkpoint import LAST
 
 
 def source(folder: Path) -> Path:
@@ -27,13 +27,13 @@ def source(folder: Path) -> Path:
 
 def begun(tmp_path: Path) -> Path:
     """The folder of a run of four steps on `tmp_path`/data, as if it had been stopped after the last."""
-    config, place = tiny(
+    config, launch = tiny(
         tmp_path,
         f"data.sources=[{{kind: folder, root: {source(tmp_path / 'data')}, frames: 4}}]",
         "steps=4",
         f"cache={tmp_path / 'cache'}",
     )
-    begin(config, place)
+    begin(config, launch)
     return tmp_path / "run"
 
 

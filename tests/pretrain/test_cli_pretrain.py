@@ -20,23 +20,22 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pretrain.checkpoints import BEST, LAST, State, load_state, save_state
 from pretrain.cli import app
+from pretrain.data.batches import NarratedBatch
 from pretrain.model.tvts import TVTS
-from pretrain.run_folder import RunError, alone, open_run
-from pretrain.runlog import read_status
+from pretrain.run_folder import RunError, State, alone, load_state, open_run, read_status
 from pretrain.runs import begin, export_run, resume
 from pretrain.schema import ConfigError
-from pretrain.train import Trainer
 from tests.pretrain.narration_files import write_yt_tree
-from tests.pretrain.short_of_space import files_no_longer_than
 from tests.pretrain.tiny_run import preset, tiny
+from tests.support.short_of_space import files_no_longer_than
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.distributed import Rank
 from tvts_bench.features.extraction import extract
 from tvts_bench.runtime import Runtime
-from tvts_bench.training.ranks import Rank
-from tvts_bench.training.states import TrainingStateError
+from tvts_bench.training.checkpoint import BEST, LAST, TrainingStateError, save_checkpoint
+from tvts_bench.training.trainer import Trainer
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD
 from tvts_bench.video.transforms import normalise
@@ -72,7 +71,7 @@ def losses(run: Path) -> list[tuple[int, float]]:
 
 
 def assert_same_end(run: Path, other: Path) -> None:
-    """Weights, optimiser and every logged loss are equal to the bit."""
+    """Weights, optimiser and every logged loss are bit-identical."""
     first, second = (load_state(each / "checkpoints" / LAST) for each in (run, other))
     assert first.step == second.step == 40
     assert all(torch.equal(first.model[name], second.model[name]) for name in first.model)
@@ -251,7 +250,7 @@ def test_a_run_killed_right_after_a_change_on_resume_goes_on(tmp_path: Path, mon
     folder = tmp_path / "run"
     state = load_state(folder / "checkpoints" / LAST)
     before = open_run(folder)[0].digest  # as states were known by before there was a lineage
-    save_state(folder / "checkpoints" / LAST, replace(state, step=2, digest=before))
+    save_checkpoint(folder / "checkpoints" / LAST, replace(state, step=2, digest=before))
 
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -273,7 +272,7 @@ def test_another_world_size_and_other_data_are_said_on_resume(tmp_path: Path, ca
     path = tmp_path / "run/checkpoints" / LAST
     state = load_state(path)
     assert state.sizes == [100_000]
-    save_state(path, replace(state, world_size=4, sizes=[90_000], counts={"start_redrawn": 7}))
+    save_checkpoint(path, replace(state, world_size=4, sizes=[90_000], counts={"start_redrawn": 7}))
     resume(tmp_path / "run")
     assert "the run had 4 processes and has 1 now" in caplog.text
     assert "has 100000 samples and had 90000" in caplog.text
@@ -311,12 +310,12 @@ def test_exports_load_as_backbones_with_the_runs_own_features(uninterrupted: Pat
 
 def test_retrieval_sees_the_features_of_the_training_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model as it is in memory when training ends, against the file it leaves, through the bench's extraction."""
-    trained: list[Trainer] = []
+    trained: list[Trainer[NarratedBatch]] = []
     train = Trainer.run
 
-    def kept(self: Trainer) -> State:
+    def kept(self: Trainer[NarratedBatch]) -> None:
         trained.append(self)
-        return train(self)
+        train(self)
 
     monkeypatch.setattr(Trainer, "run", kept)
     size = ("video.embed_dim=128", "video.depth=4", "video.num_heads=4", "video.patch_size=8", "video.num_frames=16")
@@ -331,6 +330,7 @@ def test_retrieval_sees_the_features_of_the_training_process(tmp_path: Path, mon
     found = extract(backbone, records, "videos", clip=clip, decoder="pyav", dtype="fp32", runtime=runtime)
 
     model = trained[0].model.eval()
+    assert isinstance(model, TVTS)
     pixels = torch.stack([load_clip(record.path, record.id, clip).pixels[0] for record in records])
     with torch.no_grad():
         own = model.video_model(normalise(pixels, IMAGENET_MEAN, IMAGENET_STD))[:, 0]  # as in a step, nothing dropped
@@ -423,9 +423,9 @@ def a_state(step: int) -> State:
 
 def test_a_full_disk_leaves_the_state_before(tmp_path: Path) -> None:
     path = tmp_path / BEST
-    save_state(path, a_state(1))
+    save_checkpoint(path, a_state(1))
     with files_no_longer_than(1000), pytest.raises(TrainingStateError) as full:
-        save_state(path, a_state(2))
+        save_checkpoint(path, a_state(2))
     assert str(full.value) == f"cannot write {path}: File too large; the state saved before stays in {path}"
     assert load_state(path).step == 1
     assert [each.name for each in tmp_path.iterdir()] == [BEST]
@@ -437,7 +437,7 @@ def test_a_disk_that_is_full_for_a_while_stops_no_run(
     """Until the end, where the state has to be written: then the one before is what is left."""
     save, sizes = Trainer.save, [None, 1000, 1000, 1000]
 
-    def short_of_space(self: Trainer, *, required: bool) -> None:
+    def short_of_space(self: Trainer[Any], *, required: bool) -> None:
         size = sizes.pop(0)
         with files_no_longer_than(size) if size else nullcontext():
             save(self, required=required)
@@ -445,7 +445,7 @@ def test_a_disk_that_is_full_for_a_while_stops_no_run(
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "save", short_of_space)
         with pytest.raises(TrainingStateError, match=r"last\.pt: File too large; the state saved before stays"):
-            begin(*tiny(tmp_path, "steps=3", "checkpoint.every_steps=1"))
+            begin(*tiny(tmp_path, "steps=4", "checkpoint.every_steps=1"))
     assert caplog.text.count("training goes on") == 2
     assert load_state(tmp_path / "run/checkpoints" / LAST).step == 1
     assert read_status(tmp_path / "run")["outcome"] == "failed"

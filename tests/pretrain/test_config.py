@@ -1,7 +1,9 @@
 """Configurations: presets, overrides, refusals, and that what is saved is what is read."""
 
+import dataclasses
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -37,8 +39,8 @@ def test_the_paper_preset_is_the_official_recipe() -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_is_whole_says_what_it_is_and_survives_being_saved(name: str) -> None:
     roots = {"cc_webvid": ["data.sources.0.root=/a", "data.sources.1.root=/b"], "yt_temporal": list(PAPER)}
-    config, place = compose(name, roots.get(name, []))
-    assert place.out == Path("runs") / name
+    config, launch = compose(name, roots.get(name, []))
+    assert launch.out == Path("runs") / name
     assert len(description(name)) > 20
     again = from_yaml(to_yaml(config), Path("config.yaml"))
     assert again == config
@@ -47,13 +49,13 @@ def test_every_preset_is_whole_says_what_it_is_and_survives_being_saved(name: st
 
 
 def test_overrides_reach_every_level_by_either_name(tmp_path: Path) -> None:
-    config, place = tiny(
+    config, launch = tiny(
         tmp_path, "steps=7", "objective.lambda=3", "optim.lr=1e-3", "data.sources.0.weight=2", "seed=5", "batch_size=6"
     )
     assert (config.steps, config.seed, config.objective.weight, config.optim.lr) == (7, 5, 3.0, 1e-3)
     assert config.data.sources[0].weight == 2.0
     assert config.data.batch_size == 6
-    assert place.out == tmp_path / "run"
+    assert launch.out == tmp_path / "run"
     assert tiny(tmp_path, "lr=0.5")[0].optim.lr == 0.5
 
 
@@ -285,3 +287,18 @@ def test_a_list_of_configurations_that_is_none_is_refused(each: str, sentence: s
     result = CliRunner().invoke(app, ["config", "scripted_motion_tiny", "--each", "-"], input=each)
     assert result.exit_code == 2
     assert sentence in result.stderr
+
+
+def test_every_key_is_explained_by_its_field() -> None:
+    shown = CliRunner().invoke(app, ["config", "scripted_motion_tiny", "--explain"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    lines = dict(line.split("=", 1) for line in shown.stdout.splitlines())
+    config, launch = compose("scripted_motion_tiny", [])
+    assert lines["optim.warmup"] == "0.05  # Share of the run in which the rate rises linearly from about 0. In [0, 1)."
+    assert lines["video.mlp_ratio"].endswith("# Hidden width of a block's MLP / embed_dim. At most 64.")
+    assert lines["optim.schedule"].endswith("One of constant, cosine, step.")
+    assert lines["workers"].startswith("1  # ")
+    keys = {re.sub(r"(\.\d+)$", "", key) for key in config.flat}  # lists of numbers are one value
+    assert set(lines) == keys | {field.name for field in dataclasses.fields(launch)}
+    settings = [f"{key}={text.partition('  # ')[0]}" for key, text in lines.items() if "." in key or key == "seed"]
+    assert compose("scripted_motion_tiny", settings)[0] == config

@@ -9,12 +9,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from pretrain.gather import gather_rows, rank_and_size, sum_over_ranks
 from pretrain.model.presentation import Presentation
 from pretrain.model.text import TextConfig, TextTokenizer
 from pretrain.model.tvts import TVTS, TVTSConfig
 from pretrain.objectives.config import ObjectiveConfig
-from pretrain.objectives.total import StepLoss, step_loss
+from pretrain.objectives.losses import step_loss
+from tvts_bench.distributed import all_gather_rows, all_reduce_sum, rank_and_size
 from tvts_bench.models.vit import VideoTransformerConfig
 
 SAMPLES = 6  # of the global batch: 2 x 3 and 3 x 2
@@ -32,7 +32,7 @@ def model() -> TVTS:
     return TVTS.seeded(config, TextTokenizer.from_corpus(["one two three four"], max_tokens=3), seed=0).double()
 
 
-def step(network: nn.Module, rows: slice) -> tuple[StepLoss, dict[str, Tensor]]:
+def step(network: nn.Module, rows: slice) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Loss of rows of the global batch, and the gradients by official names."""
     generator = torch.Generator().manual_seed(0)
     clips = torch.randn(SAMPLES, 3, 4, 4, 4, generator=generator, dtype=torch.float64)
@@ -44,7 +44,7 @@ def step(network: nn.Module, rows: slice) -> tuple[StepLoss, dict[str, Tensor]]:
     part = Presentation(keep=shown.keep[rows])
     output = network(clips[rows], ids[rows], torch.ones_like(ids[rows]), SEGMENTS[rows], part)
     loss = step_loss(output, SEGMENTS[rows], inner.config.objective)
-    loss.total.backward()
+    loss["loss"].backward()
     return loss, {name: p.grad for name, p in inner.named_parameters() if p.grad is not None}
 
 
@@ -54,8 +54,10 @@ def one_of(rank: int, size: int, folder: str) -> None:
     assert rank_and_size() == (rank, size)
     each = SAMPLES // size
     loss, gradients = step(nn.parallel.DistributedDataParallel(model()), slice(rank * each, (rank + 1) * each))
-    means = {name: sum_over_ranks(value) / size for name, value in numbers(loss).items()}
-    torch.save({"gradients": gradients, "means": means, "sorted": loss.sorted_samples}, f"{folder}/{rank}of{size}.pt")
+    means = {name: all_reduce_sum(value) / size for name, value in numbers(loss).items()}
+    torch.save(
+        {"gradients": gradients, "means": means, "sorted": loss["sorted_samples"]}, f"{folder}/{rank}of{size}.pt"
+    )
     dist.destroy_process_group()
 
 
@@ -67,11 +69,10 @@ def work(rank: int, folder: str) -> None:
         one_of(rank, 2, folder)
 
 
-def numbers(loss: StepLoss) -> dict[str, Tensor]:
+def numbers(loss: dict[str, Tensor]) -> dict[str, Tensor]:
     """All that is logged of a step."""
-    assert loss.base is not None
-    assert loss.sort is not None
-    return {"total": loss.total.detach(), "base": loss.base, "sort": loss.sort} | loss.metrics
+    assert {"base", "sort"} < loss.keys()
+    return {name: value.detach() for name, value in loss.items() if name != "sorted_samples"}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_many_processes_compute_the_gradient_of_one(size: int, found_by_ranks: P
         assert found["gradients"].keys() == expected.keys()
         worst = max(float((found["gradients"][name] - gradient).abs().max()) for name, gradient in expected.items())
         assert worst < 1e-9
-        assert float(found["sorted"]) == float(loss.sorted_samples) == 3
+        assert float(found["sorted"]) == float(loss["sorted_samples"]) == 3
         assert {name: float(value) for name, value in found["means"].items()} == pytest.approx(
             {name: float(value) for name, value in numbers(loss).items()}, rel=1e-6
         )
@@ -103,6 +104,6 @@ def test_many_processes_compute_the_gradient_of_one(size: int, found_by_ranks: P
 def test_one_process_gathers_its_own_rows() -> None:
     rows = torch.randn(2, 3, requires_grad=True)
     assert rank_and_size() == (0, 1)
-    assert gather_rows(rows) is rows
-    assert torch.equal(sum_over_ranks(rows), rows)
-    assert not sum_over_ranks(rows).requires_grad
+    assert all_gather_rows(rows) is rows
+    assert torch.equal(all_reduce_sum(rows), rows)
+    assert not all_reduce_sum(rows).requires_grad

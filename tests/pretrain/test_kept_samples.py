@@ -14,15 +14,15 @@ from pretrain.data.batches import NarratedBatch
 from pretrain.data.kept import KeptBatches
 from pretrain.data.loading import Made, NarratedLoader
 from pretrain.schema import ConfigError
+from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
-from tvts_bench.training.ranks import Rank
 
 SMALL = ("data.batch_size=4", "objective.segments=2")
 
 
 def loader(samples: Path | None, *settings: str) -> NarratedLoader:
-    config, place = compose("scripted_motion_mini", [*SMALL, *settings])
-    sources = build_sources(config, place.cache)
+    config, launch = compose("scripted_motion_mini", [*SMALL, *settings])
+    sources = build_sources(config, launch.cache)
     return build_loader(config, sources, build_tokenizer(config, sources), Rank(), 0, samples)
 
 

@@ -12,7 +12,7 @@ from pretrain.model import sorter, text_cls, tvts
 from pretrain.model.text import TextConfig
 from pretrain.model.tvts import TVTS, TVTSConfig
 from pretrain.objectives.config import ObjectiveConfig
-from pretrain.objectives.total import step_loss
+from pretrain.objectives.losses import step_loss
 from tests.pretrain.test_model_tvts import OBJECTIVES, TOKENIZER, VIDEO, inputs
 from tvts_bench.models import vit
 from tvts_bench.models.block_rows import block_rows
@@ -43,7 +43,7 @@ def loss_and_gradients(model: TVTS, batch: tuple[Tensor, ...]) -> tuple[Tensor, 
     model.zero_grad()
     shown = model.present(len(clips), clips.shape[2], torch.Generator().manual_seed(1))
     torch.manual_seed(3)
-    loss = step_loss(model(clips, ids, mask, segments, shown), segments, model.config.objective).total
+    loss = step_loss(model(clips, ids, mask, segments, shown), segments, model.config.objective)["loss"]
     loss.backward()
     return loss.detach(), {name: parameter.grad for name, parameter in model.named_parameters()}
 

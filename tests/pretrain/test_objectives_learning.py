@@ -11,7 +11,7 @@ from pretrain.model.text import TextConfig, TextTokenizer
 from pretrain.model.tvts import TVTS, TVTSConfig
 from pretrain.objectives import ordering
 from pretrain.objectives.config import ObjectiveConfig, SortModelling
-from pretrain.objectives.total import chance, step_loss
+from pretrain.objectives.losses import chance, step_loss
 from tvts_bench.models.vit import VideoTransformerConfig
 
 WORDS = ("red", "green", "blue")
@@ -51,9 +51,9 @@ def train(objective: ObjectiveConfig, colours: Tensor, steps: int) -> tuple[floa
             model(clips, ids, mask, segments, model.present(len(clips), 6, generator)), segments, objective
         )
         optimiser.zero_grad()
-        loss.total.backward()
+        loss["loss"].backward()
         optimiser.step()
-    return float(loss.total.detach()), {name: float(value) for name, value in loss.metrics.items()}
+    return float(loss["loss"].detach()), {name: float(value) for name, value in loss.items() if "accuracy" in name}
 
 
 def test_alignment_learns_which_colour_is_meant() -> None:

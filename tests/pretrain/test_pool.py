@@ -12,12 +12,13 @@ from pretrain.assembly import build_loader, build_sources, build_tokenizer
 from pretrain.config import compose
 from pretrain.data.batches import NarratedBatch
 from pretrain.data.drawn import DrawnSource
-from pretrain.data.pool import TELLINGS, PoolError
+from pretrain.data.pool import TELLINGS
 from pretrain.data.sources import Sample, SourceConfig, SourceConfigError
 from pretrain.schema import ConfigError
 from tests.pretrain.tiny_run import tiny
 from tvts_bench.datasets.scripted_motion import world
-from tvts_bench.training.ranks import Rank
+from tvts_bench.distributed import Rank
+from tvts_bench.errors import UserError
 
 POOL = "data.sources=[{kind: scripted_motion_drawn, frames: 4, pool: 6}]"
 
@@ -149,5 +150,5 @@ def test_nonsense_is_one_sentence(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     config, _ = tiny(tmp_path, POOL)
-    with pytest.raises(PoolError, match=r"cannot keep a pool of 6 stories in .*file.*TVTS_BENCH_CACHE"):
+    with pytest.raises(UserError, match=r"cannot keep a pool of 6 stories in .*file.*TVTS_BENCH_CACHE"):
         build_sources(config, tmp_path / "file")

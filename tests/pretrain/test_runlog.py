@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pretrain.runlog import RunLog, read_status, write_status
-from tests.pretrain.short_of_space import files_no_longer_than
+from pretrain.run_folder import read_status, write_status
+from tests.support.short_of_space import files_no_longer_than
+from tvts_bench.training.metric_logger import MetricWriter
 
 
 def steps(folder: Path) -> list[int]:
@@ -16,7 +17,7 @@ def steps(folder: Path) -> list[int]:
 def test_a_full_disk_is_said_once_and_what_it_kept_out_is_written_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = RunLog(tmp_path, 0)
+    log = MetricWriter(tmp_path, 0)
     with files_no_longer_than(50):
         for step in range(1, 6):
             log.write({"step": step, "loss": 1.5, "words": "x" * 20})
@@ -30,7 +31,7 @@ def test_a_full_disk_is_said_once_and_what_it_kept_out_is_written_later(
 
 def test_a_resumed_log_drops_later_steps_and_lines_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff\xfe\n5\n{"step": 2}\n{"step": 3}\n{"st')
-    log = RunLog(tmp_path, 2)
+    log = MetricWriter(tmp_path, 2)
     log.write({"step": 3, "loss": 2.0})
     log.close()
     assert steps(tmp_path) == [1, 2, 3]

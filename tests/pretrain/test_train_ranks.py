@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretrain.checkpoints import LAST, load_state
+from pretrain.run_folder import load_state
 from pretrain.runs import begin
 from tests.pretrain.tiny_run import preset, tiny
+from tvts_bench.training.checkpoint import LAST
 
 SAME = ("steps=4", "text.dropout=0", "seed=3")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pretrain.config import Place, RunConfig, compose
+from pretrain.config import LaunchConfig, RunConfig, compose
 
 PRESET = """
 description: for tests
@@ -29,7 +29,7 @@ def preset(folder: Path) -> str:
     return str(path)
 
 
-def tiny(folder: Path, *assignments: str) -> tuple[RunConfig, Place]:
+def tiny(folder: Path, *assignments: str) -> tuple[RunConfig, LaunchConfig]:
     """The run in `folder`/run, read and drawn in this process."""
     fixed = (f"out={folder / 'run'}", "workers=0", "threads=1", "log_every=1", "device=cpu")
     return compose(preset(folder), [*fixed, *assignments])

@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from tests.report.made import grid_folder, results_folder
+from tests.support.report_folders import grid_folder, results_folder
 from tvts_bench.report.folder import read_contents
 from tvts_bench.report.page import build, render
 

@@ -12,18 +12,18 @@ import pytest
 from pyarrow import parquet
 
 from tests.odd_json import ODD, altered, places
-from tests.report.made import grid_folder, rankings, results_folder, retrieved, videos, write_table_of
-from tests.report.test_page import read
-from tests.tables.made import retrieval
+from tests.support.pages import read
+from tests.support.report_folders import grid_folder, rankings, results_folder, retrieved, videos, write_table_of
+from tests.support.results import retrieval
 from tvts_bench.printable import printable
 from tvts_bench.report.folder import read_contents
-from tvts_bench.report.page import Report, build, render
-from tvts_bench.result_files import write_files
+from tvts_bench.report.page import ReportPage, build, render
+from tvts_bench.results.files import write_files
 
 GOOD = "tvts:good"
 
 
-def shown(folder: Path, queries: int = 0) -> tuple[Report, str]:
+def shown(folder: Path, queries: int = 0) -> tuple[ReportPage, str]:
     """The report of a folder and the words on its page, which hold all that was left out."""
     report = build(read_contents(folder), queries=queries)
     text = read(render(report)).text

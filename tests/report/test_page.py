@@ -6,62 +6,32 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.report.made import HOSTILE, grid_folder, rankings, results_folder, retrieved, videos, write_table_of
-from tests.tables.made import retrieval
-from tests.tables.test_grids import RETRIEVAL, cell, grid
+from tests.support.grids import RETRIEVAL, cell, grid
+from tests.support.pages import page_of, read
+from tests.support.report_folders import (
+    HOSTILE,
+    grid_folder,
+    rankings,
+    results_folder,
+    retrieved,
+    videos,
+    write_table_of,
+)
+from tests.support.results import retrieval
 from tvts_bench.datasets.loading import load_dataset
-from tvts_bench.report.folder import ReportError, read_contents
+from tvts_bench.errors import UserError
+from tvts_bench.report.folder import read_contents
 from tvts_bench.report.page import build, render
-from tvts_bench.report.pictures import Strips
-from tvts_bench.result_files import write_files
-from tvts_bench.snapshot import file_signatures, snapshot
+from tvts_bench.results.files import write_files
 from tvts_bench.tables import table3
-from tvts_bench.tables.assemble import Findings, assemble
+from tvts_bench.tables.assemble import TableResults, assemble
 from tvts_bench.tables.files import write_table
-from tvts_bench.tables.grids import read_grid
-
-
-@dataclass
-class Read(HTMLParser):
-    """What a page holds: elements with their attributes, and all its text."""
-
-    elements: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str, **attributes: str) -> list[dict[str, str]]:
-        wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-        return [found for name, found in self.elements if name == tag and wanted.items() <= found.items()]
-
-
-def page_of(folder: Path, queries: int = 4) -> str:
-    return render(build(read_contents(folder), queries=queries))
-
-
-def read(page: str) -> Read:
-    found = Read()
-    found.feed(page)
-    found.close()
-    return found
+from tvts_bench.tables.grids import read_grid_cells
 
 
 @pytest.fixture(scope="module")
@@ -135,90 +105,6 @@ def test_charts_say_in_words_what_they_show(page: str) -> None:
     for chart in charts:
         assert {chart["aria-labelledby"], chart["aria-describedby"]} <= ids
     assert "from 3.5 at 1 to 1 at 5" in found.text  # the step whose loss is not a number is left out
-
-
-def test_the_gallery_marks_hits_and_misses_in_words_and_starts_with_the_worst_class(tmp_path: Path) -> None:
-    dataset = videos(tmp_path / "videos", each=2)
-    odd, blue = dataset.class_names
-    a, b, c, d = (record.id for record in dataset.records("all"))  # a, b are odd; c, d are blue
-    found = {a: [b, c], b: [a], c: [a, d], d: [a, b]}
-    write_files(retrieved(dataset, "a", found), tmp_path / "out")
-    shown = read(page_of(tmp_path / "out"))
-    queries = shown.all("li", class_="query")
-    assert [each["aria-label"] for each in queries] == [
-        f"Query {d}, {blue}",  # found nothing
-        f"Query {c}, {blue}",
-        f"Query {a}, {odd}",
-        f"Query {b}, {odd}",
-    ]
-    assert [each["data-recalls"].split() for each in queries[1:3]] == [["0.0000"] * 2, ["100.0000"] * 2]
-    pictures = [each["aria-label"] for each in shown.all("span", role="img")]
-    assert pictures[:3] == [f"query: {blue}", f"rank 1, miss: {odd}", f"rank 2, miss: {odd}"]
-    assert pictures[3:6] == [f"query: {blue}", f"rank 1, miss: {odd}", f"rank 2, hit: {blue}"]
-    assert "first hit at 2" in shown.text
-    assert "no hit in 2" in shown.text
-
-
-def test_pictures_are_made_once_and_stay_within_their_limit(folder: Path) -> None:
-    built = build(read_contents(folder), queries=6)
-    assert len(built.strips.by_path) == 6
-    assert built.strips.bytes == sum(len(strip.data) for strip in built.strips.by_path.values())
-    assert all((strip.width, strip.height) == (32, 32) for strip in built.strips.by_path.values())
-    small = Strips(limit=built.strips.bytes - 1)
-    for path in built.strips.by_path:
-        small.add(path)
-    assert small.is_full
-    assert len(small.by_path) == 5
-    assert not render(build(read_contents(folder), queries=0)).count("data:image/webp")
-
-
-def test_videos_that_are_gone_leave_the_rest_and_are_said(tmp_path: Path) -> None:
-    out = results_folder(tmp_path / "results")
-    before = read(page_of(out))
-    shutil.rmtree(tmp_path / "videos")
-    after = read(page_of(out))
-    assert "No pictures: its videos are not on this machine" in after.text
-    assert "data:image/webp" not in page_of(out)
-    assert len(after.all("li", class_="query")) == len(before.all("li", class_="query"))
-    assert len(after.all("svg", role="group")) == len(before.all("svg", role="group"))
-    videos(tmp_path / "moved")
-    moved = build(read_contents(out), queries=4, roots={"folder": tmp_path / "moved"})
-    assert moved.strips.by_path
-
-
-def test_other_lists_are_not_taken_for_those_of_the_result(tmp_path: Path) -> None:
-    out = results_folder(tmp_path / "results")
-    videos(tmp_path / "videos", each=4)
-    assert "are not those of the result (fingerprint" in read(page_of(out)).text
-
-
-def test_videos_that_were_replaced_are_not_shown_as_neighbours(tmp_path: Path) -> None:
-    """Pictures of other videos under the same names would show matches that nobody measured."""
-    data = videos(tmp_path / "videos")
-    files = snapshot(file_signatures(data.files("all")))
-    result = retrieved(data, "a", rankings(data, 0))
-    coverage = tuple(replace(item, files=files) for item in result.coverage)
-    write_files(replace(result, coverage=coverage), tmp_path / "out")
-    assert "data:image/webp" in page_of(tmp_path / "out")
-    first, second = (record.path for record in data.records("all")[:2])
-    first.write_bytes(second.read_bytes())
-    page = page_of(tmp_path / "out")
-    assert "No pictures: the videos of folder all under" in read(page).text
-    assert "data:image/webp" not in page
-
-
-def test_one_video_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    out = results_folder(tmp_path / "results")
-    (tmp_path / "videos" / "blue" / "0.mp4").write_bytes(b"no video")
-    text = read(page_of(out)).text
-    assert "1 of the videos cannot be read; the first is 0.mp4: it is not a video" in text
-
-
-def test_results_without_their_neighbours_are_named(tmp_path: Path) -> None:
-    write_files(retrieval([[True]], backbone="lonely"), tmp_path)
-    for path in tmp_path.glob("*.parquet"):
-        path.unlink()
-    assert "the neighbours of tvts:lonely (" in read(page_of(tmp_path)).text
 
 
 def test_a_grid_shows_seeds_their_mean_failures_and_what_is_left(tmp_path: Path) -> None:
@@ -323,7 +209,7 @@ def _squeezed(sentence: str) -> str:
 def test_what_is_no_folder_of_results_is_one_sentence(tmp_path: Path, make: object, says: str) -> None:
     assert callable(make)
     make(tmp_path / "it")
-    with pytest.raises(ReportError, match=says) as caught:
+    with pytest.raises(UserError, match=says) as caught:
         read_contents(tmp_path / "it")
     assert "\n" not in str(caught.value)
 
@@ -356,9 +242,9 @@ def test_results_of_two_versions_never_share_a_picture(tmp_path: Path) -> None:
 
 def test_a_table_of_a_grid_is_drawn_with_its_seeds_where_the_grid_is_elsewhere(tmp_path: Path) -> None:
     out = grid_folder(tmp_path / "grid")
-    cells = read_grid(table3.TABLE, out)
+    cells = read_grid_cells(table3.TABLE, out)
     assert cells is not None
-    findings = Findings(found=cells.found, embedded=True)
+    findings = TableResults(cells=cells.results, embedded=True)
     write_table(assemble(table3.TABLE, findings, tmp_path / "results"), tmp_path / "results")
     shown = read(page_of(tmp_path / "results"))
     assert len(shown.all("circle", class_="seed")) == 2

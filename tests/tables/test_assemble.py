@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tables.made import (
+from tests.support.results import (
     SSV2_TRAIN,
     SSV2_VAL,
     classification,
@@ -15,10 +15,10 @@ from tests.tables.made import (
     seeded,
 )
 from tvts_bench.tables import table3, table4, table5, table7
-from tvts_bench.tables.assemble import Findings, assemble
+from tvts_bench.tables.assemble import TableResults, assemble
 from tvts_bench.tables.base import dataset_in_words
-from tvts_bench.tables.cells import Found
-from tvts_bench.tables.filled import FilledTable
+from tvts_bench.tables.cells import CellResults
+from tvts_bench.tables.model import FilledTable
 from tvts_bench.tables.protocols import CACHED_PROBE, ONLINE_PROBE
 
 TVTS, TWIN = "TVTS (shipped)", "L_base only (twin)"
@@ -31,7 +31,7 @@ def embedded(tmp_path: Path) -> FilledTable:
     ours = found(retrieval([HIT] * 6 + [MISS], backbone="ours"), tmp_path)
     twin = found(retrieval([SECOND] * 5 + [HIT, MISS], backbone="twin"), tmp_path)
     cells = {(TVTS, R1): ours, (TVTS, R5): ours, (TWIN, R1): twin, (TWIN, R5): twin}
-    return assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    return assemble(table4.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
 
 
 def test_the_embedded_world_is_named_and_never_compared_with_published_numbers(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_rows_are_tested_against_the_baseline_over_the_same_queries(tmp_path: Pa
 
 def test_another_baseline_can_be_named(tmp_path: Path) -> None:
     cells = {(TVTS, R1): found(retrieval([HIT, MISS]), tmp_path)}
-    findings = Findings(found=cells, embedded=True, baseline="pixels (mean colours)")
+    findings = TableResults(cells=cells, embedded=True, baseline="pixels (mean colours)")
     table = assemble(table4.TABLE, findings, tmp_path)
     assert table.baseline is None
     assert "nothing is tested: the row pixels (mean colours) has no number" in table.notes
@@ -96,7 +96,7 @@ def test_without_what_each_clip_scored_nothing_is_tested_and_that_is_said(tmp_pa
     }
     for path in tmp_path.glob("*.parquet"):
         path.unlink()
-    table = assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    table = assemble(table4.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     assert table.cells[TVTS, R1].versus is None
     assert any(note.startswith(f"{TVTS} is not tested against {TWIN} in R@1") for note in table.notes)
 
@@ -115,7 +115,7 @@ def test_a_difference_only_on_all_of_the_real_data(
 ) -> None:
     parts = (coverage("val", used, listed, (SSV2_VAL, 24_776)),)
     cells = {("TVTS", R1): found(retrieval([HIT, MISS], dataset="ssv2", parts=parts), tmp_path)}
-    table = assemble(table4.TABLE, Findings(found=cells, embedded=False), tmp_path)
+    table = assemble(table4.TABLE, TableResults(cells=cells, embedded=False), tmp_path)
     cell = table.cells["TVTS", R1]
     assert cell.difference == (pytest.approx(50 - 14.7) if compared else None)
     assert table.measured_on[R1] == name
@@ -130,7 +130,7 @@ def test_a_training_split_that_was_cut_is_a_part_of_the_data_too(tmp_path: Path)
     parts = (coverage("val", SSV2_VAL, SSV2_VAL, (SSV2_VAL,)), coverage("train", 100, 100, (SSV2_TRAIN,)))
     result = classification([True, False], dataset="ssv2", parts=parts)
     table = assemble(
-        table5.TABLE, Findings(found={("TVTS", "ssv2_top1"): found(result, tmp_path)}, embedded=False), tmp_path
+        table5.TABLE, TableResults(cells={("TVTS", "ssv2_top1"): found(result, tmp_path)}, embedded=False), tmp_path
     )
     assert table.cells["TVTS", "ssv2_top1"].difference is None
     assert table.measured_on["ssv2_top1"] == "part of SSV2"
@@ -144,8 +144,8 @@ def test_another_protocol_than_the_papers_is_not_compared(tmp_path: Path) -> Non
         result = classification(
             [True, False], dataset="ssv2", parts=parts, evaluator=protocol.evaluator, condition=protocol.condition
         )
-        findings = Findings(
-            found={("TVTS", LINEAR): found(result, tmp_path)}, protocols={LINEAR: protocol}, embedded=False
+        findings = TableResults(
+            cells={("TVTS", LINEAR): found(result, tmp_path)}, protocols={LINEAR: protocol}, embedded=False
         )
         table = assemble(table4.TABLE, findings, tmp_path)
         assert (table.cells["TVTS", LINEAR].difference is not None) == compared
@@ -156,7 +156,7 @@ def test_a_look_alike_in_the_place_of_the_data_is_called_by_its_own_name(tmp_pat
     cells = {
         ("TVTS", "ucf101_top1"): found(classification([True, False], dataset="scripted_motion-ucf101-fold1"), tmp_path)
     }
-    table = assemble(table7.TABLE, Findings(found=cells, embedded=False), tmp_path)
+    table = assemble(table7.TABLE, TableResults(cells=cells, embedded=False), tmp_path)
     assert table.measured_on["ucf101_top1"] == "ScriptedMotion (like UCF-101, split 1)"
     assert table.cells["TVTS", "ucf101_top1"].difference is None
     assert dataset_in_words("hmdb51-fold2") == "HMDB-51, split 2"
@@ -164,17 +164,17 @@ def test_a_look_alike_in_the_place_of_the_data_is_called_by_its_own_name(tmp_pat
 
 def test_what_failed_and_what_could_not_be_run_keep_their_reasons(tmp_path: Path) -> None:
     cells = {
-        (TVTS, R1): Found(status="failed", reason="the loss is NaN"),
-        (TWIN, R1): Found(status="not run", reason="no such file"),
+        (TVTS, R1): CellResults(status="failed", reason="the loss is NaN"),
+        (TWIN, R1): CellResults(status="not run", reason="no such file"),
     }
-    table = assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    table = assemble(table4.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     assert table.cells[TVTS, R1].status == "failed"
     assert table.cells[TWIN, R1].reason == "no such file"
     assert table.title.endswith("Published numbers; nothing was measured")
     assert table.baseline is None
 
 
-def of_seeds(name: str, right: dict[int, int], out: Path) -> Found:
+def of_seeds(name: str, right: dict[int, int], out: Path) -> CellResults:
     """A result a seed, with so many of ten clips right."""
     return seeded(
         {
@@ -192,7 +192,7 @@ def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
         ("k_way", column): of_seeds("k_way", {0: 2, 1: 4, 2: 6}, tmp_path),
         ("pairwise", column): of_seeds("pairwise", {0: 5}, tmp_path),
     }
-    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    table = assemble(table3.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     assert "fewer than 3 seeds in ScriptedMotion (like SSV2) fine-tuned top-1: pairwise 1" in table.notes
     cell = table.cells["k_way", column]
     assert cell.measured is not None
@@ -215,11 +215,11 @@ def test_seeds_are_averaged_and_compared_pairwise(tmp_path: Path) -> None:
     assert any("fine-tuned top-1 +40.00" in note and note.endswith("p = 0.12 (seed 0 alone)") for note in table.notes)
     assert any("mean of 1 to 3 seeds" in note for note in table.notes)
     del cells["pairwise", column]
-    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    table = assemble(table3.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     mean = "mean of 3 seeds of pretraining ± their standard deviation, which the intervals leave out"
     assert any(note.endswith(mean) for note in table.notes)
     one = {("pairwise", column): of_seeds("pairwise", {0: 5}, tmp_path)}
-    table = assemble(table3.TABLE, Findings(found=one, embedded=True), tmp_path)
+    table = assemble(table3.TABLE, TableResults(cells=one, embedded=True), tmp_path)
     assert any("one seed of pretraining: intervals and tests say nothing about another" in note for note in table.notes)
 
 
@@ -230,7 +230,7 @@ def test_rows_are_compared_over_the_seeds_that_both_have(tmp_path: Path) -> None
         ("k_way", column): of_seeds("k_way", {0: 3, 1: 5, 2: 9}, tmp_path),
         ("pairwise", column): of_seeds("pairwise", {2: 9, 3: 8}, tmp_path),
     }
-    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    table = assemble(table3.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     shared = table.cells["k_way", column].versus
     assert shared is not None
     assert shared.test.pairs == 2
@@ -245,7 +245,7 @@ def test_a_column_of_one_seed_beside_others_is_called_so(tmp_path: Path) -> None
         ("none", "ssv2_top1"): of_seeds("none", {0: 1, 1: 2}, tmp_path),
         ("none", "ssv2_r1"): seeded({0: retrieval([HIT, MISS])}, tmp_path),
     }
-    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    table = assemble(table3.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     said = (
         "one seed of pretraining in ScriptedMotion (like SSV2) R@1: intervals and tests there say nothing about another"
     )
@@ -259,7 +259,7 @@ def test_intervals_that_are_not_there_are_not_promised(tmp_path: Path) -> None:
     }
 
     def said() -> str:
-        table = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+        table = assemble(table3.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
         return next(note for note in table.notes if note.startswith("measured: "))
 
     why = "what each clip scored is not there beside the results"
@@ -278,7 +278,7 @@ def test_files_are_named_from_the_folder_of_the_table_wherever_the_command_was_s
     monkeypatch.chdir(tmp_path)
     out = Path("results")
     cells = {("none", "ssv2_r1"): found(retrieval([HIT]), Path("runs/cell"))}
-    table = assemble(table3.TABLE, Findings(found=cells, embedded=True), out)
+    table = assemble(table3.TABLE, TableResults(cells=cells, embedded=True), out)
     measured = table.cells["none", "ssv2_r1"].measured
     assert measured is not None
     assert measured.runs[0].file.startswith("../runs/cell/")
@@ -287,8 +287,8 @@ def test_files_are_named_from_the_folder_of_the_table_wherever_the_command_was_s
 
 
 def test_columns_of_our_own_are_shown_only_where_they_were_measured(tmp_path: Path) -> None:
-    nothing = assemble(table3.TABLE, Findings(found={}, embedded=False), tmp_path)
+    nothing = assemble(table3.TABLE, TableResults(cells={}, embedded=False), tmp_path)
     assert [column.name for column in nothing.columns] == ["ssv2_top1", "k400_top1"]
     cells = {("none", "ssv2_r1"): found(retrieval([HIT, MISS]), tmp_path)}
-    some = assemble(table3.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    some = assemble(table3.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     assert [column.name for column in some.columns] == ["ssv2_top1", "k400_top1", "ssv2_r1"]

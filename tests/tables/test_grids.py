@@ -7,68 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.tables.made import classification, retrieval, stored
-from tvts_bench.ablations.cells import (
-    CellRecord,
-    GridRecord,
-    RowRecord,
-    StageRecord,
-    cell_folder,
-    read_cell,
-    write_cell,
-    write_grid,
-)
-from tvts_bench.results import Result
+from tests.support.grids import FINETUNE, PROBE, RETRIEVAL, cell, grid
+from tests.support.results import classification, retrieval, stored
+from tvts_bench.results.grids import GridError, cell_folder, read_cell, write_cell
 from tvts_bench.tables import table3
-from tvts_bench.tables.grids import GridCells, GridError, read_grid
+from tvts_bench.tables.grids import GridCells, read_grid_cells
 
 R1, TOP1 = "ssv2_r1", "ssv2_top1"
-RETRIEVAL, PROBE, FINETUNE = (f"{protocol}-ssv2-00000000" for protocol in ("retrieval", "probe", "finetune"))
-
-
-def cell(out: Path, key: str, seed: int, results: dict[str, Result], failed: dict[str, str] | None = None) -> str:
-    """A cell with results by stage, and stages that failed with their reasons; its key."""
-    stages = []
-    for name, result in results.items():
-        path = stored(result, cell_folder(out, key) / "results" / name).path
-        file = path.relative_to(cell_folder(out, key)).as_posix()
-        stages.append(stage(name, status="done", results=(file,)))
-    stages += [stage(name, status="failed", reason=reason) for name, reason in (failed or {}).items()]
-    write_cell(out, CellRecord(key=key, config={}, seed=seed, stages=tuple(stages)))
-    return key
-
-
-def stage(name: str, **changes: object) -> StageRecord:
-    protocol, _, rest = name.partition("-")
-    return replace(StageRecord(name=name, protocol=protocol, dataset=rest.partition("-")[0] or None), **changes)  # type: ignore[arg-type]
-
-
-def grid(
-    out: Path,
-    rows: dict[str, dict[str, str]],
-    stages: tuple[str, ...] = (RETRIEVAL, PROBE, FINETUNE),
-    **changes: object,
-) -> None:
-    """The record of a grid whose rows have cells by seed, and these stages."""
-    record = GridRecord(
-        grid="sort-modeling",
-        title="-",
-        table=3,
-        baseline="none",
-        scale="quick",
-        preset="scripted_motion_tiny",
-        changes={"steps": "10"},
-        protocols=("retrieval", "finetune"),
-        datasets={"ssv2": None, "k400": None},
-        rows=tuple(
-            RowRecord(name=name, title=name, settings={}, cells=cells, stages=stages) for name, cells in rows.items()
-        ),
-    )
-    write_grid(out, replace(record, **changes))  # type: ignore[arg-type]
 
 
 def read(out: Path) -> GridCells:
-    found = read_grid(table3.TABLE, out)
+    found = read_grid_cells(table3.TABLE, out)
     assert found is not None
     return found
 
@@ -90,9 +39,9 @@ def test_results_of_all_seeds_reach_their_row_and_column(tmp_path: Path) -> None
     cells = read(tmp_path)
     assert cells.embedded
     assert cells.remarks == ("grid sort-modeling, quick: tvts-pretrain scripted_motion_tiny steps=10",)
-    assert set(cells.found) == {("k_way", R1), ("k_way", TOP1)}
+    assert set(cells.results) == {("k_way", R1), ("k_way", TOP1)}
     for column in (R1, TOP1):
-        found = cells.found["k_way", column].stored
+        found = cells.results["k_way", column].stored
         assert [(seed, each.result.run.backbone["variant"]) for seed, each in found] == [(0, "k0"), (1, "k1")]
 
 
@@ -105,7 +54,7 @@ def test_a_cell_that_diverged_is_failed_and_the_others_are_right(tmp_path: Path)
             "pairwise": {"0": cell(tmp_path, "p0", 0, {RETRIEVAL: retrieval([[True]])}, {FINETUNE: "time limit"})},
         },
     )
-    found = read(tmp_path).found
+    found = read(tmp_path).results
     assert found["k_way", R1].status == found["k_way", TOP1].status == "failed"
     assert found["k_way", R1].reason == "seed 0: loss is NaN at step 3"
     assert found["none", R1].status == found["pairwise", R1].status == "measured"
@@ -121,7 +70,7 @@ def test_one_seed_that_failed_leaves_the_others_and_is_said(tmp_path: Path) -> N
         "2": "never-begun",
     }
     grid(tmp_path, {"k_way": keys})
-    found = read(tmp_path).found["k_way", R1]
+    found = read(tmp_path).results["k_way", R1]
     assert (found.status, found.reason, len(found.stored)) == ("measured", "seed 1: collapsed", 1)
 
 
@@ -136,7 +85,7 @@ def test_results_of_another_version_or_way_are_ignored_with_a_sentence(tmp_path:
         },
     )
     cells = read(tmp_path)
-    assert set(cells.found) == {("none", R1), ("pairwise", R1)}
+    assert set(cells.results) == {("none", R1), ("pairwise", R1)}
     assert any("made by tvts-bench 0.0.1" in sentence for sentence in cells.ignored)
     assert any("1 of 1 results of k_way" in sentence for sentence in cells.ignored)
 
@@ -144,17 +93,17 @@ def test_results_of_another_version_or_way_are_ignored_with_a_sentence(tmp_path:
 def test_stages_that_the_grid_no_longer_asks_for_are_left_out(tmp_path: Path) -> None:
     other = "retrieval-ssv2-ffffffff"
     grid(tmp_path, {"k_way": {"0": cell(tmp_path, "k0", 0, {other: retrieval([[True]])})}})
-    assert read(tmp_path).found == {}
+    assert read(tmp_path).results == {}
 
 
 def test_no_grid_no_cells_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
-    assert read_grid(table3.TABLE, tmp_path) is None
+    assert read_grid_cells(table3.TABLE, tmp_path) is None
     path = tmp_path / "grids" / "sort-modeling.json"
     path.parent.mkdir()
     for text in ("{", "[]", json.dumps({"schema": 99}), json.dumps({"schema": 1, "rows": 5})):
         path.write_text(text)
         with pytest.raises(GridError):
-            read_grid(table3.TABLE, tmp_path)
+            read_grid_cells(table3.TABLE, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"schema": 99}), json.dumps({"schema": 1, "stages": [5]})])
@@ -164,7 +113,7 @@ def test_a_damaged_cell_is_named_and_the_others_are_taken(tmp_path: Path, text: 
     path = cell_folder(tmp_path, "k1") / "cell.json"
     path.write_text(text)
     cells = read(tmp_path)
-    assert [seed for seed, _ in cells.found["k_way", R1].stored] == [0]
+    assert [seed for seed, _ in cells.results["k_way", R1].stored] == [0]
     (sentence,) = cells.ignored
     assert sentence.startswith("ignored k_way:1: ")
     assert str(path) in sentence
@@ -177,7 +126,7 @@ def test_a_result_without_the_tables_number_is_named(tmp_path: Path) -> None:
     rows = {"none": {RETRIEVAL: bare}, "k_way": {PROBE: online}}
     grid(tmp_path, {name: {"0": cell(tmp_path, name, 0, results)} for name, results in rows.items()})
     cells = read(tmp_path)
-    assert cells.found == {}
+    assert cells.results == {}
     assert any(sentence.endswith("it holds no R@1 (forward)") for sentence in cells.ignored)
     assert any("measured by online_probe, the table shows cached_probe" in sentence for sentence in cells.ignored)
 
@@ -190,14 +139,14 @@ def test_the_cell_of_another_row_or_seed_is_not_taken(tmp_path: Path) -> None:
     rows = {"k_way": {"0": "k_way", "1": "k_way"}, "pairwise": {"0": "pairwise"}, "none": {"0": "../cells/k_way"}}
     grid(tmp_path, rows)
     cells = read(tmp_path)
-    assert {key: len(each.stored) for key, each in cells.found.items()} == {("k_way", R1): 1}
+    assert {key: len(each.stored) for key, each in cells.results.items()} == {("k_way", R1): 1}
     assert sum("is the record of another cell" in sentence for sentence in cells.ignored) == 2
 
 
 def test_a_pretraining_that_failed_fails_only_what_the_grid_measures(tmp_path: Path) -> None:
     rows = {"k_way": {"0": cell(tmp_path, "k0", 0, {}, {"pretrain": "loss is NaN"})}}
     grid(tmp_path, rows, stages=(RETRIEVAL,))
-    assert {key: each.status for key, each in read(tmp_path).found.items()} == {("k_way", R1): "failed"}
+    assert {key: each.status for key, each in read(tmp_path).results.items()} == {("k_way", R1): "failed"}
 
 
 def test_a_seed_counts_once_however_many_results_its_stage_left(tmp_path: Path) -> None:
@@ -210,11 +159,11 @@ def test_a_seed_counts_once_however_many_results_its_stage_left(tmp_path: Path) 
     write_cell(tmp_path, replace(record, stages=(replace(only, results=files),)))
     grid(tmp_path, {"k_way": {"0": key}})
     cells = read(tmp_path)
-    assert len(cells.found["k_way", R1].stored) == 1
+    assert len(cells.results["k_way", R1].stored) == 1
     assert cells.ignored == (f"ignored {other}: another result of the same seed",)
 
 
 def test_a_seed_that_is_no_number_is_refused(tmp_path: Path) -> None:
     grid(tmp_path, {"k_way": {"zero": cell(tmp_path, "k0", 0, {RETRIEVAL: retrieval([[True]])})}})
-    with pytest.raises(GridError, match="holds no grid of this version"):
-        read_grid(table3.TABLE, tmp_path)
+    with pytest.raises(GridError, match="a seed must be a whole number"):
+        read_grid_cells(table3.TABLE, tmp_path)

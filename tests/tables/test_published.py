@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from tvts_bench import registry
-from tvts_bench.tables.assemble import Findings, assemble
-from tvts_bench.tables.base import Table
+from tvts_bench.tables.assemble import TableResults, assemble
+from tvts_bench.tables.base import Table, published_value, read_published
 from tvts_bench.tables.layout import lay_out
-from tvts_bench.tables.markdown import as_markdown
-from tvts_bench.tables.published import published_value, read_published
+from tvts_bench.tables.markup import as_markdown
 
 FOLDER = Path(__file__).parents[2] / "tvts_bench" / "tables" / "published"
 NAMES = {"table1": "method", "table2": "name", "table3": "sort_modeling"}  # the field that names a row; else method
@@ -47,7 +46,7 @@ def test_every_number_of_a_file_is_in_its_table_and_no_other(name: str, tmp_path
     assert [row.name for row in declared.rows] == [record[NAMES.get(name, "method")] for record in records(name)]
     numbers = [column.name for column in declared.columns if column.published]
     assert numbers == [field for field in records(name)[0] if field.endswith(("_top1", "_r1", "_r5", "_r10"))]
-    filled = assemble(declared, Findings(found={}, embedded=False), tmp_path)
+    filled = assemble(declared, TableResults(cells={}, embedded=False), tmp_path)
     for row, record in zip(declared.rows, records(name), strict=True):
         for number in numbers:
             expected = published_value(record[number])
@@ -58,7 +57,7 @@ def test_every_number_of_a_file_is_in_its_table_and_no_other(name: str, tmp_path
 @pytest.mark.parametrize("name", SHA256)
 def test_the_numbers_are_printed_as_they_were_published(name: str, tmp_path: Path) -> None:
     declared = table(name)
-    text = as_markdown(lay_out(assemble(declared, Findings(found={}, embedded=False), tmp_path)))
+    text = as_markdown(lay_out(assemble(declared, TableResults(cells={}, embedded=False), tmp_path)))
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines() if line.startswith("| ")}
     for row, record in zip(declared.rows, records(name), strict=True):
         cells = [cell.strip(" *") for cell in lines[row.name].strip("|").split("|")]

@@ -9,22 +9,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.tables.made import classification, coverage, found, retrieval
+from tests.support.results import classification, coverage, found, retrieval
 from tvts_bench.tables import table4
-from tvts_bench.tables.assemble import Findings, assemble
-from tvts_bench.tables.cells import Found
-from tvts_bench.tables.document import as_json
-from tvts_bench.tables.files import write_table
-from tvts_bench.tables.filled import FilledTable
-from tvts_bench.tables.latex import as_latex
-from tvts_bench.tables.layout import Heading, Layout, Line, Text, lay_out
-from tvts_bench.tables.markdown import as_markdown
+from tvts_bench.tables.assemble import TableResults, assemble
+from tvts_bench.tables.cells import CellResults
+from tvts_bench.tables.files import COLUMNS, as_json, as_tidy_csv, write_table
+from tvts_bench.tables.layout import Heading, Line, TableLayout, Text, lay_out
+from tvts_bench.tables.markup import as_latex, as_markdown
+from tvts_bench.tables.model import FilledTable
 from tvts_bench.tables.terminal import terminal_tables
-from tvts_bench.tables.tidy import COLUMNS, as_tidy_csv
 
 TVTS, TWIN, RANDOM, PIXELS = (row.name for row in table4.TABLE.embedded_rows)
 R1, LINEAR = "ssv2_v2v_r1", "ssv2_linear_top1"
-ODD = Layout(
+ODD = TableLayout(
     title="50 % of A & B_1",
     headings=(Heading(text="method", numbers=False), Heading(text="R@1", kind="measured", data="x|y")),
     lines=(Line(group="a_b", begins=True, texts=(Text(text="p < 5 $ ~^\\"), Text(text="1.0", bold=True, mark="*"))),),
@@ -40,9 +37,9 @@ def table(tmp_path: Path) -> FilledTable:
         (TVTS, R1): found(retrieval([*many, [False, False]], backbone="a"), tmp_path),
         (TWIN, R1): found(retrieval([[False, True]] * 9 + [[True, False]], backbone="b"), tmp_path),
         (RANDOM, R1): found(retrieval(many, backbone="c", parts=(coverage("val", 9, 10),)), tmp_path),
-        (PIXELS, R1): Found(status="failed", reason="the loss is NaN"),
+        (PIXELS, R1): CellResults(status="failed", reason="the loss is NaN"),
     }
-    return assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    return assemble(table4.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
 
 
 def markdown_rows(text: str) -> dict[str, list[str]]:
@@ -72,7 +69,7 @@ def test_markdown_is_laid_out_as_in_the_paper(table: FilledTable) -> None:
 
 def test_coverage_is_told_only_where_something_is_missing(tmp_path: Path) -> None:
     cells = {(TVTS, R1): found(retrieval([[True]] * 3), tmp_path)}
-    complete = assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    complete = assemble(table4.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     assert "coverage" not in as_markdown(lay_out(complete))
 
 
@@ -84,14 +81,14 @@ def test_coverage_of_a_row_is_that_of_its_least_covered_number(tmp_path: Path) -
             classification([True], evaluator="cached_probe", condition="linear", parts=(all_of_it,)), tmp_path
         ),
     }
-    table = assemble(table4.TABLE, Findings(found=cells, embedded=True), tmp_path)
+    table = assemble(table4.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     assert markdown_rows(as_markdown(lay_out(table)))[TVTS][-1] == "ScriptedMotion (like SSV2) val 90 %"
 
 
 def test_the_difference_stands_beside_the_published_number_on_real_data(tmp_path: Path) -> None:
     parts = (coverage("val", 24_777, 24_777, (24_777,)),)
     cells = {("TVTS", R1): found(retrieval([[True], [False]], dataset="ssv2", parts=parts), tmp_path)}
-    real = assemble(table4.TABLE, Findings(found=cells, embedded=False), tmp_path)
+    real = assemble(table4.TABLE, TableResults(cells=cells, embedded=False), tmp_path)
     rows = markdown_rows(as_markdown(lay_out(real)))
     difference = rows["method"].index("R@1<br>measured less published, SSV2")
     assert rows["TVTS"][difference] == "+35.3"

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.supervised_world import tiny_backbone
+from tests.support.supervised_world import tiny_backbone
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.training.classifier import Classifier, ClassifierError
-from tvts_bench.training.stochastic_depth import ClipDropPath
+from tvts_bench.errors import UserError
+from tvts_bench.training.classifier import Classifier, ClipDropPath
 
 CLIPS = torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -64,6 +64,6 @@ def test_drop_path_rises_from_the_first_block_to_the_last() -> None:
 
 
 def test_drop_path_is_refused_where_there_are_no_blocks() -> None:
-    with pytest.raises(ClassifierError, match=r"pixels has no transformer blocks .* got 0\.1"):
+    with pytest.raises(UserError, match=r"pixels has no transformer blocks .* got 0\.1"):
         Classifier(load_backbone("pixels"), 3, frozen=False, drop_path=0.1)
     Classifier(load_backbone("pixels"), 3, frozen=True, drop_path=0.1)  # nothing of it is trained

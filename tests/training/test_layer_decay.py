@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.supervised_world import TWELVE
 from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
 from tvts_bench.backbones.tvts import TVTS
-from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
-from tvts_bench.training.layer_decay import TimeTable, layer_groups
+from tvts_bench.models.vit import VideoTransformer
+from tvts_bench.training.optim import layer_groups
+from tvts_bench.training.recipe import TimeTable
 
-TWELVE = VideoTransformerConfig(embed_dim=8, depth=12, num_heads=2, image_size=8, patch_size=4, num_frames=4)
 # 0.75 to the power of 13 - layer: stem, blocks 0 to 11, and the final norm with the head.
 FACTORS = {
     "stem": 0.0237573,

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from tvts_bench.training.optim import LearningRate, OptimConfig, OptimError, build_optimizer, clip_gradient
+from tvts_bench.errors import UserError
+from tvts_bench.training.optim import LearningRate, build_optimizer, clip_gradient
+from tvts_bench.training.recipe import OptimConfig
 
 
 def rates(config: OptimConfig, steps: int) -> list[float]:
@@ -87,5 +89,5 @@ def test_clipping_scales_the_whole_gradient() -> None:
     "bad", [{"lr": 0.0}, {"warmup": 1.0}, {"milestones": (0.8, 0.6)}, {"accumulate": 0}, {"clip_grad": 0.0}]
 )
 def test_nonsense_is_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(OptimError, match=next(iter(bad))):
+    with pytest.raises(UserError, match=next(iter(bad))):
         OptimConfig(**bad)  # type: ignore[arg-type]

@@ -6,9 +6,9 @@ import pytest
 
 from tvts_bench import registry
 from tvts_bench.datasets import PLUGINS
-from tvts_bench.training.mixing import MixConfig
-from tvts_bench.training.presets import FINETUNE, HABITS, PAPER, PROBE, preset, preset_name, with_habits
-from tvts_bench.training.recipes import Recipe, RecipeError
+from tvts_bench.errors import UserError
+from tvts_bench.training.presets import FINETUNE, OFFICIAL_QUIRKS, PROBE, QUIRKS, preset, preset_name, with_quirks
+from tvts_bench.training.recipe import MixConfig, Recipe
 from tvts_bench.video.variation import ClipAugment
 
 
@@ -69,22 +69,22 @@ def test_a_probe_trains_one_layer() -> None:
 
 def test_each_habit_changes_what_it_names() -> None:
     recipe = Recipe()
-    assert with_habits(recipe, ["cutmix-axes"]) == replace(recipe, mix=MixConfig(cutmix_axes="paper"))
-    assert with_habits(recipe, ["temporal-embed"]) == replace(recipe, time_table="head")
-    assert with_habits(recipe, ["logits"]) == replace(recipe, average="logits")
-    assert with_habits(recipe, ["best-on-test"]) == replace(recipe, best="test")
-    assert with_habits(PROBE["ssv2"], ["adamw-probe"]) == replace(PROBE["ssv2"], optimizer="adamw")
-    assert with_habits(recipe, []) is recipe
+    assert with_quirks(recipe, ["cutmix-axes"]) == replace(recipe, mix=MixConfig(cutmix_axes="paper"))
+    assert with_quirks(recipe, ["temporal-embed"]) == replace(recipe, time_table="head")
+    assert with_quirks(recipe, ["logits"]) == replace(recipe, average="logits")
+    assert with_quirks(recipe, ["best-on-test"]) == replace(recipe, best="test")
+    assert with_quirks(PROBE["ssv2"], ["adamw-probe"]) == replace(PROBE["ssv2"], optimizer="adamw")
+    assert with_quirks(recipe, []) is recipe
 
 
 def test_paper_stands_for_all_that_made_the_published_numbers() -> None:
-    assert with_habits(Recipe(), ["paper"]) == with_habits(Recipe(), PAPER)
-    assert with_habits(Recipe(), ["paper"]) == replace(
+    assert with_quirks(Recipe(), ["paper"]) == with_quirks(Recipe(), OFFICIAL_QUIRKS)
+    assert with_quirks(Recipe(), ["paper"]) == replace(
         Recipe(), mix=MixConfig(cutmix_axes="paper"), time_table="head", average="logits", best="test"
     )
-    assert set(PAPER) < set(HABITS)
+    assert set(OFFICIAL_QUIRKS) < set(QUIRKS)
 
 
 def test_an_unknown_habit_says_what_there_is() -> None:
-    with pytest.raises(RecipeError, match=r"no habit 'logit' \(did you mean logits\?\); there are: paper, cutmix-axes"):
-        with_habits(Recipe(), ["logit"])
+    with pytest.raises(UserError, match=r"no habit 'logit' \(did you mean logits\?\); there are: paper, cutmix-axes"):
+        with_quirks(Recipe(), ["logit"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.supervised_world import tiny_backbone, write_records
+from tests.support.supervised_world import tiny_backbone, write_records
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.runtime import Runtime
 from tvts_bench.training.classifier import Classifier

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch.utils.data import Dataset
 
-from tvts_bench.training.step_loading import WorkerError, load_in_order, refuse_lost_worker
+from tvts_bench.training.dataloader import WorkerError, load_in_order, refuse_lost_worker
 from tvts_bench.video.container import VideoDecodeError
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tests.training.supervised_world import RECIPE, tiny_backbone, train, write_records
+from tests.support.supervised_world import RECIPE, tiny_backbone, train, write_records
 from tvts_bench.backbones.base import Backbone
-from tvts_bench.training.classifier_step import TrainingError
-from tvts_bench.training.mixing import UNMIXED
-from tvts_bench.training.ranks import joined
+from tvts_bench.distributed import init_distributed
+from tvts_bench.errors import UserError
+from tvts_bench.training.recipe import UNMIXED
 
 
 class Normed(Backbone):
@@ -34,7 +34,7 @@ def main(out: Path) -> None:
     """Two trainings: one that draws everything there is, one that draws nothing but clips; and one of a batch norm."""
     drawn = replace(RECIPE, epochs=1, warmup_epochs=0.0)
     steady = replace(drawn, mix=UNMIXED, drop_path=0.0)
-    with joined("cpu") as rank:
+    with init_distributed("cpu") as rank:
         records = write_records(out / f"videos-{rank.rank}")
         for name, recipe in (("drawn", drawn), ("steady", steady)):
             model, _ = train(records, out / f"two-{name}", recipe, rank=rank)
@@ -55,7 +55,7 @@ def main(out: Path) -> None:
         idle.unused = nn.Linear(3, 3)
         try:
             train(records, out / "idle", plain, rank=rank, backbone=idle)
-        except TrainingError as error:
+        except UserError as error:
             (out / f"idle-{rank.rank}.txt").write_text(str(error))
 
 

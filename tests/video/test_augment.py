@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tvts_bench.errors import UserError
 from tvts_bench.video.augment import augment_clip
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import resize_and_crop
-from tvts_bench.video.variation import PLAIN, AugmentError, ClipAugment
+from tvts_bench.video.variation import PLAIN, ClipAugment
 
 from torchvision.transforms.v2 import functional as F  # isort: skip
 
@@ -214,5 +215,5 @@ def test_erasing_happens_to_its_share_of_clips() -> None:
     ],
 )
 def test_nonsense_is_refused(bad: dict[str, object], said: str) -> None:
-    with pytest.raises(AugmentError, match=said):
+    with pytest.raises(UserError, match=said):
         ClipAugment(**bad)  # type: ignore[arg-type]

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from tests.video.coded_video import X264_CLOSED, codes, write_video
+from tvts_bench.errors import UserError
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.reader import DECODERS, VideoDecodeError
-from tvts_bench.video.spec import ClipSpec, ClipSpecError
+from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.variation import ClipAugment
 
 SPEC = ClipSpec(num_frames=4, short_side=64, crop=64, spatial_views=1)
@@ -114,5 +115,5 @@ def test_an_augmented_view_is_the_training_clip_of_its_seed(video: Path) -> None
 
 
 def test_an_augmented_view_has_no_spatial_views() -> None:
-    with pytest.raises(ClipSpecError, match="one spatial view, got 3"):
+    with pytest.raises(UserError, match="one spatial view, got 3"):
         replace(SPEC, spatial_views=3, augment=ClipAugment())

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tvts_bench.errors import UserError
 from tvts_bench.video.sampling import clip_indices, dense_indices, endpoint_indices, segment_indices
-from tvts_bench.video.spec import ClipSpec, ClipSpecError
+from tvts_bench.video.spec import ClipSpec
 
 FOUR = ClipSpec(num_frames=4)
 
@@ -51,7 +52,7 @@ def test_endpoints_are_evenly_spread(num_frames: int, t: int) -> None:
 
 @pytest.mark.parametrize("changes", [{"position": "random"}, {"temporal_views": 2}])
 def test_endpoints_have_nothing_to_draw_and_no_views(changes: dict[str, Any]) -> None:
-    with pytest.raises(ClipSpecError, match="endpoints takes the same frames each time"):
+    with pytest.raises(UserError, match="endpoints takes the same frames each time"):
         ClipSpec(sampling="endpoints", **changes)
 
 

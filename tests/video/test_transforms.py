@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
-from tvts_bench.video.spec import ClipSpec, ClipSpecError
+from tvts_bench.errors import UserError
+from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import normalise, resize_and_crop
 
 from torchvision.transforms import v2  # isort: skip
@@ -59,9 +60,9 @@ def test_squashing_makes_both_sides_alike(height: int, width: int, crop: int) ->
 
 
 def test_squashed_frames_have_no_longer_side_to_crop_along() -> None:
-    with pytest.raises(ClipSpecError, match="squash leaves no longer side for 3 spatial views"):
+    with pytest.raises(UserError, match="squash leaves no longer side for 3 spatial views"):
         ClipSpec(resize="squash", spatial_views=3)
-    with pytest.raises(ClipSpecError, match="resize must be one of short_side, squash, got 'pad'"):
+    with pytest.raises(UserError, match="resize must be one of short_side, squash, got 'pad'"):
         ClipSpec(resize="pad")  # type: ignore[arg-type]
 
 

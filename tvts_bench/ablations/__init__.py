@@ -1,6 +1,7 @@
 """Grids of pretraining runs and their evaluations: which cells there are, and what runs them.
 
-From a grid to numbers, each module one step: grids and scales (what is varied, how long it trains) -> plan (cells, by
-the content of their configuration) -> stages (the commands of a cell) -> jobs (run one cell, under a claim) -> local
-and slurm (run many). `cells` is what lies on disk meanwhile and afterwards, `standing` what can be said of it.
+From a grid to numbers, each module one step: grids (what is varied, and how long it trains) -> plan (cells, by the
+content of their configuration) -> commands (the stages of a cell) -> jobs, process (run one cell, under its lock) ->
+local and slurm (run many). status reads how far they are, outdated finds what has to run again. What lies on disk
+meanwhile and afterwards is read and written by `tvts_bench.results.grids`.
 """

@@ -1,7 +1,12 @@
-"""The grids, as data: what each varies, on which data sets it is looked at, and which row the others are compared with.
+"""The grids and their budgets, as data.
 
-Three are the paper's Tables 1 to 3; the others vary what the paper fixes. A row is settings of `tvts-pretrain`. Rows of
-two grids that resolve to the same configuration (`base` and `none`) are one cell, which runs once.
+A grid says what is varied, on which data sets it is evaluated, and which row the others are compared with. Three are
+the paper's Tables 1 to 3; the others vary what the paper fixes. A row is settings of `tvts-pretrain`. Rows of two grids
+that resolve to the same configuration (`base` and `none`) are one cell, which runs once.
+
+A budget says how much a grid trains and measures: `quick` and `standard` for two cores, `full` for the preset as it
+ships. `quick` is the first seed of `standard`, of which it trains the same cells. What a budget sets gives way to
+--set, and both to what the grid itself varies.
 """
 
 import difflib
@@ -14,12 +19,8 @@ Settings = Mapping[str, str]
 """Keys of `tvts-pretrain`, dotted, and their values as on the command line."""
 
 
-class UnknownCellError(UserError):
-    """No grid, row, or other thing of that name; the message lists the close ones and all."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class GridRow:
     """One pretraining configuration."""
 
     name: str  # on the command line and in files
@@ -34,7 +35,7 @@ class Grid:
 
     name: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[GridRow, ...]
     datasets: tuple[str, ...]
     baseline: str  # name of the row that the others are compared with
     table: int | None = None  # of the paper
@@ -46,7 +47,7 @@ class Grid:
         Raises:
             UserError: its rows differ in more than one key.
         """
-        added = {value: Row(name=value, title=value, settings={self.key or "": value}) for value in values}
+        added = {value: GridRow(name=value, title=value, settings={self.key or "": value}) for value in values}
         if added and self.key is None:
             names = ", ".join(row.name for row in self.rows)
             raise UserError(f"{self.name} takes no other values: its rows are {names}")
@@ -69,11 +70,11 @@ SORT_TARGET = Grid(
     datasets=("ucf101", "hmdb51"),
     baseline="none",
     rows=(
-        Row(name="none", title="none (L_base)", settings=_NOTHING),
-        Row(name="transcript", title="transcripts (TVTS)", settings=_TVTS),
-        Row(name="vcop", title="video (VCOP)", settings=_sorting("factorial", "vcop")),
-        Row(name="merlot", title="video (MERLOT)", settings=_sorting("pairwise", "merlot")),
-        Row(name="merlot_like", title="video (MERLOT-like)", settings=_sorting("k_way", "merlot_like")),
+        GridRow(name="none", title="none (L_base)", settings=_NOTHING),
+        GridRow(name="transcript", title="transcripts (TVTS)", settings=_TVTS),
+        GridRow(name="vcop", title="video (VCOP)", settings=_sorting("factorial", "vcop")),
+        GridRow(name="merlot", title="video (MERLOT)", settings=_sorting("pairwise", "merlot")),
+        GridRow(name="merlot_like", title="video (MERLOT-like)", settings=_sorting("k_way", "merlot_like")),
     ),
 )
 
@@ -84,20 +85,20 @@ OBJECTIVE = Grid(
     datasets=("ssv2", "k400"),
     baseline="base",
     rows=(
-        Row(name="scratch", title="from scratch", trained=False),
-        Row(name="base", title="L_base", settings=_NOTHING),
-        Row(
+        GridRow(name="scratch", title="from scratch", trained=False),
+        GridRow(name="base", title="L_base", settings=_NOTHING),
+        GridRow(
             name="sort_no_sg",
             title="L_sort without stop-gradient",
             settings={**_TVTS, "objective.align": "false", "objective.stop_gradient": "false"},
         ),
-        Row(name="sort", title="L_sort", settings={**_TVTS, "objective.align": "false"}),
-        Row(
+        GridRow(name="sort", title="L_sort", settings={**_TVTS, "objective.align": "false"}),
+        GridRow(
             name="tvts_no_sg",
             title="L_base + L_sort without stop-gradient",
             settings={**_TVTS, "objective.stop_gradient": "false"},
         ),
-        Row(name="tvts", title="L_base + L_sort (TVTS)", settings=_TVTS),
+        GridRow(name="tvts", title="L_base + L_sort (TVTS)", settings=_TVTS),
     ),
 )
 
@@ -108,10 +109,10 @@ SORT_MODELING = Grid(
     datasets=("ssv2", "k400"),
     baseline="none",
     rows=(
-        Row(name="none", title="none (L_base)", settings=_NOTHING),
-        Row(name="pairwise", title="pairwise", settings=_sorting("pairwise", "transcript")),
-        Row(name="factorial", title="factorial", settings=_sorting("factorial", "transcript")),
-        Row(name="k_way", title="K-way (TVTS)", settings=_TVTS),
+        GridRow(name="none", title="none (L_base)", settings=_NOTHING),
+        GridRow(name="pairwise", title="pairwise", settings=_sorting("pairwise", "transcript")),
+        GridRow(name="factorial", title="factorial", settings=_sorting("factorial", "transcript")),
+        GridRow(name="k_way", title="K-way (TVTS)", settings=_TVTS),
     ),
 )
 
@@ -121,7 +122,7 @@ NUM_TRANSCRIPTS = Grid(
     datasets=("ssv2", "k400"),
     baseline="4",
     key="objective.segments",
-    rows=tuple(Row(name=k, title=f"K = {k}", settings={"objective.segments": k}) for k in ("2", "3", "4", "5")),
+    rows=tuple(GridRow(name=k, title=f"K = {k}", settings={"objective.segments": k}) for k in ("2", "3", "4", "5")),
 )
 
 MASK_RATIO = Grid(
@@ -131,7 +132,7 @@ MASK_RATIO = Grid(
     baseline="0",  # of four patches a tubelet none is redundant
     key="model.mask",
     rows=tuple(
-        Row(name=share, title=f"{float(share):.0%}", settings={"model.mask": share})
+        GridRow(name=share, title=f"{float(share):.0%}", settings={"model.mask": share})
         for share in ("0", "0.25", "0.5", "0.75")
     ),
 )
@@ -143,9 +144,9 @@ LAMBDA = Grid(
     baseline="0",
     key="objective.weight",
     rows=(
-        Row(name="0", title="0 (L_base)", settings=_NOTHING),
+        GridRow(name="0", title="0 (L_base)", settings=_NOTHING),
         *(
-            Row(name=weight, title=weight, settings={"objective.weight": weight})
+            GridRow(name=weight, title=weight, settings={"objective.weight": weight})
             for weight in ("0.5", "1", "2", "4", "8")
         ),
     ),
@@ -158,19 +159,52 @@ SEGMENT_LENGTH = Grid(
     baseline="3",  # one action of a story
     key="data.lengths",
     rows=(
-        *(Row(name=length, title=f"{length} s", settings={"data.lengths": f"[{length}.0]"}) for length in "2345"),
-        Row(name="3-5", title="3, 4 or 5 s", settings={"data.lengths": "[3.0, 4.0, 5.0]"}),
+        *(GridRow(name=length, title=f"{length} s", settings={"data.lengths": f"[{length}.0]"}) for length in "2345"),
+        GridRow(name="3-5", title="3, 4 or 5 s", settings={"data.lengths": "[3.0, 4.0, 5.0]"}),
     ),
 )
 
 GRIDS = (SORT_TARGET, OBJECTIVE, SORT_MODELING, NUM_TRANSCRIPTS, MASK_RATIO, LAMBDA, SEGMENT_LENGTH)
 
 
+PROTOCOLS = ("retrieval", "probe", "finetune")
+"""Commands of tvts-bench that a cell can run on its checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long cells train, and how they are measured."""
+
+    name: str
+    preset: str  # of tvts-pretrain, unless another one is named
+    settings: Settings = field(default_factory=dict)  # of tvts-pretrain, on top of the preset
+    protocols: tuple[str, ...] = PROTOCOLS
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of tvts-bench, by protocol
+    seeds: int = 1  # runs of every row, where --seeds does not say
+    starts: int = 0  # common starts that the seeds take in turn, 0, 1, ..., with the budget's own preset; 0: none
+
+
+QUICK = Budget(
+    name="quick",
+    preset="scripted_motion_quick",
+    settings={"checkpoint.every_steps": "100"},  # ten seconds of work at most are lost to a kill
+    protocols=("retrieval", "probe"),
+    options={"probe": ("--head", "linear")},
+    starts=3,
+)
+
+STANDARD = replace(QUICK, name="standard", seeds=5)
+
+FULL = Budget(name="full", preset="scripted_motion_tiny")
+
+BUDGETS = (QUICK, STANDARD, FULL)
+
+
 def find_grid(name: str) -> Grid:
     """The grid of that name, in which `-` and `_` mean the same.
 
     Raises:
-        UnknownCellError: there is none.
+        UserError: there is none; the message lists the close ones and all.
     """
     known = {grid.name: grid for grid in GRIDS}
     wanted = name.replace("_", "-")
@@ -179,9 +213,30 @@ def find_grid(name: str) -> Grid:
     return known[wanted]
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownCellError:
-    """The error for a name that is not there, with the nearest that are."""
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not there.
+
+    Args:
+        kind: of thing, for the message.
+        name: what was given.
+        known: all that there are.
+
+    Returns:
+        With the nearest names and all.
+    """
     names = tuple(known)
     close = difflib.get_close_matches(name, names)
     hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-    return UnknownCellError(f"unknown {kind} {name!r}{hint}; there are: {', '.join(names)}")
+    return UserError(f"unknown {kind} {name!r}{hint}; there are: {', '.join(names)}")
+
+
+def find_budget(name: str) -> Budget:
+    """The budget of that name.
+
+    Raises:
+        UserError: there is none; the message lists the close ones and all.
+    """
+    known = {budget.name: budget for budget in BUDGETS}
+    if name not in known:
+        raise unknown("preset of an ablation", name, known)
+    return known[name]

@@ -1,7 +1,7 @@
-"""A cell as a job: its commands one after the other, under a claim, with a record of how each ended.
+"""A cell as a job: its commands one after the other, under a lock, with a record of how each ended.
 
 The same code runs in a thread of the local launcher and in a job of Slurm. What is done is not done again; what was
-interrupted goes on from its own state; what failed is recorded, and stays so until it is asked to be tried again.
+interrupted resumes from its own state; what failed is recorded, and stays so until it is asked to be tried again.
 """
 
 import re
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tvts_bench.ablations.cells import CellRecord, StageRecord, cell_folder, read_cell, write_cell
-from tvts_bench.ablations.claims import claim
-from tvts_bench.ablations.commands import GRACE, Ended, Limits, explain, run_command, was_told_to_stop
-from tvts_bench.ablations.stages import Stage
+from tvts_bench.ablations.commands import Stage
+from tvts_bench.ablations.lock import cell_lock
+from tvts_bench.ablations.process import GRACE, Ended, Limits, explain, run_command, was_stopped
 from tvts_bench.atomic import remove_leftovers
-from tvts_bench.results import rename_aside
+from tvts_bench.results.files import rename_aside
+from tvts_bench.results.grids import CellRecord, StageRecord, cell_folder, read_cell, write_cell
 
 Outcome = Literal["done", "failed", "stopped", "taken"]
 _PLACES = re.compile(r"^(samples|cache)=.*$")  # keys of tvts-pretrain that name folders and change no weight
@@ -36,7 +36,7 @@ class CellJob:
     stages: tuple[Stage, ...]
     environment: Mapping[str, str] = field(default_factory=dict)  # of the commands, on top of the process's own
     timeout: float | None = None  # seconds for all stages together
-    grace: float = GRACE  # seconds that a command may take to save its state when it is told to stop
+    grace: float = GRACE  # seconds that a command may take to save its state once a stop is requested
     failed_before: float | None = None  # stages that failed and were started before (seconds since 1970) run again
     outdated: Mapping[str, float | None] = field(default_factory=dict)
     # stages that are done and run again, since their data changed: name -> when they were started
@@ -70,7 +70,7 @@ def run_cell(job: CellJob, stop: Callable[[], bool] = never) -> Outcome:
     Raises:
         UserError, OSError: the record cannot be read or written.
     """
-    with claim(job.folder) as lock:
+    with cell_lock(job.folder) as lock:
         if lock is None:
             return "taken"
         remove_leftovers(job.folder, alone=True)
@@ -100,30 +100,30 @@ def is_finished(job: CellJob) -> bool:
 
 
 def outcome_now(job: CellJob) -> Outcome:
-    """How a cell stands on disk: "stopped" where something of it is left to be run."""
+    """The outcome of a cell as it is on disk: "stopped" where something of it is left to be run."""
     record = read_cell(job.out, job.key)
     if record is None:
         return "stopped"
     failed = False
     for stage in job.stages:
-        found = record.stage(stage.name)
-        if found is None or not (is_done(job, stage, record) or job.stays_failed(found)):
+        known = record.stage(stage.name)
+        if known is None or not (is_done(job, stage, record) or job.stays_failed(known)):
             return "stopped"
-        failed = failed or found.status == "failed"
-        if found.status == "failed" and stage.needed:
+        failed = failed or known.status == "failed"
+        if known.status == "failed" and stage.needed:
             break
     return "failed" if failed else "done"
 
 
 def record_death(job: CellJob, reason: str) -> Outcome:
-    """Record that the process which ran a cell is gone and left it unfinished; how the cell then stands.
+    """Record that the process which ran a cell is gone and left it unfinished; the cell's outcome then.
 
-    A cell whose command had saved its state, because it was told to stop, has not failed.
+    A cell whose command had saved its state, because a stop was requested, has not failed.
 
     Raises:
         UserError, OSError: the record cannot be read or written.
     """
-    with claim(job.folder) as lock:
+    with cell_lock(job.folder) as lock:
         if lock is None:
             return "taken"
         record = read_cell(job.out, job.key)
@@ -148,7 +148,7 @@ def _begun(job: CellJob) -> CellRecord:
         for stage in job.stages
         if stage.name not in there
     ]
-    # Whoever was running a stage does no more: the claim is ours.
+    # Whoever was running a stage does no more: the lock is ours.
     known = (replace(stage, status="waiting") if stage.status == "running" else stage for stage in record.stages)
     return replace(record, stages=(*known, *new))
 
@@ -156,10 +156,18 @@ def _begun(job: CellJob) -> CellRecord:
 def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
     """Whether a stage has run and what it left is there.
 
-    A checkpoint may be gone, as from a folder that was published: it is missed where something is left to be measured.
+    A checkpoint may be gone, to save space: it is missed where something is left to be measured.
+
+    Args:
+        job: the cell.
+        stage: one of its.
+        record: of the cell.
+
+    Returns:
+        False also where its data changed since.
     """
-    found = record.stage(stage.name)
-    if found is None or found.status != "done" or _is_outdated(job, found):
+    known = record.stage(stage.name)
+    if known is None or known.status != "done" or _is_outdated(job, known):
         return False
     if _produced(job.folder, stage):
         return True
@@ -168,7 +176,7 @@ def is_done(job: CellJob, stage: Stage, record: CellRecord) -> bool:
 
 
 def has_checkpoint(job: CellJob) -> bool:
-    """Whether evaluations can run without training anything; not so in a folder that was published."""
+    """Whether evaluations can run without training anything; not so where checkpoints were deleted."""
     return all(_produced(job.folder, stage) for stage in job.stages if stage.needed)
 
 
@@ -220,17 +228,17 @@ def _prepared(folder: Path, stage: Stage) -> tuple[str, ...]:
 
 def _judged(job: CellJob, stage: Stage, running: StageRecord, ended: Ended) -> StageRecord:
     """How a stage ended."""
-    found = replace(running, seconds=running.seconds + ended.seconds)
+    judged = replace(running, seconds=running.seconds + ended.seconds)
     produced = _produced(job.folder, stage)
     if ended.code == 0 and produced:
         results = tuple(name for name in produced if name.endswith(".json") and not _SET_ASIDE.search(name))
-        return replace(found, status="done", results=results)
+        return replace(judged, status="done", results=results)
     if ended.code == 0:
-        return replace(found, status="failed", failure="error", reason=f"ended well but left no {stage.produces}")
-    if was_told_to_stop(ended) and not ended.late:
-        return replace(found, status="waiting", reason="stopped; goes on from its last state")
+        return replace(judged, status="failed", failure="error", reason=f"ended well but left no {stage.produces}")
+    if was_stopped(ended) and not ended.late:
+        return replace(judged, status="waiting", reason="stopped; resumes from its last state")
     failure, reason = explain(ended)
-    return replace(found, status="failed", failure=failure, reason=reason)
+    return replace(judged, status="failed", failure=failure, reason=reason)
 
 
 def _produced(folder: Path, stage: Stage) -> list[str]:

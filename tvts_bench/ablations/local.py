@@ -34,12 +34,15 @@ def thread_environment(threads: int) -> dict[str, str]:
 
 
 def slots_for(cells: int, device: str, at_once: int | None = None) -> Slots:
-    """A slot a GPU, else a slot a core, and no more than cells; cores are divided among slots.
+    """One slot per GPU, else one per core, and no more than cells; cores are divided among slots.
 
     Args:
         cells: to be run.
         device: "cpu", "auto", "cuda", "cuda:1".
-        at_once: slots asked for.
+        at_once: slots requested.
+
+    Returns:
+        With threads and GPUs of each slot.
 
     Raises:
         UserError: more slots than one machine runs processes.
@@ -65,13 +68,16 @@ def run_local(
 ) -> dict[str, Outcome]:
     """Run all `jobs`; how each ended, by key.
 
-    A cell that another launcher runs is waited for, and then taken up if something of it is left.
+    A cell that another launcher runs is waited for, and then resumed if something of it is left.
 
     Args:
         jobs: the cells.
         slots: how many at once.
         stop: asked often; once it says yes, running commands are told to save their state, and no new one starts.
-        look: called a few times a second in this thread, to show how things stand.
+        look: called a few times a second in this thread, to show the status.
+
+    Returns:
+        Outcome of each cell, by key.
 
     Raises:
         UserError, OSError: a record cannot be read or written. Other cells are stopped first.
@@ -101,7 +107,7 @@ def run_local(
                 time.sleep(_AGAIN)
                 waiting.put(job)
 
-    # Daemons: after a second Ctrl-C nobody waits for them, and the claims that commands inherit keep others away.
+    # Daemons: after a second Ctrl-C nobody waits for them, and the locks that commands inherit keep others away.
     threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in range(slots.count)]
     for thread in threads:
         thread.start()

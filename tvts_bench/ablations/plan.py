@@ -1,4 +1,4 @@
-"""A grid and what was asked for become cells, each with a key: the digest of all that can change its checkpoint."""
+"""A grid and its request become cells, each with a key: the digest of all that can change its checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,18 +6,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tvts_bench.ablations.cells import GridRecord, RowRecord, cell_folder
-from tvts_bench.ablations.grids import Grid, Row, Settings, unknown
+from tvts_bench.ablations.commands import BACKBONE, EvaluationSpec, Stage, evaluation, pretraining, resolve, start_file
+from tvts_bench.ablations.grids import PROTOCOLS, Budget, Grid, GridRow, Settings, unknown
 from tvts_bench.ablations.jobs import CellJob
-from tvts_bench.ablations.resolve import resolve, start_file
-from tvts_bench.ablations.scales import PROTOCOLS, Scale
-from tvts_bench.ablations.stages import BACKBONE, Measure, Stage, measurement, pretraining
 from tvts_bench.datasets.scripted_motion.make import DEFAULT as WORLD
 from tvts_bench.errors import UserError
 from tvts_bench.provenance import digest, file_sha256
+from tvts_bench.results.grids import GridRecord, RowRecord, cell_folder
 from tvts_bench.version import VERSION
 
-PLACE = ("device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
+RESOURCES = ("device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
 """Keys of tvts-pretrain that change no weight."""
 STARTS = ("mae", "checkpoint")  # keys of init that name files of weights
 OURS = {"out": "--out says where everything goes", "seed": "--seeds says how many"}
@@ -31,24 +29,23 @@ UNTRAINED = {
 """Random weights of the encoder that a preset trains, by width, depth and pixels of a patch."""
 
 
-class PlanError(UserError):
-    """What was asked for does not go together."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class GridRequest:
     """A grid, and how it is to be filled."""
 
     grid: Grid
-    scale: Scale
+    budget: Budget
     out: Path
-    pretrain: str | None = None  # preset of tvts-pretrain, or a YAML file; None: the scale's
+    pretrain: str | None = None  # preset of tvts-pretrain, or a YAML file; None: the budget's
     changes: Settings = field(default_factory=dict)  # --set
     seeds: int = 1
-    protocols: tuple[str, ...] = ()  # those of the scale where empty
-    data: Mapping[str, str] = field(default_factory=dict)  # data set -> folder; the embedded world's where it has none
+    protocols: tuple[str, ...] = ()  # those of the budget where empty
+    data: Mapping[str, str] = field(
+        default_factory=dict
+    )  # data set -> folder; without one the built-in synthetic set's
 
     def __post_init__(self) -> None:
+        """Refuse what does not go together."""
         for protocol in self.protocols:
             if protocol not in PROTOCOLS:
                 raise unknown("protocol", protocol, PROTOCOLS)
@@ -58,55 +55,57 @@ class Asked:
         varied = {key for row in self.grid.rows for key in row.settings}
         for key in self.changes:
             if key in OURS:
-                raise PlanError(f"--set {key}={self.changes[key]}: {OURS[key]}")
+                raise UserError(f"--set {key}={self.changes[key]}: {OURS[key]}")
             if key in varied:
-                raise PlanError(f"--set {key}={self.changes[key]}: that is what {self.grid.name} varies; see --only")
+                raise UserError(f"--set {key}={self.changes[key]}: that is what {self.grid.name} varies; see --only")
         if self.seeds < 1:
-            raise PlanError(f"--seeds must be at least 1, got {self.seeds}")
+            raise UserError(f"--seeds must be at least 1, got {self.seeds}")
 
     @property
     def preset(self) -> str:
         """Of tvts-pretrain, that is varied."""
-        return self.pretrain or self.scale.preset
+        return self.pretrain or self.budget.preset
 
     @property
-    def measures(self) -> tuple[Measure, ...]:
+    def evaluations(self) -> tuple[EvaluationSpec, ...]:
         """Every evaluation of a cell, data set by data set."""
         return tuple(
-            Measure(protocol=protocol, dataset=name, root=self.data.get(name), options=self._options(protocol, name))
+            EvaluationSpec(
+                protocol=protocol, dataset=name, root=self.data.get(name), options=self._options(protocol, name)
+            )
             for name in self.grid.datasets
-            for protocol in self.protocols or self.scale.protocols
+            for protocol in self.protocols or self.budget.protocols
         )
 
     def _options(self, protocol: str, dataset: str) -> tuple[str, ...]:
-        # Cells of the embedded world may come from machines with bf16 and without, and belong to one table.
+        # Cells of the built-in synthetic set may come from machines with bf16 and without, and belong to one table.
         precision = () if dataset in self.data else ("--dtype", "fp32")
-        return (*precision, *self.scale.options.get(protocol, ()))
+        return (*precision, *self.budget.options.get(protocol, ()))
 
-    def settings(self, row: Row, seed: int) -> dict[str, str]:
+    def settings(self, row: GridRow, seed: int) -> dict[str, str]:
         """All settings of a row that differ from the preset, without those of where it runs."""
         return {**self.common, **row.settings, **self._start(seed), "seed": str(seed)}
 
     def _start(self, seed: int) -> dict[str, str]:
         """The common start of a seed, unless a preset or a setting says where runs begin."""
-        if not self.scale.starts or self.pretrain or any(f"init.{key}" in self.changes for key in (*STARTS, "start")):
+        if not self.budget.starts or self.pretrain or any(f"init.{key}" in self.changes for key in (*STARTS, "start")):
             return {}
-        return {"init.start": str(seed % self.scale.starts)}
+        return {"init.start": str(seed % self.budget.starts)}
 
     @property
     def common(self) -> dict[str, str]:
         """Settings of all rows that differ from the preset, without those of where it runs."""
-        found = {**self.scale.settings, **self.changes}
-        return {key: value for key, value in found.items() if key not in PLACE}
+        settings = {**self.budget.settings, **self.changes}
+        return {key: value for key, value in settings.items() if key not in RESOURCES}
 
     @property
-    def place(self) -> dict[str, str]:
+    def resources(self) -> dict[str, str]:
         """Where pretraining runs, as --set says."""
-        return {key: value for key, value in self.changes.items() if key in PLACE}
+        return {key: value for key, value in self.changes.items() if key in RESOURCES}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Resources:
     """Where a cell runs; none of it is in a key."""
 
     threads: int = 1  # of each process of a cell
@@ -121,7 +120,7 @@ class PlannedCell:
     seed: int
     key: str
     config: Mapping[str, Any]
-    asked: Asked
+    request: GridRequest
     settings: Settings  # of tvts-pretrain; empty where nothing is trained
     backbone: str | None  # random weights, where nothing is trained
 
@@ -133,33 +132,42 @@ class PlannedCell:
     @property
     def folder(self) -> Path:
         """Where it lies."""
-        return cell_folder(self.asked.out, self.key).absolute()
+        return cell_folder(self.request.out, self.key).absolute()
 
-    def job(self, place: Place, timeout: float | None = None, failed_before: float | None = None) -> CellJob:
-        """It as a job; see `CellJob` for the last two."""
+    def job(self, resources: Resources, timeout: float | None = None, failed_before: float | None = None) -> CellJob:
+        """It as a job.
+
+        Args:
+            resources: where it runs.
+            timeout: seconds for all its stages.
+            failed_before: stages that failed and were started before (seconds since 1970) run again.
+
+        Returns:
+            With its commands.
+        """
         return CellJob(
-            out=self.asked.out,
+            out=self.request.out,
             key=self.key,
             config=self.config,
             seed=self.seed,
-            stages=self._stages(place),
+            stages=self._stages(resources),
             timeout=timeout,
             failed_before=failed_before,
         )
 
-    def _stages(self, place: Place) -> tuple[Stage, ...]:
-        threads = place.threads
+    def _stages(self, resources: Resources) -> tuple[Stage, ...]:
+        threads = resources.threads
         loading = threads // 4  # processes; the rest computes
-        options = ("--device", place.device, "--workers", str(max(loading, 1)))
+        options = ("--device", resources.device, "--workers", str(max(loading, 1)))
         evaluations = [
-            measurement(self.folder, measure, self._weights(), self.seed, options) for measure in self.asked.measures
+            evaluation(self.folder, spec, self._weights(), self.seed, options) for spec in self.request.evaluations
         ]
         if self.backbone is not None:
             return tuple(evaluations)
-        where = {"device": place.device, "workers": str(loading), "threads": str(threads - loading)}
+        where = {"device": resources.device, "workers": str(loading), "threads": str(threads - loading)}
         assignments = [f"{key}={value}" for key, value in self.settings.items()]
-        places = [f"{key}={value}" for key, value in {**where, **self.asked.place}.items()]
-        return (pretraining(self.folder, self.asked.preset, assignments, places), *evaluations)
+        where_options = [f"{key}={value}" for key, value in {**where, **self.request.resources}.items()]
+        return (pretraining(self.folder, self.request.preset, assignments, where_options), *evaluations)
 
     def _weights(self) -> tuple[str, ...]:
         if self.backbone is not None:
@@ -171,7 +179,7 @@ class PlannedCell:
 class Plan:
     """The cells of a grid: each once, in the grid's order, all rows of a seed before the next."""
 
-    asked: Asked
+    request: GridRequest
     cells: tuple[PlannedCell, ...]
     record: GridRecord
 
@@ -179,43 +187,45 @@ class Plan:
         """The cells of these names, ROW or ROW:SEED; all where there are none.
 
         Raises:
-            UnknownCellError: no such cell.
+            UserError: no such cell.
         """
         keys = {f"{row.name}:{seed}": key for row in self.record.rows for seed, key in row.cells.items()}
         wanted: set[str] = set()
         for name in names:
-            found = {key for cell, key in keys.items() if name in (cell, cell.rpartition(":")[0])}
-            if not found:
+            matching = {key for cell, key in keys.items() if name in (cell, cell.rpartition(":")[0])}
+            if not matching:
                 raise unknown("cell", name, [*(row.name for row in self.record.rows), *keys])
-            wanted |= found
+            wanted |= matching
         return tuple(cell for cell in self.cells if not names or cell.key in wanted)
 
 
-def plan(asked: Asked) -> Plan:
+def plan(request: GridRequest) -> Plan:
     """The cells of a grid, each resolved and checked by tvts-pretrain.
 
     Raises:
         PretrainingError: it refuses a setting.
-        PlanError: a row needs random weights of a size that tvts does not have, or weights that cannot be read.
+        UserError: a row needs random weights of a size that tvts does not have, or weights that cannot be read.
     """
-    pairs = [(row, seed) for seed in range(asked.seeds) for row in asked.grid.rows]
-    assignments = [[f"{key}={value}" for key, value in asked.settings(row, seed).items()] for row, seed in pairs]
-    resolved = resolve(asked.preset, assignments)
+    pairs = [(row, seed) for seed in range(request.seeds) for row in request.grid.rows]
+    assignments = [[f"{key}={value}" for key, value in request.settings(row, seed).items()] for row, seed in pairs]
+    resolved = resolve(request.preset, assignments)
     cells: dict[str, PlannedCell] = {}
-    keys: dict[str, dict[str, str]] = {row.name: {} for row in asked.grid.rows}
+    keys: dict[str, dict[str, str]] = {row.name: {} for row in request.grid.rows}
     known: dict[str, str] = {}
-    cache = asked.place.get("cache")
+    cache = request.resources.get("cache")
     for (row, seed), config in zip(pairs, resolved, strict=True):
-        cell = _cell(asked, row, seed, config, _starts(config, known, cache))
+        cell = _cell(request, row, seed, config, _starts(config, known, cache))
         keys[row.name][str(seed)] = cell.key
         cells.setdefault(cell.key, cell)
     # A row like one before it is a value that was written otherwise, as 2.0 beside 2.
     keys = {name: own for name, own in keys.items() if name == next(each for each in keys if keys[each] == own)}
-    return Plan(asked=asked, cells=tuple(cells.values()), record=_record(asked, keys))
+    return Plan(request=request, cells=tuple(cells.values()), record=_record(request, keys))
 
 
-def _cell(asked: Asked, row: Row, seed: int, config: Mapping[str, Any], starts: Mapping[str, Any]) -> PlannedCell:
-    backbone = None if row.trained else _untrained(asked, row, config["video"])
+def _cell(
+    request: GridRequest, row: GridRow, seed: int, config: Mapping[str, Any], starts: Mapping[str, Any]
+) -> PlannedCell:
+    backbone = None if row.trained else _untrained(request, row, config["video"])
     what = {"pretraining": config, **starts} if backbone is None else {"backbone": backbone, "seed": seed}
     content = {**what, "versions": _versions()}
     return PlannedCell(
@@ -223,8 +233,8 @@ def _cell(asked: Asked, row: Row, seed: int, config: Mapping[str, Any], starts: 
         seed=seed,
         key=digest(content)[:16],
         config=content,
-        asked=asked,
-        settings=asked.settings(row, seed) if backbone is None else {},
+        request=request,
+        settings=request.settings(row, seed) if backbone is None else {},
         backbone=backbone,
     )
 
@@ -245,16 +255,16 @@ def _starts(config: Mapping[str, Any], known: dict[str, str], cache: str | None)
         try:
             known[file] = file_sha256(Path(file))
         except OSError as error:
-            raise PlanError(f"cannot read the weights to start from, {file}: {error.strerror or error}") from error
+            raise UserError(f"cannot read the weights to start from, {file}: {error.strerror or error}") from error
     return {"sha256": {f"init.{key}": known[file] for key, file in files.items()}} if files else {}
 
 
-def _untrained(asked: Asked, row: Row, video: Mapping[str, Any]) -> str:
+def _untrained(request: GridRequest, row: GridRow, video: Mapping[str, Any]) -> str:
     size = video["embed_dim"], video["depth"], video["patch_size"]
     if size not in UNTRAINED:
         sizes = ", ".join(f"{name} ({dim}, {depth}, {patch})" for (dim, depth, patch), name in UNTRAINED.items())
-        raise PlanError(
-            f"{row.name} needs random weights of the size that {asked.preset} trains (width {size[0]}, {size[1]} "
+        raise UserError(
+            f"{row.name} needs random weights of the size that {request.preset} trains (width {size[0]}, {size[1]} "
             f"blocks, patches of {size[2]}); there are only: {sizes}"
         )
     return UNTRAINED[size]
@@ -265,18 +275,18 @@ def _versions() -> dict[str, str]:
     return {"tvts-bench": VERSION, "torch": metadata.version("torch"), "embedded world": WORLD.digest[:12]}
 
 
-def _record(asked: Asked, keys: Mapping[str, Mapping[str, str]]) -> GridRecord:
-    grid, stages = asked.grid, tuple(measure.name for measure in asked.measures)
+def _record(request: GridRequest, keys: Mapping[str, Mapping[str, str]]) -> GridRecord:
+    grid, stages = request.grid, tuple(spec.name for spec in request.evaluations)
     return GridRecord(
         grid=grid.name,
         title=grid.title,
         table=grid.table,
         baseline=grid.baseline,
-        scale=asked.scale.name,
-        preset=asked.preset,
-        changes=asked.common,
-        protocols=asked.protocols or asked.scale.protocols,
-        datasets={name: asked.data.get(name) for name in grid.datasets},
+        scale=request.budget.name,
+        preset=request.preset,
+        changes=request.common,
+        protocols=request.protocols or request.budget.protocols,
+        datasets={name: request.data.get(name) for name in grid.datasets},
         rows=tuple(
             RowRecord(
                 name=row.name, title=row.title, settings=dict(row.settings), cells=dict(keys[row.name]), stages=stages

@@ -1,6 +1,6 @@
-"""Cells as jobs of a Slurm cluster, through submitit: one array a grid, and in each job the code that runs here.
+"""Cells as jobs of a Slurm cluster, through submitit: one array per grid, and in each job the code that runs here.
 
-A job that Slurm ends early (preemption, time limit) is put back into the queue and goes on from its last saved state.
+A job that Slurm ends early (preemption, time limit) is put back into the queue and resumes from its last saved state.
 `--out` must be on a file system that all nodes share.
 """
 
@@ -23,10 +23,6 @@ _MISSED = 3  # times that neither the queue nor the disk knows of a job before i
 _SAVE = 90  # seconds before its time limit at which a job is told to save and go back into the queue
 _TOLD = 60.0  # seconds between a scheduler's first signal and its last, at most
 _GRACE = 60.0  # of _SAVE, for the command to save its state
-
-
-class SlurmError(UserError):
-    """No Slurm here, no submitit, or a job that Slurm refuses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +59,13 @@ def slurm_options(given: Mapping[str, str], at_once: int | None = None) -> Slurm
     """Options by the names of the command line: partition, time, cpus, gpus, mem, constraint; others are sbatch's.
 
     Raises:
-        SlurmError: a number that is none.
+        UserError: a number that is none.
     """
     numbers = {"time": "minutes", "cpus": "cpus", "gpus": "gpus"}
     texts = {"partition": "partition", "mem": "memory", "constraint": "constraint"}
     for name in numbers.keys() & given.keys():
         if not given[name].isdecimal() or (name != "gpus" and int(given[name]) == 0):
-            raise SlurmError(f"--slurm {name}={given[name]}: must be a whole number{' of minutes' * (name == 'time')}")
+            raise UserError(f"--slurm {name}={given[name]}: must be a whole number{' of minutes' * (name == 'time')}")
     fields: dict[str, Any] = {field: int(given[name]) for name, field in numbers.items() if name in given}
     fields |= {field: given[name] for name, field in texts.items() if name in given}
     more = {name: value for name, value in given.items() if name not in numbers | texts}
@@ -77,9 +73,10 @@ def slurm_options(given: Mapping[str, str], at_once: int | None = None) -> Slurm
 
 
 class Submitted:
-    """A cell as what submitit pickles: it may be put back into the queue, since it goes on where it was."""
+    """A cell as what submitit pickles: it may be put back into the queue, since it resumes where it was."""
 
     def __init__(self, job: CellJob) -> None:
+        """Keep the cell."""
         self.job = job
 
     def __call__(self) -> Outcome:
@@ -102,19 +99,22 @@ def submit(jobs: Sequence[CellJob], options: SlurmOptions, out: Path, cluster: C
 
     Args:
         jobs: the cells, at least one.
-        options: what each asks for.
+        options: what each requests.
         out: folder of the grid; submitit's files go to OUT/slurm.
         cluster: "local" runs the same jobs by submitit on this machine, to try them out.
 
+    Returns:
+        Handles of the jobs.
+
     Raises:
-        SlurmError: no submitit, no Slurm, or Slurm refuses the jobs.
+        UserError: no submitit, no Slurm, or Slurm refuses the jobs.
     """
     try:
         import submitit
     except ImportError:
-        raise SlurmError("--launcher slurm needs submitit: pip install 'tvts-bench[slurm]'") from None
+        raise UserError("--launcher slurm needs submitit: pip install 'tvts-bench[slurm]'") from None
     if cluster == "slurm" and (missing := [name for name in ("sbatch", "srun", "squeue") if not shutil.which(name)]):
-        raise SlurmError(
+        raise UserError(
             f"there is no Slurm here ({', '.join(missing)} not found): start this on a login node of the cluster, or "
             "with --launcher local"
         )
@@ -128,7 +128,7 @@ def submit(jobs: Sequence[CellJob], options: SlurmOptions, out: Path, cluster: C
             handles = [executor.submit(Submitted(job)) for job in own]
     except refused as error:
         last = str(error).strip().splitlines()[-1]
-        raise SlurmError(f"Slurm does not take the jobs: {last}") from error
+        raise UserError(f"Slurm does not take the jobs: {last}") from error
     return handles
 
 
@@ -138,6 +138,15 @@ def follow(
     """Wait for submitted jobs; how each cell ended, by key. Once `stop` says yes, the jobs are left to themselves.
 
     A job that ended without a word (killed by Slurm, its node lost) makes its cell failed, with that reason.
+
+    Args:
+        jobs: the cells.
+        handles: what `submit` returned for them.
+        stop: asked often.
+        look: called a few times a second, to show the status.
+
+    Returns:
+        Outcome of each cell, by key.
     """
     outcomes: dict[str, Outcome] = {}
     missed = dict.fromkeys((job.key for job in jobs), 0)
@@ -152,7 +161,7 @@ def follow(
             elif not _is_alive(handle, queued):
                 missed[job.key] += 1  # a shared file system may show a result later than the queue shows its end
                 if missed[job.key] > _MISSED:
-                    outcomes[job.key] = record_death(job, f"Slurm ended job {handle.job_id}: {_said(handle)}")
+                    outcomes[job.key] = record_death(job, f"Slurm ended job {handle.job_id}: {_last_output(handle)}")
             if outcomes.get(job.key) == "taken":  # by a command that outlives its job for a moment
                 del outcomes[job.key]
         _pause(stop, look)
@@ -160,7 +169,7 @@ def follow(
     return {job.key: outcomes.get(job.key, "stopped") for job in jobs}
 
 
-def _said(handle: Any) -> str:
+def _last_output(handle: Any) -> str:
     """The last line that a job wrote, or where to look."""
     try:
         return _last_line(handle.paths.stderr.read_text(encoding="utf-8", errors="replace"))

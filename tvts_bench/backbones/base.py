@@ -2,17 +2,14 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.layout import Layout
 from tvts_bench.errors import UserError
-from tvts_bench.models.checkpoint import Checkpoint, LoadReport
+from tvts_bench.models.state_dict import LoadReport
 from tvts_bench.video.spec import ClipSpec
 
 logger = logging.getLogger(__name__)
@@ -37,7 +34,7 @@ class Backbone(nn.Module):
     """The contract of all backbones.
 
     `forward` takes clips [B, 3, T, H, W], already normalised with `clip_spec.mean` and `clip_spec.std`, in the dtype of
-    the autocast that is on, and returns one embedding a clip, [B, embed_dim]: the vector its authors evaluate frozen.
+    the autocast that is on, and returns one embedding per clip, [B, embed_dim]: the vector its authors evaluate frozen.
     """
 
     family: str  # the plug-in's name
@@ -69,19 +66,56 @@ class Backbone(nn.Module):
         return ()
 
 
-class BackbonePlugin(Protocol):
-    """What a module in `backbones/` provides."""
+class NetworkBackbone(Backbone):
+    """`network` under the contract of `Backbone`; what a hook is not given for stays as the base class has it."""
 
-    VARIANTS: tuple[str, ...]  # names a user may ask for, the default first; with OPEN_VARIANTS = True others, too
-    CARD: FamilyCard
+    def __init__(
+        self,
+        *,
+        network: nn.Module,
+        family: str,
+        variant: str,
+        embed_dim: int,
+        clip_spec: ClipSpec,
+        weights: WeightSource,
+        tokens: Callable[[Tensor], Tensor] | None = None,
+        layer_of: Callable[[str], int] | None = None,
+        adaptations: Callable[[ClipSpec], tuple[str, ...]] | None = None,
+    ) -> None:
+        """Holds, copies nothing.
 
-    def recognises(self, layout: Layout) -> bool:
-        """Whether a checkpoint with tensors of these names and shapes is of this family."""
-        ...
+        Args:
+            network: clips [B, 3, T, H, W] to embeddings [B, embed_dim].
+            family: the plug-in's name.
+            variant: the size or flavour.
+            embed_dim: D.
+            clip_spec: the input its authors evaluate with.
+            weights: where they come from.
+            tokens: clips to patch tokens [B, N, D]; a method of `network`, so that a copy of the backbone has its own.
+            layer_of: depth of a parameter by its name in `network`.
+            adaptations: what the network does to fit a clip other than `clip_spec`, a sentence each.
+        """
+        super().__init__()
+        self.network = network
+        self.family, self.variant = family, variant
+        self.embed_dim, self.clip_spec, self.weights = embed_dim, clip_spec, weights
+        self._tokens, self._layer_of, self._adaptations = tokens, layer_of, adaptations
 
-    def load(self, checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-        """The backbone with the checkpoint's weights (strictly), or randomly initialised from `seed` without one."""
-        ...
+    def forward(self, clips: Tensor) -> Tensor:
+        """What the network returns, [B, embed_dim]."""
+        return self.network(clips)  # type: ignore[no-any-return]
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens [B, N, embed_dim], where the network has them."""
+        return super().tokens(clips) if self._tokens is None else self._tokens(clips)
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the backbone's parameter `name`, where the network's layers are known."""
+        return super().layer_of(name) if self._layer_of is None else self._layer_of(name.removeprefix("network."))
+
+    def adaptations(self, clip: ClipSpec) -> tuple[str, ...]:
+        """What the network changes to take `clip`."""
+        return super().adaptations(clip) if self._adaptations is None else self._adaptations(clip)
 
 
 def tensors_sha256(module: nn.Module) -> str:
@@ -123,3 +157,74 @@ def as_embedding(output: object, backbone: Backbone, batch: int) -> Tensor:
         got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise BackboneError(f"backbone {backbone.family} returned {got}, expected a tensor of shape {expected}")
     return output
+
+
+def dry_forward(network: nn.Module, clip: ClipSpec, call: Callable[[Tensor], object] | None = None) -> object:
+    """What `network` returns for one clip of zeros, [1, 3, T, H, W], on the device that it is on.
+
+    Args:
+        network: whose device it is.
+        clip: says T, H and W.
+        call: a method of the network to try instead of its `forward`.
+    """
+    device = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
+    with torch.inference_mode():
+        output: object = (call or network)(torch.zeros(1, 3, clip.num_frames, clip.crop, clip.crop, device=device))
+    return output
+
+
+def refuse_failing(network: nn.Module, name: str, clip: ClipSpec) -> None:
+    """Nothing, where `network` takes such a clip.
+
+    Args:
+        network: takes clips [B, 3, T, H, W].
+        name: family:variant.
+        clip: says T, H and W.
+
+    Raises:
+        BackboneError: it does not; with what it says, and the way out.
+    """
+    try:
+        dry_forward(network, clip)
+    except Exception as error:
+        raise BackboneError(
+            f"backbone {name} cannot take clips of {clip.num_frames} frames of {clip.crop} x {clip.crop} pixels"
+            f" ({first_line(error)}): leave its own input as it is"
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class TokenBackbone(Backbone):
+    """`backbone` with `forward` returning all patch tokens of a clip, one behind the other: [B, tokens * D]."""
+
+    def __init__(self, backbone: Backbone, clip: ClipSpec) -> None:
+        """Tries one clip of zeros to see how many tokens there are.
+
+        Raises:
+            BackboneError: the backbone has no tokens, or returns something else.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.family, self.variant = backbone.family, f"{backbone.variant}-tokens"
+        self.clip_spec, self.weights = backbone.clip_spec, backbone.weights
+        tokens = dry_forward(backbone, clip, backbone.tokens)
+        if not isinstance(tokens, Tensor) or tokens.ndim != 3 or tokens.shape[2] != backbone.embed_dim:
+            got = list(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
+            raise BackboneError(
+                f"backbone {backbone.family} returned tokens {got} for one clip,"
+                f" expected [1, tokens, {backbone.embed_dim}]"
+            )
+        self.num_tokens = tokens.shape[1]
+        self.embed_dim = self.num_tokens * backbone.embed_dim
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """[B, tokens * D], token after token, of clips [B, 3, T, H, W]."""
+        return self.backbone.tokens(clips).flatten(1)
+
+    def adaptations(self, clip: ClipSpec) -> tuple[str, ...]:
+        """Those of the backbone."""
+        return self.backbone.adaptations(clip)

@@ -10,24 +10,18 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import FileFamily, SizeTeller
-from tvts_bench.backbones.image_vit import ImageSize, adaptations
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
-from tvts_bench.models.renaming import renamed, replaced
-from tvts_bench.video.spec import ClipSpec
-
-from timm.models.vision_transformer import VisionTransformer  # isort: skip
+from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones._conversion.frozen import CLIP_MEAN, CLIP_PARTS, CLIP_STD, clip_vit, from_clip_names
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork, timm_vit
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CLIPSize(ImageSize):
+class CLIPConfig(ImageConfig):
     """The shape of an image encoder of CLIP."""
 
     projection: int = 512  # width of the space shared with texts
@@ -39,19 +33,18 @@ class CLIPSize(ImageSize):
         return self.projection if self.projected else self.width
 
 
+_LARGE = CLIPConfig(width=1024, depth=24, num_heads=16, mlp_dim=4096, patch_size=14, projection=768)
 PROJECTED = {
-    "base": CLIPSize(),
-    "base_patch32": CLIPSize(patch_size=32, grid=7),
-    "large": CLIPSize(width=1024, depth=24, patch_size=14, grid=16, hidden=4096, projection=768),
-    "large_336": CLIPSize(width=1024, depth=24, patch_size=14, grid=24, hidden=4096, projection=768),
-    "tiny": CLIPSize(width=128, depth=2, patch_size=8, grid=4, hidden=512, projection=64),
+    "base": CLIPConfig(),
+    "base_patch32": CLIPConfig(patch_size=32),
+    "large": _LARGE,
+    "large_336": replace(_LARGE, image_size=336),
+    "tiny": CLIPConfig(width=128, depth=2, num_heads=2, mlp_dim=512, patch_size=8, image_size=32, projection=64),
 }
 SUFFIX = "_ln_post"  # of the variants without the projection
-UNPROJECTED = {name + SUFFIX: replace(size, projected=False) for name, size in PROJECTED.items()}
-VARIANTS = (*PROJECTED, *UNPROJECTED)
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+SIZES = PROJECTED | {name + SUFFIX: replace(size, projected=False) for name, size in PROJECTED.items()}
 OPENAI = "https://openaipublic.azureedge.net/clip/models/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="CLIP",
     what="ViT trained to match 400 million images with their texts; each frame on its own, averaged",
     weights={
@@ -69,96 +62,51 @@ CARD = FamilyCard(
     reference="Radford et al., ICML 2021",
     tensor_names=("visual.class_embedding", "visual.proj", "visual.transformer.resblocks.0.attn.in_proj_weight"),
 )
-OTHER_PARTS = (  # the text encoder and the numbers that OpenAI's archives carry beside it
-    *("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "logit_scale"),
-    *("input_resolution", "context_length", "vocab_size"),
-)
-RENAMED = (
-    ("visual.transformer.resblocks.", "vit.blocks."),
-    ("visual.conv1.", "vit.patch_embed.proj."),
-    ("visual.class_embedding", "vit.cls_token"),
-    ("visual.positional_embedding", "vit.pos_embed"),
-    ("visual.ln_pre.", "vit.norm_pre."),
-    ("visual.ln_post.", "vit.norm."),
-    ("visual.proj", "head.weight"),
-    (".ln_1.", ".norm1."),
-    (".ln_2.", ".norm2."),
-    (".attn.in_proj_", ".attn.qkv."),
-    (".attn.out_proj.", ".attn.proj."),
-    (".mlp.c_fc.", ".mlp.fc1."),
-    (".mlp.c_proj.", ".mlp.fc2."),
-)
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are the tensors of a CLIP whose image encoder is a vision transformer, as OpenAI names them."""
-    return layout.has("visual.class_embedding", "visual.conv1.weight", "visual.positional_embedding")
+    return signature.has("visual.class_embedding", "visual.conv1.weight", "visual.positional_embedding")
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The image encoder with a file's weights, or randomly initialised from `seed` (`base` unless another is named).
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    if checkpoint is not None and not any(name.endswith("input_resolution") for name in checkpoint.tensors):
-        logger.warning("%s does not say that it is OpenAI's own: quick GELU is assumed", checkpoint.path)
-    projected = variant not in UNPROJECTED
-    return FileFamily(
-        name="clip",
-        sizes=PROJECTED if projected else UNPROJECTED,
-        tell=partial(_size, projected),
-        build=build,
-        convert=converted,
-        unused=lambda name: name.startswith(OTHER_PARTS) or (name == "visual.proj" and not projected),
-        clip_spec=_clip_spec,
-        adaptations=adaptations,
-    ).load(checkpoint, variant, seed)
-
-
-def build(size: CLIPSize) -> FrameAverage:
-    """timm's network of that size, with the projection or without."""
-    vit = VisionTransformer(
-        img_size=size.grid * size.patch_size,
-        patch_size=size.patch_size,
-        embed_dim=size.width,
-        depth=size.depth,
-        num_heads=size.heads,
-        mlp_ratio=size.mlp_ratio,
-        pre_norm=True,
-        norm_layer=partial(nn.LayerNorm, eps=1e-5),
-        act_layer="quick_gelu",
-        num_classes=0,
-        dynamic_img_size=True,
+def infer_config(reader: ConfigReader) -> CLIPConfig:
+    """The shape of an image encoder; without the projection where the variant is named so."""
+    if not any(name.endswith("input_resolution") for name in reader.checkpoint.tensors):
+        logger.warning("%s does not say that it is OpenAI's own: quick GELU is assumed", reader.source)
+    fields = clip_vit(SIZES, reader)
+    return CLIPConfig(
+        **fields,
+        image_size=fields["patch_size"] * reader.grid("positional_embedding", 2),
+        projection=reader.shape("proj", 2)[1],
+        projected=not (reader.variant or "").endswith(SUFFIX),
     )
-    head = nn.Linear(size.width, size.projection, bias=False) if size.projected else None
+
+
+def build(config: CLIPConfig) -> FrameAverage:
+    """The network of that shape, timm's, with the projection or without."""
+    vit = timm_vit(config, pre_norm=True, norm_layer=partial(nn.LayerNorm, eps=1e-5), act_layer="quick_gelu")
+    head = nn.Linear(config.width, config.projection, bias=False) if config.projected else None
     return FrameAverage(ImageNetwork(vit, head))
 
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors named as OpenAI names them, as `build`'s network has them."""
-    ours = renamed(tensors, lambda name: f"image.{replaced(name, RENAMED)}")
-    if (head := ours.get("image.head.weight")) is not None and head.ndim == 2:
-        ours["image.head.weight"] = head.mT  # [D, projection] in the file
-    for name in ("image.vit.cls_token", "image.vit.pos_embed"):
-        if (table := ours.get(name)) is not None:
-            ours[name] = table.reshape(1, -1, table.shape[-1] if table.ndim else 1)
+    ours = {f"image.vit.{name}": tensor for name, tensor in from_clip_names(tensors).items()}
+    if (projection := ours.pop("image.vit.proj", None)) is not None:
+        ours["image.head.weight"] = projection.mT if projection.ndim == 2 else projection  # [D, projection] in the file
     return ours
 
 
-def _size(projected: bool, teller: SizeTeller) -> CLIPSize:
-    places = teller.shape("visual.positional_embedding", 2)[0] - 1  # [CLS] has one, too
-    return CLIPSize(
-        width=teller.width("visual.ln_post.weight"),
-        depth=teller.depth("visual.transformer.resblocks."),
-        patch_size=teller.shape("visual.conv1.weight", 4)[-1],
-        grid=teller.grid(places, "visual.positional_embedding"),
-        hidden=teller.hidden("visual.transformer.resblocks.", ".mlp.c_fc.bias"),
-        projection=teller.shape("visual.proj", 2)[1],
-        projected=projected,
-    )
-
-
-def _clip_spec(size: CLIPSize) -> ClipSpec:
-    crop = size.grid * size.patch_size
-    return ClipSpec(short_side=crop, crop=crop, interpolation="bicubic", mean=MEAN, std=STD)
+FAMILY = Family(
+    name="clip",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
+    build=build,
+    convert=converted,
+    clip_spec=partial(square_clip, interpolation="bicubic", mean=CLIP_MEAN, std=CLIP_STD),
+    prefix="visual.",
+    beside=CLIP_PARTS,
+    ignore=lambda config: r"(?!)" if config.projected else "proj$",
+)

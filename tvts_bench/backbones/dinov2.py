@@ -5,55 +5,55 @@ antialiased and gives other features than the official code's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import FileFamily, SizeTeller
-from tvts_bench.backbones.image_vit import ImageSize, adaptations
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
-from tvts_bench.models.renaming import renamed, replaced
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork, timm_vit
+from tvts_bench.models.state_dict import renamed, replaced
 
 from timm.layers import Mlp, SwiGLUPacked  # type: ignore[attr-defined]  # isort: skip
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
 
+BY_FACTOR = "bicubic by DINOv2's factor, not antialiased"  # how the table of positions is resampled, without registers
+
 
 @dataclass(frozen=True, kw_only=True)
-class DINOv2Size(ImageSize):
-    """The shape of a DINOv2; the defaults are ViT-B/14."""
+class DINOv2Config(ImageConfig):
+    """The shape of a DINOv2; the defaults are ViT-B/14. `mlp_dim` is of both halves together where it is gated."""
 
     patch_size: int = 14
-    grid: int = 37
+    image_size: int = 518
+    resampling: str = BY_FACTOR
     registers: int = 0
     gated: bool = False  # SwiGLU in the MLP
 
     @property
-    def resampling(self) -> str:
-        """How the table of positions is resampled for other resolutions, in words."""
-        return super().resampling if self.registers else "bicubic by DINOv2's factor, not antialiased"
+    def crop(self) -> int:
+        """224 pixels, whatever the table of positions is for; less for toys."""
+        return min(224, self.image_size)
 
 
 _PLAIN = {
-    "base": DINOv2Size(),
-    "small": DINOv2Size(width=384, hidden=1536),
-    "large": DINOv2Size(width=1024, depth=24, hidden=4096),
-    "giant": DINOv2Size(width=1536, depth=40, hidden=8192, gated=True),
-    "tiny": DINOv2Size(width=128, depth=2, patch_size=8, grid=4, hidden=512),
+    "base": DINOv2Config(),
+    "small": DINOv2Config(width=384, num_heads=6, mlp_dim=1536),
+    "large": DINOv2Config(width=1024, depth=24, num_heads=16, mlp_dim=4096),
+    "giant": DINOv2Config(width=1536, depth=40, num_heads=24, mlp_dim=8192, gated=True),
+    "tiny": DINOv2Config(width=128, depth=2, num_heads=2, mlp_dim=512, patch_size=8, image_size=32),
 }
+EXACT = ImageConfig().resampling  # with registers
 SIZES = _PLAIN | {
-    f"{name}_reg": DINOv2Size(**{**vars(size), "registers": 4}) for name, size in _PLAIN.items() if name != "tiny"
+    f"{name}_reg": replace(size, registers=4, resampling=EXACT) for name, size in _PLAIN.items() if name != "tiny"
 }
-VARIANTS = tuple(SIZES)
 URL = "https://dl.fbaipublicfiles.com/dinov2/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="DINOv2",
     what="ViT trained by self-distillation on 142 million curated images; each frame on its own, averaged",
     weights={
@@ -72,9 +72,6 @@ CARD = FamilyCard(
     reference="Oquab et al., TMLR 2024",
     tensor_names=("mask_token", "pos_embed", "blocks.0.ls1.gamma", "blocks.0.ls2.gamma", "blocks.0.attn.qkv.bias"),
 )
-TRAINING_ONLY = ("mask_token",)
-HEAD = ("head.",)  # the classifier of a fine-tuned file
-
 RENAMED = (("register_tokens", "reg_token"), (".mlp.w12.", ".mlp.fc1."), (".mlp.w3.", ".mlp.fc2."))
 
 
@@ -125,45 +122,34 @@ def resampled(table: Tensor, rows: int, columns: int, *, exact: bool) -> Tensor:
     return square.flatten(2).transpose(1, 2).to(table.dtype)
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are DINOv2's tensors: layer scale, a stored table of positions, a mask token for training."""
-    return layout.has("mask_token", "pos_embed", "cls_token", "blocks.0.ls1.gamma", "blocks.0.attn.qkv.bias")
+    return signature.has("mask_token", "pos_embed", "cls_token", "blocks.0.ls1.gamma", "blocks.0.attn.qkv.bias")
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The network with a file's weights, or randomly initialised from `seed` (`base` unless another is named).
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FileFamily(
-        name="dinov2",
-        sizes=SIZES,
-        tell=_size,
-        build=build,
-        convert=converted,
-        unused=lambda name: name.startswith((*TRAINING_ONLY, *HEAD)),
-        clip_spec=_clip_spec,
-        adaptations=adaptations,
-    ).load(checkpoint, variant, seed)
+def infer_config(reader: ConfigReader) -> DINOv2Config:
+    """The shape of a network, its registers and whether its MLP is gated."""
+    gated = any(".mlp.w12." in name for name in reader.tensors)
+    fields = reader.vit(SIZES, mlp=".mlp.w12.bias" if gated else ".mlp.fc1.bias")
+    registers = reader.shape("register_tokens", 3)[1] if "register_tokens" in reader.tensors else 0
+    return DINOv2Config(
+        **fields,
+        image_size=fields["patch_size"] * reader.grid("pos_embed"),
+        resampling=EXACT if registers else BY_FACTOR,
+        registers=registers,
+        gated=gated,
+    )
 
 
-def build(size: DINOv2Size) -> FrameAverage:
-    """The network of that size; [CLS] has no place in its table of positions (its own is added to it beforehand)."""
-    vit = VisionTransformer(
-        img_size=size.grid * size.patch_size,
-        patch_size=size.patch_size,
-        embed_dim=size.width,
-        depth=size.depth,
-        num_heads=size.heads,
-        mlp_ratio=size.mlp_ratio,
+def build(config: DINOv2Config) -> FrameAverage:
+    """The network of that shape; [CLS] has no place in its table of positions (its own is added to it beforehand)."""
+    vit = timm_vit(
+        config,
         init_values=1e-5,
-        reg_tokens=size.registers,
+        reg_tokens=config.registers,
         no_embed_class=True,
-        num_classes=0,
-        dynamic_img_size=True,
-        mlp_layer=SwiGLUPacked if size.gated else Mlp,  # type: ignore[arg-type]  # timm passes this partial, too
-        act_layer=nn.SiLU if size.gated else nn.GELU,
+        mlp_layer=SwiGLUPacked if config.gated else Mlp,
+        act_layer=nn.SiLU if config.gated else nn.GELU,
     )
     return FrameAverage(DINOv2Images(vit))
 
@@ -178,20 +164,14 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
-def _size(teller: SizeTeller) -> DINOv2Size:
-    places = teller.shape("pos_embed", 3)[1] - 1  # [CLS] has one, too
-    gated = any(".mlp.w12." in name for name in teller.tensors)
-    return DINOv2Size(
-        width=teller.width("norm.weight"),
-        depth=teller.depth("blocks."),
-        patch_size=teller.shape("patch_embed.proj.weight", 4)[-1],
-        grid=teller.grid(places, "pos_embed"),
-        hidden=teller.hidden("blocks.", ".mlp.w12.bias" if gated else ".mlp.fc1.bias"),
-        registers=teller.shape("register_tokens", 3)[1] if "register_tokens" in teller.tensors else 0,
-        gated=gated,
-    )
-
-
-def _clip_spec(size: DINOv2Size) -> ClipSpec:
-    crop = min(224, size.grid * size.patch_size)
-    return ClipSpec(short_side=256 if crop == 224 else crop, crop=crop, interpolation="bicubic")
+FAMILY = Family(
+    name="dinov2",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
+    build=build,
+    convert=converted,
+    clip_spec=lambda config: square_clip(config, short_sides={224: 256}, crop=config.crop, interpolation="bicubic"),
+    ignore=r"mask_token|head\.",  # for training, and the classifier of a fine-tuned file
+)

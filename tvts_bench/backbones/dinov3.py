@@ -7,44 +7,35 @@ from functools import partial
 from torch import Tensor, nn
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import HEAD_WIDTH, FileFamily, SizeTeller
-from tvts_bench.backbones.image_vit import ImageSize, adaptations
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
-from tvts_bench.models.renaming import renamed, replaced
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork
+from tvts_bench.models.state_dict import renamed, replaced
 
 from timm.models.eva import Eva  # isort: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class DINOv3Size(ImageSize):
+class DINOv3Config(ImageConfig):
     """The shape of a DINOv3; the defaults are ViT-B/16. There is no table of positions."""
 
-    grid: int = 0
+    image_size: int = 256
+    resampling: str = ""
     registers: int = 4
-    gated: bool = False  # SwiGLU in the MLP, `hidden` wide
-    head_width: int = HEAD_WIDTH
-
-    @property
-    def heads(self) -> int:
-        """Attention heads."""
-        return self.width // self.head_width
+    gated: bool = False  # SwiGLU in the MLP, `mlp_dim` wide
 
 
 SIZES = {
-    "base": DINOv3Size(),
-    "small": DINOv3Size(width=384, hidden=1536),
-    "small_plus": DINOv3Size(width=384, hidden=1536, gated=True),
-    "large": DINOv3Size(width=1024, depth=24, hidden=4096),
-    "huge_plus": DINOv3Size(width=1280, depth=32, hidden=5120, gated=True),
-    "tiny": DINOv3Size(width=128, depth=2, patch_size=8, hidden=512),
+    "base": DINOv3Config(),
+    "small": DINOv3Config(width=384, num_heads=6, mlp_dim=1536),
+    "small_plus": DINOv3Config(width=384, num_heads=6, mlp_dim=1536, gated=True),
+    "large": DINOv3Config(width=1024, depth=24, num_heads=16, mlp_dim=4096),
+    "huge_plus": DINOv3Config(width=1280, depth=32, num_heads=20, mlp_dim=5120, gated=True),
+    "tiny": DINOv3Config(width=128, depth=2, num_heads=2, mlp_dim=512, patch_size=8, image_size=32),
 }
-VARIANTS = tuple(SIZES)
-CARD = FamilyCard(
+CARD = ModelCard(
     title="DINOv3",
     what="ViT trained by self-distillation on 1.7 billion curated images; each frame on its own, averaged",
     weights={
@@ -60,9 +51,8 @@ CARD = FamilyCard(
     reference="Siméoni et al., 2025",
     tensor_names=("storage_tokens", "rope_embed.periods", "blocks.0.attn.qkv.bias_mask", "blocks.0.ls1.gamma"),
 )
-TRAINING_ONLY = ("mask_token", "local_cls_norm.", "projectors.")
-HEAD = ("head.",)  # the classifier of a fine-tuned file
-FIXED = ("rope_embed.periods", ".bias_mask")  # constants that timm's network has in its code
+TRAINING_ONLY = r"mask_token|local_cls_norm\.|projectors\."
+FIXED = r".*(rope_embed\.periods|\.bias_mask)$"  # constants that timm's network has in its code
 RENAMED = (
     ("storage_tokens", "reg_token"),
     (".ls1.gamma", ".gamma_1"),
@@ -73,42 +63,33 @@ RENAMED = (
 )
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are DINOv3's tensors: registers called storage tokens, and the periods of rotary positions."""
-    return layout.has("storage_tokens", "rope_embed.periods", "blocks.0.attn.qkv.weight")
+    return signature.has("storage_tokens", "rope_embed.periods", "blocks.0.attn.qkv.weight")
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The network with a file's weights, or randomly initialised from `seed` (`base` unless another is named).
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FileFamily(
-        name="dinov3",
-        sizes=SIZES,
-        tell=_size,
-        build=build,
-        convert=converted,
-        unused=lambda name: name.startswith((*TRAINING_ONLY, *HEAD)) or name.endswith(FIXED),
-        clip_spec=_clip_spec,
-        adaptations=adaptations,
-    ).load(checkpoint, variant, seed)
+def infer_config(reader: ConfigReader) -> DINOv3Config:
+    """The shape of a network, its registers, its heads and whether its MLP is gated."""
+    gated = any(".mlp.w1." in name for name in reader.tensors)
+    fields = reader.vit({}, mlp=".mlp.w1.bias" if gated else ".mlp.fc1.bias")
+    fields["num_heads"] = fields["width"] // (4 * reader.shape("rope_embed.periods", 1)[0])  # sine, cosine, two axes
+    pixels = 256 if fields["patch_size"] == 16 else 4 * fields["patch_size"]  # the latter for toys
+    return DINOv3Config(**fields, image_size=pixels, registers=reader.shape("storage_tokens", 3)[1], gated=gated)
 
 
-def build(size: DINOv3Size) -> FrameAverage:
-    """timm's network of that size, with [CLS] (timm's default is the mean of patches) and query and value biases."""
+def build(config: DINOv3Config) -> FrameAverage:
+    """The network of that shape, timm's, with [CLS] (timm's default is the mean of patches), query and value biases."""
     vit = Eva(
         img_size=224,  # of no consequence: positions are made for the images that come
-        patch_size=size.patch_size,
-        embed_dim=size.width,
-        depth=size.depth,
-        num_heads=size.heads,
-        mlp_ratio=size.mlp_ratio,
-        swiglu_mlp=size.gated,
-        swiglu_align_to=1 if size.gated else 0,  # any: keeps gate and value apart, as the files have them
+        patch_size=config.patch_size,
+        embed_dim=config.width,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        mlp_ratio=config.mlp_ratio,
+        swiglu_mlp=config.gated,
+        swiglu_align_to=1 if config.gated else 0,  # any: keeps gate and value apart, as the files have them
         init_values=1e-5,
-        num_reg_tokens=size.registers,
+        num_reg_tokens=config.registers,
         use_abs_pos_emb=False,
         use_rot_pos_emb=True,
         rope_type="dinov3",
@@ -135,19 +116,14 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
-def _size(teller: SizeTeller) -> DINOv3Size:
-    gated = any(".mlp.w1." in name for name in teller.tensors)
-    return DINOv3Size(
-        width=teller.width("norm.weight"),
-        depth=teller.depth("blocks."),
-        patch_size=teller.shape("patch_embed.proj.weight", 4)[-1],
-        hidden=teller.hidden("blocks.", ".mlp.w1.bias" if gated else ".mlp.fc1.bias"),
-        registers=teller.shape("storage_tokens", 3)[1],
-        gated=gated,
-        head_width=4 * teller.shape("rope_embed.periods", 1)[0],  # sine and cosine of two axes
-    )
-
-
-def _clip_spec(size: DINOv3Size) -> ClipSpec:
-    crop = 256 if size.patch_size == 16 else 4 * size.patch_size  # the latter for toy sizes
-    return ClipSpec(short_side=crop, crop=crop, interpolation="bicubic")
+FAMILY = Family(
+    name="dinov3",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
+    build=build,
+    convert=converted,
+    clip_spec=partial(square_clip, interpolation="bicubic"),
+    ignore=rf"{TRAINING_ONLY}|head\.|{FIXED}",
+)

@@ -2,17 +2,14 @@
 
 from functools import partial
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.divided_names import ENCODER, FROZEN_INPUT, TINY, frozen_clip_spec, frozen_size
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.video_family import encoder_layout, video_family
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.backbones._builder import Family
+from tvts_bench.backbones._conversion.frozen import ENCODER, FROZEN_INPUT, TINY, frozen_config
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.divided_vit import DividedTransformer, DividedTransformerConfig
 
 SIZES = {"base": DividedTransformerConfig(), "tiny": TINY}
-VARIANTS = tuple(SIZES)
-CARD = FamilyCard(
+CARD = ModelCard(
     title="Frozen",
     what="ViT with divided space-time attention, trained to match captioned images and videos with their texts",
     weights={
@@ -28,27 +25,20 @@ CARD = FamilyCard(
     tensor_names=("temporal_embed", "blocks.0.timeattn.qkv.weight", "blocks.0.norm3.weight", "txt_proj.1.weight"),
     shares_layout_with=("miles",),
 )
-FAMILY = video_family(
-    name="frozen",
-    sizes=SIZES,
-    build=DividedTransformer,
-    tell=partial(frozen_size, DividedTransformerConfig()),
-    convert=dict,
-    clip_spec=frozen_clip_spec,
-    prefix=ENCODER,
-    others=("text_model.", "txt_proj.", "vid_proj."),
-)
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are Frozen's tensors; a bare encoder's could be MILES's as well."""
-    return encoder_layout(layout, ENCODER).has("blocks.0.timeattn.qkv.weight") and not layout.starts("text_proj.")
+    return signature.encoder(ENCODER).has("blocks.0.timeattn.qkv.weight") and not signature.starts("text_proj.")
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The video encoder with a file's weights, or randomly initialised from `seed`.
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FAMILY.load(checkpoint, variant, seed)
+FAMILY = Family(
+    name="frozen",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=partial(frozen_config, DividedTransformerConfig()),
+    build=DividedTransformer,
+    prefix=ENCODER,
+    beside=("text_model.", "txt_proj.", "vid_proj."),
+)

@@ -2,14 +2,12 @@
 
 from dataclasses import replace
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import SizeTeller
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.video_family import encoder_layout, video_family
-from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError
+from tvts_bench.backbones._builder import Family
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.internvideo2 import InternVideo2, InternVideo2Config
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.models.state_dict import CheckpointMismatchError
 
 BASE = InternVideo2Config()
 SIZES = {
@@ -20,10 +18,9 @@ SIZES = {
     "6b": replace(BASE, width=3200, depth=48, num_heads=25, mlp_dim=12800),
     "tiny": replace(BASE, width=128, depth=2, num_heads=2, mlp_dim=512, image_size=32, patch_size=8, output_dim=128),
 }
-VARIANTS = tuple(SIZES)
 ENCODER = "vision_encoder."  # prefix of its names in files of stage 2
 HUB = "https://huggingface.co/OpenGVLab/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="InternVideo2",
     what="ViT with joint space-time attention, trained to predict the features of an image and a video teacher, then"
     " (stage 2) to match videos with texts; S, B and L are distilled from 1B",
@@ -45,59 +42,43 @@ CARD = FamilyCard(
         "clip_projector.cross_attn.q_bias",
     ),
 )
-DECODERS = ("clip_decoder.", "mae_decoder.", "final_clip_decoder.", "clip_pos_embed", "clip_img_pos_embed")
-IMAGES_AND_HEADS = ("mae_pos_embed", "img_pos_embed", "fc_norm.", "head.")
+TRAINING_ONLY = r"clip_decoder\.|mae_decoder\.|final_clip_decoder\.|clip_pos_embed|clip_img_pos_embed|temp$"
+IMAGES_AND_HEADS = r"mae_pos_embed|img_pos_embed|fc_norm\.|head\."
 
 
-def _size(teller: SizeTeller) -> InternVideo2Config:
-    width = teller.width("blocks.0.norm1.weight")
-    patch = teller.shape("patch_embed.proj.weight", 5)[-1]
-    known = next((size for size in SIZES.values() if (size.width, size.patch_size) == (width, patch)), None)
-    places = teller.shape("pos_embed", 3)[1] - 1  # [CLS] has one, too
-    grid = known.grid if known else 224 // patch
-    if grid == 0 or places < grid**2 or places % grid**2:
-        raise CheckpointMismatchError(
-            f"{teller.source}: pos_embed has {places} places for patches, not a multiple of {grid} x {grid}:"
-            " tables of other resolutions cannot be told apart from those of more frames"
-        )
-    return InternVideo2Config(
-        width=width,
-        depth=teller.depth("blocks."),
-        num_heads=known.num_heads if known else width // 64,
-        mlp_dim=teller.hidden("blocks.", ".mlp.fc1.bias"),
-        image_size=grid * patch,
-        patch_size=patch,
-        num_frames=places // grid**2,
-        output_dim=teller.shape("clip_projector.cross_attn.proj.bias", 1)[0],
-    )
-
-
-def _clip_spec(size: InternVideo2Config) -> ClipSpec:
-    return ClipSpec(num_frames=size.num_frames, short_side=size.image_size, crop=size.image_size)
-
-
-FAMILY = video_family(
-    name="internvideo2",
-    sizes=SIZES,
-    build=InternVideo2,
-    tell=_size,
-    convert=dict,
-    clip_spec=_clip_spec,
-    prefix=ENCODER,
-    others=("text_encoder.", "vision_proj.", "text_proj.", "itm_head.", "clip_teacher."),
-    inner=lambda name: name == "temp" or name.startswith((*DECODERS, *IMAGES_AND_HEADS)),
-)
-
-
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are InternVideo2's tensors: norms on queries and keys, and an attention pool."""
-    return encoder_layout(layout, ENCODER).has("blocks.0.attn.q_norm.weight", "clip_projector.norm1_q.weight")
+    return signature.encoder(ENCODER).has("blocks.0.attn.q_norm.weight", "clip_projector.norm1_q.weight")
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The encoder with a file's weights, or randomly initialised from `seed`.
+def infer_config(reader: ConfigReader) -> InternVideo2Config:
+    """The shape of an encoder; a table of positions tells frames only where its side is known.
 
     Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
+        CheckpointMismatchError: it tells none.
     """
-    return FAMILY.load(checkpoint, variant, seed)
+    fields = reader.vit(SIZES, norm="blocks.0.norm1.weight")
+    width, patch = fields["width"], fields["patch_size"]
+    known = next((size for size in SIZES.values() if (size.width, size.patch_size) == (width, patch)), None)
+    positions = reader.shape("pos_embed", 3)[1] - 1  # [CLS] has one, too
+    grid = known.grid if known else 224 // patch
+    if grid == 0 or positions < grid**2 or positions % grid**2:
+        raise CheckpointMismatchError(
+            f"{reader.source}: pos_embed has {positions} places for patches, not a multiple of {grid} x {grid}:"
+            " tables of other resolutions cannot be told apart from those of more frames"
+        )
+    output_dim = reader.shape("clip_projector.cross_attn.proj.bias", 1)[0]
+    return InternVideo2Config(**fields, image_size=grid * patch, num_frames=positions // grid**2, output_dim=output_dim)
+
+
+FAMILY = Family(
+    name="internvideo2",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
+    build=InternVideo2,
+    prefix=ENCODER,
+    beside=("text_encoder.", "vision_proj.", "text_proj.", "itm_head.", "clip_teacher."),
+    ignore=f"{TRAINING_ONLY}|{IMAGES_AND_HEADS}",
+)

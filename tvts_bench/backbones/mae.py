@@ -1,35 +1,21 @@
 """MAE's image encoder over frames: what TVTS's own training starts from."""
 
-from dataclasses import dataclass
+from functools import partial
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import FileFamily, SizeTeller
-from tvts_bench.backbones.image_vit import ImageSize, adaptations
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.plain_vit import build, clip_spec, converted, is_plain, told
-from tvts_bench.models.checkpoint import Checkpoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class MAESize(ImageSize):
-    """The shape of an MAE; the defaults are ViT-B/16."""
-
-    @property
-    def heads(self) -> int:
-        """Attention heads: 16 in `huge`, whose heads are wider than 64."""
-        return 16 if self.width == 1280 else super().heads
-
+from tvts_bench.backbones._builder import Family
+from tvts_bench.backbones._conversion.image_vit import build, clip_spec, infer_config, is_plain, library_names
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.frame_average import ImageConfig
 
 SIZES = {
-    "base": MAESize(),
-    "large": MAESize(width=1024, depth=24, hidden=4096),
-    "huge": MAESize(width=1280, depth=32, patch_size=14, grid=16, hidden=5120),
-    "tiny": MAESize(width=128, depth=2, patch_size=8, grid=4, hidden=512),
+    "base": ImageConfig(),
+    "large": ImageConfig(width=1024, depth=24, num_heads=16, mlp_dim=4096),
+    "huge": ImageConfig(width=1280, depth=32, num_heads=16, mlp_dim=5120, patch_size=14),  # heads are wider than 64
+    "tiny": ImageConfig(width=128, depth=2, num_heads=2, mlp_dim=512, patch_size=8, image_size=32),
 }
-VARIANTS = tuple(SIZES)
 URL = "https://dl.fbaipublicfiles.com/mae/pretrain/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="MAE (ImageNet)",
     what="ViT trained to reconstruct the pixels of masked patches of images; each frame on its own, averaged",
     weights={name: f"{URL}{name}" for name in (f"mae_pretrain_vit_{size}.pth" for size in ("base", "large", "huge"))},
@@ -48,35 +34,25 @@ CARD = FamilyCard(
         "pos_embed",
     ),
 )
-OTHER_PARTS = ("decoder_", "mask_token", "head.")
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are MAE's tensors: a plain image transformer, with its decoder or as its authors saved it without.
 
     Without the decoder only `model`, the key that holds the tensors, and the missing head tell it from others.
     """
-    encoder_only = layout.container == "model" and not layout.starts("head.", "fc_norm.")
-    return is_plain(layout) and (layout.starts("decoder_blocks.") or encoder_only)
+    encoder_only = signature.container == "model" and not signature.starts("head.", "fc_norm.")
+    return is_plain(signature) and (signature.starts("decoder_blocks.") or encoder_only)
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The encoder with a file's weights, or randomly initialised from `seed` (`base` unless another is named).
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FileFamily(
-        name="mae",
-        sizes=SIZES,
-        tell=_size,
-        build=build,
-        convert=converted,
-        unused=lambda name: name.startswith(OTHER_PARTS),
-        clip_spec=clip_spec,
-        adaptations=adaptations,
-    ).load(checkpoint, variant, seed)
-
-
-def _size(teller: SizeTeller) -> MAESize:
-    return MAESize(**told(teller))
+FAMILY = Family(
+    name="mae",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=partial(infer_config, SIZES),
+    build=build,
+    convert=library_names,
+    clip_spec=clip_spec,
+    ignore=r"decoder_|mask_token|head\.",
+)

@@ -3,28 +3,26 @@
 The module that answers multiple-choice questions (BridgeFormer) is in the file, too, and not used for features.
 """
 
-import re
 from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.divided_names import (
+from tvts_bench.backbones._builder import Family, Tensors, square_clip
+from tvts_bench.backbones._conversion.frozen import (
+    CLIP_MEAN,
+    CLIP_PARTS,
+    CLIP_STD,
     ENCODER,
     FROZEN_INPUT,
     TINY,
-    clip_size,
+    clip_config,
     from_clip_names,
-    frozen_clip_spec,
-    frozen_size,
+    frozen_config,
 )
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.video_family import Tensors, encoder_layout, video_family
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.divided_vit import DividedTransformer, DividedTransformerConfig
-from tvts_bench.video.spec import ClipSpec
 
 BASE = DividedTransformerConfig(time_attention=False)
 SIZES = {"base": BASE, "tiny": replace(TINY, time_attention=False)}
@@ -33,9 +31,7 @@ CLIP_SIZES = {
     "clip_base_patch32": CLIP_BASE,
     "clip_tiny": replace(TINY, time_attention=False, clip=True, quick_gelu=True, output_dim=64),
 }
-VARIANTS = (*SIZES, *CLIP_SIZES)
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-CARD = FamilyCard(
+CARD = ModelCard(
     title="MCQ",
     what="ViT with attention inside each frame and [CLS] across frames, trained to answer multiple-choice questions"
     " about captioned videos and to match them with their texts",
@@ -58,57 +54,43 @@ CARD = FamilyCard(
     ),
     shares_layout_with=("clip",),
 )
-BRIDGE = re.compile(r"blocks\.\d+\.(crossattn|bridgeattn|bridge_mlp|norm[4-7])\.|norm2\.")
+BRIDGE = r"blocks\.\d+\.(crossattn|bridgeattn|bridge_mlp|norm[4-7])\.|norm2\."  # answers the questions
 
 
-def _from_file(tensors: Tensors) -> dict[str, Tensor]:
-    """The final norm is called `norm1` beside the bridge's `norm2`."""
-    return {f"norm.{name[6:]}" if name.startswith("norm1.") else name: tensor for name, tensor in tensors.items()}
-
-
-FAMILY = video_family(
-    name="mcq",
-    sizes=SIZES,
-    build=DividedTransformer,
-    tell=partial(frozen_size, BASE, norm="norm1.weight"),
-    convert=_from_file,
-    clip_spec=frozen_clip_spec,
-    prefix=ENCODER,
-    others=("text_model.", "text_proj.", "vid_proj.", "bridge_proj."),
-    inner=lambda name: name.startswith("head.") or BRIDGE.match(name) is not None,
-)
-
-
-def _clip_spec(size: DividedTransformerConfig) -> ClipSpec:
-    return replace(frozen_clip_spec(size), mean=CLIP_MEAN, std=CLIP_STD)
-
-
-CLIP_FAMILY = video_family(
-    name="mcq",
-    sizes=CLIP_SIZES,
-    build=DividedTransformer,
-    tell=partial(clip_size, CLIP_BASE),
-    convert=from_clip_names,
-    clip_spec=_clip_spec,
-    prefix="visual.",
-    others=(
-        *("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "logit_scale"),
-        *("input_resolution", "context_length", "vocab_size"),
-    ),
-)
-
-
-def recognises(layout: Layout) -> bool:
-    """Whether these are MCQ's tensors. MCQ_CLIP's have CLIP's names: that variant must be asked for."""
-    encoder = encoder_layout(layout, ENCODER)
+def matches(signature: CheckpointSignature) -> bool:
+    """Whether these are MCQ's tensors. MCQ_CLIP's have CLIP's names: that variant must be named."""
+    encoder = signature.encoder(ENCODER)
     own = encoder.has("pos_embed", "cls_token", "norm1.weight", "blocks.0.attn.qkv.weight")
     return own and not encoder.has("blocks.0.timeattn.qkv.weight")
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The video encoder with a file's weights, or randomly initialised from `seed`.
+def converted(tensors: Tensors) -> dict[str, Tensor]:
+    """The final norm is called `norm1` beside the bridge's `norm2`."""
+    return {f"norm.{name[6:]}" if name.startswith("norm1.") else name: tensor for name, tensor in tensors.items()}
 
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return (CLIP_FAMILY if variant in CLIP_SIZES else FAMILY).load(checkpoint, variant, seed)
+
+OF_CLIP = Family(
+    name="mcq",
+    card=CARD,
+    sizes=CLIP_SIZES,
+    matches=matches,
+    infer_config=partial(clip_config, CLIP_BASE),
+    build=DividedTransformer,
+    convert=from_clip_names,
+    clip_spec=partial(square_clip, mean=CLIP_MEAN, std=CLIP_STD),
+    prefix="visual.",
+    beside=CLIP_PARTS,
+)
+FAMILY = Family(
+    name="mcq",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=partial(frozen_config, BASE, norm="norm1.weight"),
+    build=DividedTransformer,
+    convert=converted,
+    prefix=ENCODER,
+    beside=("text_model.", "text_proj.", "vid_proj.", "bridge_proj."),
+    ignore=rf"head\.|{BRIDGE}",
+    other_layouts=(OF_CLIP,),
+)

@@ -1,35 +1,22 @@
 """MoCo v3 over frames, from its authors' ImageNet files; the video re-training that the paper quotes is not public."""
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import FileFamily, SizeTeller
-from tvts_bench.backbones.image_vit import ImageSize, adaptations
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.plain_vit import build, clip_spec, converted, is_plain, told
-from tvts_bench.models.checkpoint import Checkpoint
+from torch import Tensor
 
-
-@dataclass(frozen=True, kw_only=True)
-class MoCoSize(ImageSize):
-    """The shape of a MoCo v3; the defaults are ViT-B/16."""
-
-    @property
-    def heads(self) -> int:
-        """Attention heads: 12 in `small`, twice as many as others have at its width."""
-        return 12 if self.width == 384 else super().heads
-
+from tvts_bench.backbones._builder import Family
+from tvts_bench.backbones._conversion.image_vit import build, clip_spec, infer_config, is_plain, library_names
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.frame_average import ImageConfig
 
 SIZES = {
-    "base": MoCoSize(),
-    "small": MoCoSize(width=384, hidden=1536),
-    "tiny": MoCoSize(width=128, depth=2, patch_size=8, grid=4, hidden=512),
+    "base": ImageConfig(),
+    "small": ImageConfig(width=384, num_heads=12, mlp_dim=1536),  # twice as many heads as others have at its width
+    "tiny": ImageConfig(width=128, depth=2, num_heads=2, mlp_dim=512, patch_size=8, image_size=32),
 }
-VARIANTS = tuple(SIZES)
 URL = "https://dl.fbaipublicfiles.com/moco-v3/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="MoCo v3 (ImageNet)",
     what="ViT trained by contrasting two views of an image; each frame on its own, averaged",
     weights={
@@ -51,33 +38,26 @@ CARD = FamilyCard(
     ),
 )
 ENCODER = "base_encoder."  # the one its authors evaluate
-OTHER_PARTS = ("momentum_encoder.", "predictor.", "base_encoder.head.", "head.")
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are the tensors of MoCo v3's training: an image transformer beside its momentum encoder."""
-    return is_plain(layout.under(ENCODER))
+    return is_plain(signature.under(ENCODER))
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The encoder with a file's weights, or randomly initialised from `seed` (`base` unless another is named).
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    whole = checkpoint is not None and any(ENCODER in name for name in checkpoint.tensors)
-    prefix = ENCODER if whole else ""  # files of its linear classifier hold the encoder alone
-    return FileFamily(
-        name="mocov3",
-        sizes=SIZES,
-        tell=partial(_size, prefix=prefix),
-        build=build,
-        convert=partial(converted, prefix=prefix),
-        unused=lambda name: name.startswith(OTHER_PARTS),
-        clip_spec=clip_spec,
-        adaptations=adaptations,
-    ).load(checkpoint, variant, seed)
+def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """By the network's names; files of its linear classifier hold the encoder alone, without a prefix."""
+    return library_names(tensors, prefix=ENCODER if any(name.startswith(ENCODER) for name in tensors) else "")
 
 
-def _size(teller: SizeTeller, prefix: str) -> MoCoSize:
-    return MoCoSize(**told(teller, prefix))
+FAMILY = Family(
+    name="mocov3",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=lambda reader: infer_config(SIZES, reader.inside(ENCODER)),
+    build=build,
+    convert=converted,
+    clip_spec=clip_spec,
+    ignore=r"momentum_encoder\.|predictor\.|base_encoder\.head\.|head\.",
+)

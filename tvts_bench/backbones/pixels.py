@@ -3,16 +3,16 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from tvts_bench.backbones._builder import OpenFamily
 from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.layout import Layout
+from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.checkpoint import Checkpoint
 from tvts_bench.provenance import digest
 from tvts_bench.video.spec import ClipSpec
 
 GRID = 8  # cells along each side
 VARIANTS = ("mean8x8",)
-CARD = FamilyCard(
+CARD = ModelCard(
     title="Pixels (control)",
     what="the mean colour of each cell of an 8 x 8 grid over all frames; learns nothing and sees no motion",
     weights={},
@@ -31,6 +31,7 @@ class Pixels(Backbone):
     family = "pixels"
 
     def __init__(self) -> None:
+        """Holds no weights."""
         super().__init__()
         self.variant = VARIANTS[0]
         self.embed_dim = 3 * GRID * GRID
@@ -42,11 +43,6 @@ class Pixels(Backbone):
         return F.adaptive_avg_pool2d(clips.mean(dim=2), GRID).flatten(1)
 
 
-def recognises(layout: Layout) -> bool:
-    """Never: there is no file of this."""
-    return False
-
-
 def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Pixels:
     """The control; `seed` changes nothing.
 
@@ -56,3 +52,6 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Pixel
     if checkpoint is not None:
         raise BackboneError(f"backbone pixels has no weights to load: leave out {checkpoint.path}")
     return Pixels()
+
+
+FAMILY = OpenFamily(variants=VARIANTS, card=CARD, matches=lambda signature: False, load=load)  # there are no files

@@ -6,53 +6,34 @@ of this name computes GELU exactly.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
-import torch
 from torch import Tensor
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import FileFamily, SizeTeller
-from tvts_bench.backbones.folder_config import FolderConfig, built_as_described
-from tvts_bench.backbones.image_vit import ImageSize, adaptations
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError, without_prefixes
-from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
-from tvts_bench.models.renaming import renamed, replaced
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones._conversion.folder import FolderConfig
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork, timm_vit
+from tvts_bench.models.state_dict import CheckpointMismatchError, fused, renamed, replaced
 
-from timm.models.vision_transformer import VisionTransformer  # isort: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class SigLIPSize(ImageSize):
-    """The shape of an image encoder of SigLIP; the defaults are ViT-B/16 at 224."""
-
-    described_heads: int | None = field(default=None, compare=False)  # as a config.json has them
-
-    @property
-    def heads(self) -> int:
-        """Attention heads: 16 in the two sizes whose heads are wider than 64."""
-        if self.described_heads:
-            return self.described_heads
-        return 16 if self.width in (1152, 1536) else super().heads
-
-
+_LARGE = ImageConfig(width=1024, depth=24, num_heads=16, mlp_dim=4096)
 SIZES = {
-    "base": SigLIPSize(),
-    "base_256": SigLIPSize(grid=16),
-    "base_384": SigLIPSize(grid=24),
-    "base_512": SigLIPSize(grid=32),
-    "large_256": SigLIPSize(width=1024, depth=24, grid=16, hidden=4096),
-    "large_384": SigLIPSize(width=1024, depth=24, grid=24, hidden=4096),
-    "so400m": SigLIPSize(width=1152, depth=27, patch_size=14, grid=16, hidden=4304),
-    "tiny": SigLIPSize(width=128, depth=2, patch_size=8, grid=4, hidden=512),
+    "base": ImageConfig(),
+    "base_256": ImageConfig(image_size=256),
+    "base_384": ImageConfig(image_size=384),
+    "base_512": ImageConfig(image_size=512),
+    "large_256": replace(_LARGE, image_size=256),
+    "large_384": replace(_LARGE, image_size=384),
+    "so400m": ImageConfig(width=1152, depth=27, num_heads=16, mlp_dim=4304, patch_size=14),
+    "tiny": ImageConfig(width=128, depth=2, num_heads=2, mlp_dim=512, patch_size=8, image_size=32),
 }
-VARIANTS = tuple(SIZES)
+GIANT = {"giant": ImageConfig(width=1536, num_heads=16)}  # has no name here; its heads are wider than 64, too
 HALF = (0.5, 0.5, 0.5)
-CARD = FamilyCard(
+CARD = ModelCard(
     title="SigLIP 2",
     what="ViT trained to match images with their texts by a sigmoid loss, with captioning and self-distillation; each"
     " frame on its own, averaged",
@@ -70,7 +51,7 @@ CARD = FamilyCard(
     tensor_names=("head.probe", "head.attention.in_proj_weight", "encoder.layers.0.self_attn.q_proj.weight"),
 )
 VISION = "vision_model."
-OTHER_PARTS = ("text_model.", "logit_scale", "logit_bias")
+QKV = (".self_attn.q_proj.", ".self_attn.k_proj.", ".self_attn.v_proj.")
 RENAMED = (
     ("embeddings.patch_embedding.", "patch_embed.proj."),
     ("embeddings.position_embedding.weight", "pos_embed"),
@@ -86,36 +67,30 @@ RENAMED = (
 )
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are the tensors of a SigLIP: an image encoder that ends in a learnt query."""
-    vision = layout.under(VISION)
+    vision = signature.under(VISION)
     return vision.has("head.probe", "embeddings.position_embedding.weight", "post_layernorm.weight")
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The image encoder with a file's weights, or randomly initialised from `seed` (`base` unless another is named).
+def infer_config(reader: ConfigReader) -> ImageConfig:
+    """The shape of an image encoder."""
+    fields = reader.vit(
+        SIZES | GIANT,
+        norm=f"{VISION}post_layernorm.weight",
+        blocks=f"{VISION}encoder.layers.",
+        patches=f"{VISION}embeddings.patch_embedding.weight",
+    )
+    side = reader.grid(f"{VISION}embeddings.position_embedding.weight", 2, prefix_tokens=0)
+    return ImageConfig(**fields, image_size=fields["patch_size"] * side)
+
+
+def from_folder(checkpoint: Checkpoint, config: ImageConfig) -> tuple[FolderConfig, ImageConfig] | None:
+    """The description beside the weights, in a folder of the transformers library, and its number of heads.
 
     Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
+        CheckpointMismatchError: it describes another network than the tensors are of.
     """
-    described = None if checkpoint is None else _described(checkpoint)
-    if checkpoint is not None and described is not None:
-        assumed = _size(SizeTeller(without_prefixes(checkpoint.tensors), checkpoint.path))
-        checkpoint = built_as_described(checkpoint, _stated(described, assumed).heads, assumed.heads)
-    return FileFamily(
-        name="siglip2",
-        sizes=SIZES,
-        tell=lambda teller: _stated(described, _size(teller)),
-        build=build,
-        convert=converted,
-        unused=lambda name: name.startswith(OTHER_PARTS),
-        clip_spec=lambda size: _clip_spec(size) if described is None else described.clip_spec(_clip_spec(size)),
-        adaptations=adaptations,
-    ).load(checkpoint, variant, seed)
-
-
-def _described(checkpoint: Checkpoint) -> FolderConfig | None:
-    """The description of the image encoder beside the weights, in a folder of the transformers library."""
     content = checkpoint.config or {}
     if not str(content.get("model_type", "")).startswith("siglip"):
         return None
@@ -123,44 +98,20 @@ def _described(checkpoint: Checkpoint) -> FolderConfig | None:
     folder = FolderConfig(checkpoint, inner if isinstance(inner, Mapping) else content)
     for key, plain in (("hidden_act", "gelu_pytorch_tanh"), ("layer_norm_eps", 1e-6)):
         folder.require((key,), plain, "the only one here; --backbone transformers builds what is described")
-    return folder
+    folder.require(("num_hidden_layers",), config.depth)
+    folder.require(("hidden_size",), config.width)
+    folder.require(("intermediate_size",), config.mlp_dim)
+    folder.require(("patch_size",), config.patch_size)
+    folder.require(("image_size",), config.image_size)
+    heads = folder.get(("num_attention_heads",), config.num_heads)
+    if config.width % heads:
+        raise CheckpointMismatchError(f"{folder.path} has {heads} heads, of which {config.width} is no multiple")
+    return folder, replace(config, num_heads=heads)
 
 
-def _stated(described: FolderConfig | None, size: SigLIPSize) -> SigLIPSize:
-    """`size` with the heads that the folder says, where it says what fits the tensors.
-
-    Raises:
-        CheckpointMismatchError: it says something else of them.
-    """
-    if described is None:
-        return size
-    described.require(("num_hidden_layers",), size.depth)
-    described.require(("hidden_size",), size.width)
-    described.require(("intermediate_size",), size.hidden)
-    described.require(("patch_size",), size.patch_size)
-    described.require(("image_size",), size.grid * size.patch_size)
-    heads = described.get(("num_attention_heads",), size.heads)
-    if size.width % heads:
-        raise CheckpointMismatchError(f"{described.path} has {heads} heads, of which {size.width} is no multiple")
-    return replace(size, described_heads=heads)
-
-
-def build(size: SigLIPSize) -> FrameAverage:
-    """timm's network of that size, with the GELU that the weights were trained with."""
-    vit = VisionTransformer(
-        img_size=size.grid * size.patch_size,
-        patch_size=size.patch_size,
-        embed_dim=size.width,
-        depth=size.depth,
-        num_heads=size.heads,
-        mlp_ratio=size.mlp_ratio,
-        class_token=False,
-        global_pool="map",
-        act_layer="gelu_tanh",
-        num_classes=0,
-        dynamic_img_size=True,
-    )
-    return FrameAverage(ImageNetwork(vit))
+def build(config: ImageConfig) -> FrameAverage:
+    """The network of that shape, timm's, with the GELU that the weights were trained with."""
+    return FrameAverage(ImageNetwork(timm_vit(config, class_token=False, global_pool="map", act_layer="gelu_tanh")))
 
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -172,40 +123,24 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in renamed(tensors, lambda name: replaced(name.removeprefix(VISION), RENAMED)).items():
         if name == "pos_embed":
             ours[name] = tensor[None]
-        elif found := re.fullmatch(r"head\.attention\.in_proj_(weight|bias)", name):
+        elif match := re.fullmatch(r"head\.attention\.in_proj_(weight|bias)", name):
             width = len(tensor) // 3
-            ours[f"attn_pool.q.{found[1]}"], ours[f"attn_pool.kv.{found[1]}"] = tensor[:width], tensor[width:]
+            ours[f"attn_pool.q.{match[1]}"], ours[f"attn_pool.kv.{match[1]}"] = tensor[:width], tensor[width:]
         else:
             ours[name] = tensor
-    return {f"image.vit.{name}": tensor for name, tensor in _fused(ours).items()}
+    return {f"image.vit.{name}": tensor for name, tensor in fused(ours, QKV, ".attn.qkv.").items()}
 
 
-def _fused(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A block's three projections as one, where all are there and alike; else strict loading says what is not."""
-    fused = dict(tensors)
-    for name in tensors:
-        if found := re.fullmatch(r"(blocks\.\d+)\.self_attn\.q_proj\.(weight|bias)", name):
-            block, kind = found.groups()
-            names = [f"{block}.self_attn.{part}_proj.{kind}" for part in "qkv"]
-            parts = [tensors[each] for each in names if each in tensors]
-            if len(parts) == 3 and len({part.shape for part in parts}) == 1:
-                fused[f"{block}.attn.qkv.{kind}"] = torch.cat(parts)
-                for each in names:
-                    del fused[each]
-    return fused
-
-
-def _size(teller: SizeTeller) -> SigLIPSize:
-    places = teller.shape(f"{VISION}embeddings.position_embedding.weight", 2)[0]
-    return SigLIPSize(
-        width=teller.width(f"{VISION}post_layernorm.weight"),
-        depth=teller.depth(f"{VISION}encoder.layers."),
-        patch_size=teller.shape(f"{VISION}embeddings.patch_embedding.weight", 4)[-1],
-        grid=teller.grid(places, f"{VISION}embeddings.position_embedding.weight"),
-        hidden=teller.hidden(f"{VISION}encoder.layers.", ".mlp.fc1.bias"),
-    )
-
-
-def _clip_spec(size: SigLIPSize) -> ClipSpec:
-    crop = size.grid * size.patch_size
-    return ClipSpec(short_side=crop, crop=crop, resize="squash", mean=HALF, std=HALF)
+FAMILY = Family(
+    name="siglip2",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
+    build=build,
+    convert=converted,
+    clip_spec=partial(square_clip, resize="squash", mean=HALF, std=HALF),
+    ignore=r"text_model\.|logit_scale|logit_bias",
+    from_folder=from_folder,
+    identity=lambda config: config.num_heads,
+)

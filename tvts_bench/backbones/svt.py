@@ -1,17 +1,22 @@
 """SVT: a TimeSformer trained by self-distillation; the teacher's [CLS] after the final norm."""
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.timesformer_files import BASE, TINY, clip_spec, has_dino_head, is_timesformer, told
-from tvts_bench.backbones.video_family import video_family
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.timesformer import TimeSformer, library_names
+from tvts_bench.backbones._builder import Family
+from tvts_bench.backbones._conversion.timesformer import (
+    BASE,
+    TINY,
+    clip_spec,
+    has_dino_head,
+    infer_config,
+    is_timesformer,
+    library_names,
+)
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.timesformer import TimeSformer
 
 SIZES = {"base": BASE, "tiny": TINY}
-VARIANTS = tuple(SIZES)
 ENCODER = "backbone."  # prefix of its names, beside the projection head's
-CARD = FamilyCard(
+CARD = ModelCard(
     title="SVT",
     what="TimeSformer trained without labels to see the same in views of different length and size (self-distillation)",
     weights={"kinetics400_vitb_ssl.pth": "https://github.com/kahnchana/svt/releases/tag/v1.0"},
@@ -30,31 +35,25 @@ CARD = FamilyCard(
     ),
     shares_layout_with=("timesformer",),
 )
-FAMILY = video_family(
+
+
+def matches(signature: CheckpointSignature) -> bool:
+    """Whether this is a TimeSformer beside SVT's head or in its container; a bare one without a head could be SVT's."""
+    if signature.starts(ENCODER):
+        return is_timesformer(signature.under(ENCODER))
+    supervised = signature.has("head.weight") or signature.container == "model_state"
+    return is_timesformer(signature) and (has_dino_head(signature) or not supervised)
+
+
+FAMILY = Family(
     name="svt",
+    card=CARD,
     sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
     build=TimeSformer,
-    tell=told,
     convert=library_names,
     clip_spec=clip_spec,
     prefix=ENCODER,
-    others=("head.",),
+    beside=("head.",),
 )
-
-
-def recognises(layout: Layout) -> bool:
-    """Whether this is a TimeSformer beside SVT's head or in its container; a bare one without a head could be SVT's."""
-    if layout.starts(ENCODER):
-        return is_timesformer(layout.under(ENCODER))
-    supervised = layout.has("head.weight") or layout.container == "model_state"
-    return is_timesformer(layout) and (has_dino_head(layout) or not supervised)
-
-
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The teacher with a file's weights, or randomly initialised from `seed`.
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-        LibraryError: transformers, which has the network, is missing.
-    """
-    return FAMILY.load(checkpoint, variant, seed)

@@ -5,23 +5,41 @@ The module is ours, from the paper; it was not compared with the authors' code, 
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from tvts_bench.backbones.base import Backbone, BackboneError
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import FileFamily, SizeTeller
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.temporal_resnet_size import RESNET50, TINY, TemporalResNetSize, clip_spec, told_blocks
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.renaming import renamed, substituted
-from tvts_bench.models.temporal_resnet import AdaptiveResNet
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.state_dict import renamed, substituted
+from tvts_bench.models.temporal_resnet import AdaptiveResNet, TemporalResNetConfig
+from tvts_bench.models.video_network import VideoNetworkError
 
-SIZES = {"resnet50_8f": RESNET50, "resnet50_16f": replace(RESNET50, num_frames=16), "tiny": TINY}
-VARIANTS = tuple(SIZES)
-CARD = FamilyCard(
+
+@dataclass(frozen=True, kw_only=True)
+class TANetConfig(TemporalResNetConfig):
+    """The shape of a TANet, whose modules are for clips of one length."""
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """Nothing for any pixels."""
+        if frames != self.num_frames:
+            raise VideoNetworkError(
+                f"it has weights for clips of {self.num_frames} frames and no others:"
+                f" set the frames to {self.num_frames}, not {frames}"
+            )
+        return ()
+
+
+RESNET50 = TANetConfig()
+SIZES = {
+    "resnet50_8f": RESNET50,
+    "resnet50_16f": replace(RESNET50, num_frames=16),
+    "tiny": TANetConfig(blocks=(1, 1, 1, 1), width=8),
+}
+CARD = ModelCard(
     title="TANet",
     what="ResNet-50 over frames with a temporal kernel that each clip makes for itself, trained with labels",
     weights={
@@ -39,7 +57,6 @@ CARD = FamilyCard(
 )
 NETWORKS = ("base_model.", "backbone.")  # the authors', MMAction2's
 GLOBAL = "layer1.0.tam.G.0.weight"
-HEAD = ("new_fc.", "base_model.fc.", "cls_head.")
 RENAMED = (
     (f"^(?:{'|'.join(map(re.escape, NETWORKS))})", ""),
     (r"^(layer\d\.\d+)\.(?:net|block)\.", r"\1."),  # the bottleneck that a module is wrapped around
@@ -50,48 +67,31 @@ RENAMED = (
 )
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are TANet's tensors: a ResNet with a temporal adaptive module in its blocks."""
-    return any(layout.has(f"{prefix}{GLOBAL}") for prefix in NETWORKS)
+    return any(signature.has(f"{prefix}{GLOBAL}") for prefix in NETWORKS)
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The network with a file's weights, or randomly initialised from `seed` (`resnet50_8f` unless another is named).
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FileFamily(
-        name="tanet",
-        sizes=SIZES,
-        tell=_size,
-        build=_build,
-        convert=lambda tensors: {f"resnet.{name}": tensor for name, tensor in torchvisions(tensors).items()},
-        unused=lambda name: name.startswith(HEAD),
-        clip_spec=clip_spec,
-        adaptations=_adaptations,
-    ).load(checkpoint, variant, seed)
+def infer_config(reader: ConfigReader) -> TANetConfig:
+    """The shape of the network, whose modules tell the frames."""
+    ours = reader.of(library_names(reader.tensors))
+    width, frames = ours.shape("layer1.0.bn1.weight", 1)[0], ours.shape(GLOBAL, 2)[1]
+    return TANetConfig(blocks=ours.stages(), width=width, num_frames=frames)
 
 
-def torchvisions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors by torchvision's names, the modules as `tam` of their blocks."""
     return renamed(tensors, lambda name: substituted(name, RENAMED))
 
 
-def _build(size: TemporalResNetSize) -> nn.Module:
-    return AdaptiveResNet(size.blocks, size.width, size.num_frames)
-
-
-def _size(teller: SizeTeller) -> TemporalResNetSize:
-    net = SizeTeller(torchvisions(teller.tensors), teller.source)
-    width, frames = net.shape("layer1.0.bn1.weight", 1)[0], net.shape(GLOBAL, 2)[1]
-    return TemporalResNetSize(blocks=told_blocks(net), width=width, num_frames=frames)
-
-
-def _adaptations(name: str, size: TemporalResNetSize, own: ClipSpec, clip: ClipSpec) -> tuple[str, ...]:
-    if clip.num_frames != size.num_frames:
-        raise BackboneError(
-            f"backbone {name} has weights for clips of {size.num_frames} frames and no others:"
-            f" set the frames to {size.num_frames}, not {clip.num_frames}"
-        )
-    return ()
+FAMILY = Family(
+    name="tanet",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
+    build=lambda config: AdaptiveResNet(config.blocks, config.width, config.num_frames),
+    convert=lambda tensors: {f"resnet.{name}": tensor for name, tensor in library_names(tensors).items()},
+    clip_spec=partial(square_clip, short_sides={224: 256}),
+    ignore=r"new_fc\.|base_model\.fc\.|cls_head\.",
+)

@@ -6,24 +6,23 @@ the same names and shapes and are another network: only the authors' files, with
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import FileFamily, SizeTeller
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError
-from tvts_bench.models.dilated_resnet import DilatedResNet
-from tvts_bench.video.spec import ClipSpec
+from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.temporal_resnet import Blocks, DilatedResNet
 
 
 @dataclass(frozen=True, kw_only=True)
-class TCLRSize:
+class TCLRConfig:
     """The shape of a network of TCLR; the defaults are R(2+1)D-18."""
 
     separable: bool = True  # convolutions in space and in time, one after the other
-    blocks: tuple[int, int, int, int] = (2, 2, 2, 2)  # a stage
+    blocks: Blocks = (2, 2, 2, 2)  # of each stage
 
     @property
     def embed_dim(self) -> int:
@@ -35,15 +34,28 @@ class TCLRSize:
         """What a size without a name is called."""
         return f"{'r2plus1d' if self.separable else 'r3d'}_{'-'.join(map(str, self.blocks))}"
 
+    @property
+    def image_size(self) -> int:
+        """Pixels that its authors used, and less for toys."""
+        return 112 if self.blocks == (2, 2, 2, 2) else 32
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that its authors used."""
+        return 16
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """Nothing for any clip: no table binds the network."""
+        return ()
+
 
 SIZES = {
-    "r2plus1d_18": TCLRSize(),
-    "r3d_18": TCLRSize(separable=False),
-    "tiny": TCLRSize(separable=False, blocks=(1, 1, 1, 1)),
+    "r2plus1d_18": TCLRConfig(),
+    "r3d_18": TCLRConfig(separable=False),
+    "tiny": TCLRConfig(separable=False, blocks=(1, 1, 1, 1)),
 }
-VARIANTS = tuple(SIZES)
 DRIVE = "https://drive.google.com/file/d/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="TCLR",
     what="3D ResNet trained to tell clips of one video from one another in time, and videos from each other",
     weights={
@@ -62,26 +74,15 @@ CARD = FamilyCard(
 NETWORK, PROJECTION = "0.", "1."  # the two parts that the authors trained as one
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are TCLR's tensors: a 3D ResNet and a projection, one after the other."""
-    return layout.has("0.stem.0.weight", "0.layer4.0.conv1.0.weight") and layout.starts(PROJECTION)
+    return signature.has("0.stem.0.weight", "0.layer4.0.conv1.0.weight") and signature.starts(PROJECTION)
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The network with a file's weights, or randomly initialised from `seed` (`r2plus1d_18` unless another is named).
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FileFamily(
-        name="tclr",
-        sizes=SIZES,
-        tell=_size,
-        build=lambda size: DilatedResNet(size.blocks, separable=size.separable),
-        convert=converted,
-        unused=lambda name: name.startswith((PROJECTION, "0.fc.")),
-        clip_spec=_clip_spec,
-    ).load(checkpoint, variant, seed)
+def infer_config(reader: ConfigReader) -> TCLRConfig:
+    """The shape of the network under the authors' prefix."""
+    separable = f"{NETWORK}layer1.0.conv1.0.3.weight" in reader.tensors
+    return TCLRConfig(separable=separable, blocks=reader.stages(NETWORK))
 
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -92,16 +93,14 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _size(teller: SizeTeller) -> TCLRSize:
-    first, second, third, fourth = (teller.depth(f"{NETWORK}layer{stage}.") for stage in range(1, 5))
-    if not first * second * third * fourth:
-        raise CheckpointMismatchError(
-            f"{teller.source} has no ResNet's four stages, {NETWORK}layer1.* to {NETWORK}layer4.*, as TCLR's own files"
-        )
-    separable = f"{NETWORK}layer1.0.conv1.0.3.weight" in teller.tensors
-    return TCLRSize(separable=separable, blocks=(first, second, third, fourth))
-
-
-def _clip_spec(size: TCLRSize) -> ClipSpec:
-    crop = 112 if size.blocks == (2, 2, 2, 2) else 32  # the latter for toys
-    return ClipSpec(short_side=crop, crop=crop, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+FAMILY = Family(
+    name="tclr",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
+    build=lambda config: DilatedResNet(config.blocks, separable=config.separable),
+    convert=converted,
+    clip_spec=partial(square_clip, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+    ignore=r"1\.|0\.fc\.",
+)

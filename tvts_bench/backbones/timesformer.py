@@ -2,22 +2,27 @@
 
 from dataclasses import replace
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.timesformer_files import BASE, TINY, clip_spec, has_dino_head, is_timesformer, told
-from tvts_bench.backbones.video_family import encoder_layout, video_family
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.timesformer import TimeSformer, library_names
+from tvts_bench.backbones._builder import Family
+from tvts_bench.backbones._conversion.timesformer import (
+    BASE,
+    TINY,
+    clip_spec,
+    has_dino_head,
+    infer_config,
+    is_timesformer,
+    library_names,
+)
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.timesformer import TimeSformer
 
 SIZES = {
     "base": BASE,
     "high_resolution": replace(BASE, num_frames=16, image_size=448),
     "tiny": TINY,
 }
-VARIANTS = tuple(SIZES)
 ENCODER = "model."  # prefix of its names in official files
-CARD = FamilyCard(
+CARD = ModelCard(
     title="TimeSformer",
     what="ViT with divided space-time attention, trained to classify actions",
     weights={
@@ -34,28 +39,22 @@ CARD = FamilyCard(
     tensor_names=("model.time_embed", "model.blocks.0.temporal_attn.qkv.weight", "model.blocks.0.temporal_fc.weight"),
     shares_layout_with=("svt",),
 )
-FAMILY = video_family(
+
+
+def matches(signature: CheckpointSignature) -> bool:
+    """Whether this is a TimeSformer that nothing shows to be SVT's; a bare one without a head could be either."""
+    own = is_timesformer(signature.encoder(ENCODER))
+    return own and signature.container != "teacher" and not has_dino_head(signature)
+
+
+FAMILY = Family(
     name="timesformer",
+    card=CARD,
     sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
     build=TimeSformer,
-    tell=told,
     convert=library_names,
     clip_spec=clip_spec,
     prefix=ENCODER,
 )
-
-
-def recognises(layout: Layout) -> bool:
-    """Whether this is a TimeSformer that nothing shows to be SVT's; a bare one without a head could be either."""
-    own = is_timesformer(encoder_layout(layout, ENCODER))
-    return own and layout.container != "teacher" and not has_dino_head(layout)
-
-
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The network with a file's weights, or randomly initialised from `seed`.
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-        LibraryError: transformers, which has the network, is missing.
-    """
-    return FAMILY.load(checkpoint, variant, seed)

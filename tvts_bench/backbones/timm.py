@@ -6,6 +6,7 @@ Weights are files in timm's own layout, or folders and `timm/NAME` of the Hub, w
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,23 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones.adapted import AdaptedBackbone
-from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.seeded import random_source, seeded
-from tvts_bench.backbones.trial import refuse_what_fails
+from tvts_bench.backbones._builder import OpenFamily, random_weights
+from tvts_bench.backbones.base import Backbone, BackboneError, NetworkBackbone, WeightSource, refuse_failing
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.errors import with_article
-from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint, load_strictly, refuse_misfit, without_prefixes
+from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint
 from tvts_bench.models.foreign_config import refuse_sizes
 from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
+from tvts_bench.models.state_dict import load_strictly, refuse_misfit, without_prefixes
 from tvts_bench.video.spec import ClipSpec
 
 import timm  # isort: skip
 from timm.data import resolve_model_data_config  # type: ignore[attr-defined]  # isort: skip
 from timm.models import group_parameters  # isort: skip
 
-OPEN_VARIANTS = True  # any name that timm knows
 VARIANTS = (
     "vit_base_patch16_224",
     "vit_base_patch16_224.mae",
@@ -43,7 +42,7 @@ NOT_THE_NETWORKS = re.compile("num_classes|checkpoint_path|cache_dir|features_on
 INPUT = ("input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std")
 """Of pretrained_cfg: what describes the input. Other entries say where weights are, and which tensors are a head."""
 TOY, TOY_PATCH, TOY_INPUT = "test_vit", 8, {"input_size": (3, 32, 32), "crop_pct": 1.0}  # what `tiny` is
-CARD = FamilyCard(
+CARD = ModelCard(
     title="timm",
     what="any of timm's image networks (timm.list_models()); each frame on its own, averaged",
     weights={"timm/NAME": "https://huggingface.co/timm (named by --ckpt timm/NAME, or a file in timm's layout)"},
@@ -56,9 +55,9 @@ CARD = FamilyCard(
 )
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether a config.json beside the weights names a network of timm; tensors alone do not tell which it is."""
-    return layout.config is not None and timm.is_model(str(layout.config.get("architecture", "")))
+    return signature.config is not None and timm.is_model(str(signature.config.get("architecture", "")))
 
 
 def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
@@ -86,9 +85,9 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
         refuse_sizes(described, checkpoint.path.parent / FOLDER_CONFIG)
         if given:
             _refuse_another(partial(_created, name, arguments), checkpoint)
-    net = seeded(partial(_created, name, arguments), seed)
+    net, source = random_weights(partial(_created, name, arguments), seed)
     if checkpoint is None:
-        return _backbone(net, name, random_source(net, seed))
+        return _backbone(net, name, source)
     tensors = without_prefixes(checkpoint.tensors)
     wanted = _wanted(net, tensors)
     unused = [key for key in tensors if key not in wanted]
@@ -114,7 +113,7 @@ def _refuse_another(build: Callable[[], nn.Module], checkpoint: Checkpoint) -> N
 
 
 def _created(name: str, arguments: dict[str, Any]) -> nn.Module:
-    """timm's network `name` without a classifier, for any resolution where it has a way to that."""
+    """The network `name` of timm without a classifier, for any resolution where it has a way to that."""
     if name == "tiny":
         name, arguments = TOY, {"patch_size": TOY_PATCH, "pretrained_cfg": _with_input(TOY, TOY_INPUT)}
     if not timm.is_model(name):
@@ -140,14 +139,14 @@ def _with_input(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _classifiers(net: nn.Module) -> tuple[str, ...]:
     """Beginnings of the names of what `net` would have for classes."""
-    found: str | Iterable[str] | None = net.pretrained_cfg.get("classifier")  # type: ignore[union-attr,operator]
-    return tuple(f"{each}." for each in ([found] if isinstance(found, str) else found or ()))
+    classifier: str | Iterable[str] | None = net.pretrained_cfg.get("classifier")  # type: ignore[union-attr,operator]
+    return tuple(f"{each}." for each in ([classifier] if isinstance(classifier, str) else classifier or ()))
 
 
 def _backbone(net: nn.Module, name: str, weights: WeightSource) -> Backbone:
     network, spec = FrameAverage(ImageNetwork(net)), _clip_spec(net, name)
     layers: dict[str, int] = group_parameters(net, net.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
-    return AdaptedBackbone(
+    return NetworkBackbone(
         network=network,
         family="timm",
         variant=name,
@@ -161,7 +160,7 @@ def _backbone(net: nn.Module, name: str, weights: WeightSource) -> Backbone:
 
 
 def _clip_spec(net: nn.Module, name: str) -> ClipSpec:
-    """timm's own evaluation input, for 16 frames."""
+    """The evaluation input that timm has, for 16 frames."""
     data = resolve_model_data_config(net)
     _, height, crop = data["input_size"]
     if height != crop:
@@ -180,5 +179,8 @@ def _adaptations(network: nn.Module, name: str, own: int, clip: ClipSpec) -> tup
     """What another resolution than `own` changes; it is tried once."""
     if clip.crop == own:
         return ()
-    refuse_what_fails(network, f"timm:{name}", 1, clip.crop)
+    refuse_failing(network, f"timm:{name}", replace(clip, num_frames=1))
     return (f"frames of {clip.crop} x {clip.crop} pixels in a network made for {own} x {own}, resampled as by timm",)
+
+
+FAMILY = OpenFamily(variants=VARIANTS, card=CARD, matches=matches, load=load, open_variants=True)

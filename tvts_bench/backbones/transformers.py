@@ -9,37 +9,40 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tvts_bench.backbones.adapted import AdaptedBackbone
-from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.folder_config import built_as_described
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.preprocessor_config import described_clip_spec
-from tvts_bench.backbones.trial import refuse_what_fails
+from tvts_bench.backbones._builder import OpenFamily
+from tvts_bench.backbones._conversion.folder import built_as_described, described_clip_spec
+from tvts_bench.backbones.base import (
+    Backbone,
+    BackboneError,
+    NetworkBackbone,
+    WeightSource,
+    first_line,
+    refuse_failing,
+)
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.errors import UserError, with_article
-from tvts_bench.models.checkpoint import (
-    FOLDER_CONFIG,
-    Checkpoint,
+from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint
+from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_parts_elsewhere, refuse_sizes
+from tvts_bench.models.frame_average import FrameAverage
+from tvts_bench.models.state_dict import (
     CheckpointMismatchError,
     LoadReport,
-    listed,
+    misfits,
     refuse_values,
     without_prefixes,
 )
-from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_parts_elsewhere, refuse_sizes
-from tvts_bench.models.frame_average import FrameAverage
-from tvts_bench.models.transformers_library import from_transformers
-from tvts_bench.models.transformers_network import POOLINGS, PooledModel, VideoModel
+from tvts_bench.models.transformers_library import POOLINGS, PooledModel, VideoModel, from_transformers
 from tvts_bench.video.spec import ClipSpec
 
 VARIANTS = ("auto", *POOLINGS)
-FALLBACK = True  # a family that knows the architecture itself comes before this one
 FRAMES = ("num_frames", "frames_per_clip")  # what configurations of video models call T
 SIZES = ("image_size", "crop_size")
 MISSING_SHARE, MISSING_NUMBERS = 4, 2**24  # of a network's numbers to a file's: poolers and tables need not be there
@@ -50,7 +53,7 @@ OTHER_PARTS = re.compile(
     r"|encoder_to_decoder|qa_outputs|cls|mit|prompts_\w+|bert|image_newline)(?:\.|\d*$|\d*\.)"
     r"|(?:\w+\.)*(?:mask_token|position_ids)$"
 )
-CARD = FamilyCard(
+CARD = ModelCard(
     title="transformers",
     what="any vision or video model of the transformers library; image models frame by frame, averaged",
     weights={"hf://OWNER/NAME": "https://huggingface.co/models (or a local folder with config.json and safetensors)"},
@@ -64,9 +67,9 @@ CARD = FamilyCard(
 )
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether a config.json beside the weights names an architecture of the library."""
-    return layout.config is not None and "model_type" in layout.config
+    return signature.config is not None and "model_type" in signature.config
 
 
 def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
@@ -90,7 +93,7 @@ def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backb
     checkpoint = built_as_described(checkpoint, encoder.follows_clips, False)
     embed_dim = _choose_pooling(encoder, variant, (frames,) if frames else (), spec.crop)
     network = VideoModel(encoder) if frames else FrameAverage(encoder)
-    return AdaptedBackbone(
+    return NetworkBackbone(
         network=network,
         family="transformers",
         variant=encoder.pooling,
@@ -112,7 +115,9 @@ def _choose_pooling(encoder: PooledModel, variant: str | None, frames: tuple[int
         except Exception as error:  # a description may make a network that takes nothing
             kind = with_article(type(encoder.model).__name__)
             shape = f"{frames[0] if frames else 1} frames of {crop} x {crop} pixels"
-            raise BackboneError(f"{kind} fails for clips of {shape} ({_said(error)}): fetch the folder anew") from error
+            raise BackboneError(
+                f"{kind} fails for clips of {shape} ({first_line(error)}): fetch the folder anew"
+            ) from error
         if variant not in (None, VARIANTS[0], *possible):
             raise BackboneError(
                 f"{with_article(type(encoder.model).__name__)} has no {variant}: it has {', '.join(possible)}"
@@ -140,7 +145,7 @@ def _config(checkpoint: Checkpoint) -> Any:
         config = known[kind].from_dict(described)
     except Exception as error:
         raise BackboneError(
-            f"{checkpoint.path.parent}: config.json does not describe a {kind} ({_said(error)}): fetch it anew"
+            f"{checkpoint.path.parent}: config.json does not describe a {kind} ({first_line(error)}): fetch it anew"
         ) from error
     return getattr(config, "vision_config", None) or config
 
@@ -162,7 +167,7 @@ def _kind(checkpoint: Checkpoint, config: Any) -> Any:
     except UserError:
         raise
     except Exception as error:
-        raise BackboneError(f"transformers cannot make a {config.model_type} ({_said(error)})") from error
+        raise BackboneError(f"transformers cannot make a {config.model_type} ({first_line(error)})") from error
     described = sum(each.numel() for each in (*model.parameters(), *model.buffers()))
     there = sum(tensor.numel() for tensor in checkpoint.tensors.values())
     if described > MISSING_SHARE * there + MISSING_NUMBERS:
@@ -186,13 +191,8 @@ def _filled(checkpoint: Checkpoint, config: Any, kind: Any) -> tuple[nn.Module, 
     beside = sorted(info["unexpected_keys"])
     unknown = [name for name in beside if not OTHER_PARTS.match(name)]
     wrong = [str(each[0] if isinstance(each, tuple) else each) for each in info["mismatched_keys"]]
-    problems = [
-        f"{what} {len(names)} ({listed(names)})"
-        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", wrong))
-        if names
-    ]
-    if problems:
-        raise CheckpointMismatchError(f"{checkpoint.path} does not fit a {kind.__name__}: {'; '.join(problems)}")
+    if problems := misfits(missing, unknown, wrong):
+        raise CheckpointMismatchError(f"{checkpoint.path} does not fit a {kind.__name__}: {problems}")
     state = model.state_dict()
     refuse_values(state, state, checkpoint.path)
     return model, LoadReport(format=f"transformers {config.model_type}", used=len(state), unexpected=tuple(beside))
@@ -218,7 +218,7 @@ def _loaded(kind: Any, config: Any, tensors: Mapping[str, Tensor], **options: An
                 **options,
             )
         except Exception as error:  # whatever a description makes the library do
-            raise BackboneError(f"transformers cannot fill a {kind.__name__} ({_said(error)})") from error
+            raise BackboneError(f"transformers cannot fill a {kind.__name__} ({first_line(error)})") from error
     return model.eval(), info
 
 
@@ -242,11 +242,10 @@ def _adaptations(network: nn.Module, name: str, own: ClipSpec, video: bool, clip
     frames = clip.num_frames if video else 1
     if clip.crop == own.crop and (not video or frames == own.num_frames):
         return ()
-    refuse_what_fails(network, name, frames, clip.crop)
+    refuse_failing(network, name, replace(clip, num_frames=frames))
     if clip.crop == own.crop:
         return (f"clips of {frames} frames in a network made for {own.num_frames}",)
     return (f"frames of {clip.crop} x {clip.crop} pixels in a network made for {own.crop} x {own.crop}",)
 
 
-def _said(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+FAMILY = OpenFamily(variants=VARIANTS, card=CARD, matches=matches, load=load, fallback=True)

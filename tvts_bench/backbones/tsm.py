@@ -2,22 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import FileFamily, SizeTeller
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.temporal_resnet_size import RESNET50, TINY, TemporalResNetSize, clip_spec, told_blocks
-from tvts_bench.models.checkpoint import Checkpoint, CheckpointMismatchError
-from tvts_bench.models.renaming import renamed
-from tvts_bench.models.temporal_resnet import ShiftResNet
+from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.state_dict import CheckpointMismatchError, renamed
+from tvts_bench.models.temporal_resnet import ShiftResNet, TemporalResNetConfig
 
-SIZES = {"resnet50_8f": RESNET50, "resnet50_16f": replace(RESNET50, num_frames=16), "tiny": TINY}
-VARIANTS = tuple(SIZES)
+RESNET50 = TemporalResNetConfig()
+SIZES = {
+    "resnet50_8f": RESNET50,
+    "resnet50_16f": replace(RESNET50, num_frames=16),
+    "tiny": TemporalResNetConfig(blocks=(1, 1, 1, 1), width=8),
+}
 URL = "https://hanlab18.mit.edu/projects/tsm/models/TSM_"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="TSM",
     what="ResNet-50 over frames with channels shifted in time, trained with labels",
     weights={
@@ -36,51 +39,43 @@ CARD = FamilyCard(
 )
 NETWORK = "base_model."
 SHIFTED = ".conv1.net.weight"
-HEAD = ("new_fc.", "base_model.fc.")
 
 
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are TSM's tensors: a ResNet whose blocks' first convolution is wrapped."""
-    return layout.has("base_model.layer1.0.conv1.net.weight", "base_model.conv1.weight")
+    return signature.has("base_model.layer1.0.conv1.net.weight", "base_model.conv1.weight")
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The network with a file's weights, or randomly initialised from `seed` (`resnet50_8f` unless another is named).
+def infer_config(reader: ConfigReader) -> TemporalResNetConfig:
+    """The shape of the network; its frames are those of the variant that is named.
 
     Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
+        CheckpointMismatchError: not all blocks are shifted.
     """
-    frames = SIZES[variant].num_frames if variant is not None else RESNET50.num_frames
-
-    def tell(teller: SizeTeller) -> TemporalResNetSize:
-        return _size(teller, frames)
-
-    return FileFamily(
-        name="tsm",
-        sizes=SIZES,
-        tell=tell,
-        build=_build,
-        convert=converted,
-        unused=lambda name: name.startswith(HEAD),
-        clip_spec=clip_spec,
-    ).load(checkpoint, variant, seed)
+    blocks, shifted = reader.stages(), sum(name.endswith(SHIFTED) for name in reader.tensors)
+    if shifted != sum(blocks):
+        raise CheckpointMismatchError(
+            f"{reader.source} shifts {shifted} of {sum(blocks)} blocks; only networks that shift all are known"
+        )
+    frames = SIZES[reader.variant or "resnet50_8f"].num_frames
+    return TemporalResNetConfig(blocks=blocks, width=reader.shape("layer1.0.bn1.weight", 1)[0], num_frames=frames)
 
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors by torchvision's names."""
-    return renamed(tensors, lambda name: f"resnet.{name.removeprefix(NETWORK).replace(SHIFTED, '.conv1.weight')}")
+    return renamed(tensors, lambda name: f"resnet.{name.replace(SHIFTED, '.conv1.weight')}")
 
 
-def _build(size: TemporalResNetSize) -> nn.Module:
-    return ShiftResNet(size.blocks, size.width)
-
-
-def _size(teller: SizeTeller, frames: int) -> TemporalResNetSize:
-    net = SizeTeller({name.removeprefix(NETWORK): tensor for name, tensor in teller.tensors.items()}, teller.source)
-    blocks = told_blocks(net)
-    shifted = sum(name.endswith(SHIFTED) for name in net.tensors)
-    if shifted != sum(blocks):
-        raise CheckpointMismatchError(
-            f"{teller.source} shifts {shifted} of {sum(blocks)} blocks; only networks that shift all are known"
-        )
-    return TemporalResNetSize(blocks=blocks, width=net.shape("layer1.0.bn1.weight", 1)[0], num_frames=frames)
+FAMILY = Family(
+    name="tsm",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
+    build=lambda config: ShiftResNet(config.blocks, config.width),
+    convert=converted,
+    clip_spec=partial(square_clip, short_sides={224: 256}),
+    prefix=NETWORK,
+    beside=("new_fc.",),
+    ignore=r"fc\.",
+)

@@ -1,16 +1,14 @@
 """TVTSv2: CLIP's image encoder with attention along time added to each block; [CLS], normalised and projected."""
 
 from dataclasses import replace
+from functools import partial
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.divided_names import ENCODER, TINY, clip_size, from_clip_names
-from tvts_bench.backbones.file_family import SizeTeller
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.video_family import encoder_layout, video_family
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones._conversion.frozen import ENCODER, TINY, clip_config, from_clip_names
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.divided_vit import DividedTransformer, DividedTransformerConfig
-from tvts_bench.video.spec import ClipSpec
 
 BASE = DividedTransformerConfig(num_frames=12, longer="linear", clip=True, quick_gelu=True, output_dim=512)
 HUGE = replace(
@@ -29,8 +27,7 @@ SIZES = {
     "huge": HUGE,
     "tiny": replace(TINY, num_frames=12, longer="linear", clip=True, quick_gelu=True, output_dim=64),
 }
-VARIANTS = tuple(SIZES)
-CARD = FamilyCard(
+CARD = ModelCard(
     title="TVTSv2",
     what="CLIP's ViT with divided space-time attention, trained on narrated and captioned videos to sort transcripts",
     weights={
@@ -53,46 +50,29 @@ CARD = FamilyCard(
 )
 
 
-def _size(teller: SizeTeller) -> DividedTransformerConfig:
+def matches(signature: CheckpointSignature) -> bool:
+    """Whether these are TVTSv2's tensors: CLIP's names with attention along time."""
+    return signature.encoder(ENCODER).has("transformer.resblocks.0.timeattn.qkv.weight", "class_embedding")
+
+
+def infer_config(reader: ConfigReader) -> DividedTransformerConfig:
     """Which GELU cannot be told from tensors: the exact one is H/14's alone, whose start is OpenCLIP's."""
-    size = clip_size(BASE, teller)
-    return replace(size, quick_gelu=size.patch_size != HUGE.patch_size)
+    config = clip_config(BASE, reader)
+    return replace(config, quick_gelu=config.patch_size != HUGE.patch_size)
 
 
-def _clip_spec(size: DividedTransformerConfig) -> ClipSpec:
-    return ClipSpec(
-        num_frames=size.num_frames,
-        sampling="endpoints",
-        resize="squash",
-        short_side=size.image_size,
-        crop=size.image_size,
-    )
-
-
-FAMILY = video_family(
+FAMILY = Family(
     name="tvts2",
+    card=CARD,
     sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
     build=DividedTransformer,
-    tell=_size,
     convert=from_clip_names,
-    clip_spec=_clip_spec,
+    clip_spec=partial(square_clip, sampling="endpoints", resize="squash"),
     prefix=ENCODER,
-    others=(
+    beside=(
         *("text_model.", "text_token_embedding.", "text_positional_embedding", "text_ln_final.", "text_projection"),
         "pred_model.",
     ),
 )
-
-
-def recognises(layout: Layout) -> bool:
-    """Whether these are TVTSv2's tensors: CLIP's names with attention along time."""
-    return encoder_layout(layout, ENCODER).has("transformer.resblocks.0.timeattn.qkv.weight", "class_embedding")
-
-
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The video encoder with a file's weights, or randomly initialised from `seed`.
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FAMILY.load(checkpoint, variant, seed)

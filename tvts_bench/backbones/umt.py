@@ -2,25 +2,17 @@
 
 from dataclasses import replace
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.joint_vit import JointFamily
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.masked_files import load_masked, possible_families, with_token_norm
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.backbones._conversion.videomae import masked_family
+from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.joint_vit import JointViTConfig
-from tvts_bench.video.spec import ClipSpec
 
 _BASE = JointViTConfig(num_frames=8, tubelet=1, resampling="bicubic_linear")
-SIZES = with_token_norm(
-    {
-        "base": _BASE,
-        "large": replace(_BASE, embed_dim=1024, depth=24, num_heads=16, mlp_dim=4096),
-        "tiny": replace(_BASE, embed_dim=128, depth=4, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
-    }
-)
-VARIANTS = tuple(SIZES)
-CARD = FamilyCard(
+SIZES = {
+    "base": _BASE,
+    "large": replace(_BASE, embed_dim=1024, depth=24, num_heads=16, mlp_dim=4096),
+    "tiny": replace(_BASE, embed_dim=128, depth=4, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
+}
+CARD = ModelCard(
     title="UMT",
     what="ViT with joint space-time attention, trained to give unmasked tokens the features that CLIP gives them",
     weights={
@@ -37,27 +29,5 @@ CARD = FamilyCard(
     reference="Li et al., ICCV 2023",
     tensor_names=("encoder.blocks.0.attn.q_bias", "encoder.blocks.0.attn.v_bias", "clip_decoder.0.head.weight"),
 )
-
-
-def clip_spec(config: JointViTConfig) -> ClipSpec:
-    """Frames spread over the video."""
-    return ClipSpec(num_frames=config.num_frames, short_side=config.image_size, crop=config.image_size)
-
-
-FAMILY = JointFamily(name="umt", sizes=SIZES, clip=clip_spec)
-
-
-def recognises(layout: Layout) -> bool:
-    """Whether these are UMT's tensors: named as VideoMAE's, with tubes of one frame or decoders to CLIP."""
-    return FAMILY.name in possible_families(layout)
-
-
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The encoder with a file's weights, or randomly initialised from `seed`.
-
-    Files fine-tuned with other clips than 8 x 224 x 224 bring a table of positions, whose length tells the clips.
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FAMILY.random(variant, seed) if checkpoint is None else load_masked(FAMILY, checkpoint, variant)
+# Files fine-tuned with other clips than 8 x 224 x 224 bring a table of positions, whose length tells the clips.
+FAMILY = masked_family(name="umt", card=CARD, sizes=SIZES)

@@ -1,26 +1,18 @@
 """VideoMAE (version 1): official pretrained and fine-tuned files, and those of the transformers library."""
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.joint_vit import JointFamily
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.masked_files import load_masked, possible_families, with_token_norm
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.backbones._conversion.videomae import masked_family
+from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.joint_vit import JointViTConfig
-from tvts_bench.video.spec import ClipSpec
 
-SIZES = with_token_norm(
-    {
-        "base": JointViTConfig(),
-        "small": JointViTConfig(embed_dim=384, num_heads=6, mlp_dim=1536),
-        "large": JointViTConfig(embed_dim=1024, depth=24, num_heads=16, mlp_dim=4096),
-        "huge": JointViTConfig(embed_dim=1280, depth=32, num_heads=16, mlp_dim=5120),
-        "tiny": JointViTConfig(embed_dim=128, depth=4, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
-    }
-)
-VARIANTS = tuple(SIZES)
+SIZES = {
+    "base": JointViTConfig(),
+    "small": JointViTConfig(embed_dim=384, num_heads=6, mlp_dim=1536),
+    "large": JointViTConfig(embed_dim=1024, depth=24, num_heads=16, mlp_dim=4096),
+    "huge": JointViTConfig(embed_dim=1280, depth=32, num_heads=16, mlp_dim=5120),
+    "tiny": JointViTConfig(embed_dim=128, depth=4, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
+}
 DRIVE = "https://drive.google.com/file/d/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="VideoMAE",
     what="ViT with joint space-time attention, trained to reconstruct the pixels of masked tubes",
     weights={
@@ -53,25 +45,4 @@ CARD = FamilyCard(
     ),
     shares_layout_with=("videomae2",),
 )
-
-
-def clip_spec(config: JointViTConfig) -> ClipSpec:
-    """Frames spread over the video, as its authors evaluate on SSV2."""
-    return ClipSpec(num_frames=config.num_frames, short_side=config.image_size, crop=config.image_size)
-
-
-FAMILY = JointFamily(name="videomae", sizes=SIZES, clip=clip_spec)
-
-
-def recognises(layout: Layout) -> bool:
-    """Whether these are VideoMAE's tensors: separate biases of queries and values, tubes of two frames."""
-    return FAMILY.name in possible_families(layout)
-
-
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The encoder with a file's weights, or randomly initialised from `seed`.
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FAMILY.random(variant, seed) if checkpoint is None else load_masked(FAMILY, checkpoint, variant)
+FAMILY = masked_family(name="videomae", card=CARD, sizes=SIZES)

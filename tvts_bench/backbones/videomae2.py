@@ -1,25 +1,20 @@
 """VideoMAE v2: the giant, and the small and base networks distilled from it; tensors named as in VideoMAE's files."""
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.joint_vit import JointFamily
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.masked_files import load_masked, possible_families, with_token_norm
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.joint_vit import JointViTConfig
-from tvts_bench.video.spec import ClipSpec
+from functools import partial
 
-SIZES = with_token_norm(
-    {
-        "base": JointViTConfig(),
-        "small": JointViTConfig(embed_dim=384, num_heads=6, mlp_dim=1536),
-        "giant": JointViTConfig(embed_dim=1408, depth=40, num_heads=16, mlp_dim=6144, patch_size=14),
-        "tiny": JointViTConfig(embed_dim=128, depth=4, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
-    }
-)
-VARIANTS = tuple(SIZES)
+from tvts_bench.backbones._builder import square_clip
+from tvts_bench.backbones._conversion.videomae import masked_family
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.joint_vit import JointViTConfig
+
+SIZES = {
+    "base": JointViTConfig(),
+    "small": JointViTConfig(embed_dim=384, num_heads=6, mlp_dim=1536),
+    "giant": JointViTConfig(embed_dim=1408, depth=40, num_heads=16, mlp_dim=6144, patch_size=14),
+    "tiny": JointViTConfig(embed_dim=128, depth=4, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
+}
 HUB = "https://huggingface.co/OpenGVLab/VideoMAE2/blob/main/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="VideoMAE v2",
     what="VideoMAE with masking in the decoder, too, scaled up; small and base are distilled from the giant",
     weights={
@@ -38,26 +33,6 @@ CARD = FamilyCard(
     tensor_names=("blocks.0.attn.q_bias", "blocks.0.attn.v_bias", "fc_norm.weight", "head.weight"),
     shares_layout_with=("videomae",),
 )
-
-
-def clip_spec(config: JointViTConfig) -> ClipSpec:
-    """Frames in a row with stride 4, as its authors evaluate on Kinetics."""
-    size = config.image_size
-    return ClipSpec(num_frames=config.num_frames, sampling="dense", stride=4, short_side=size, crop=size)
-
-
-FAMILY = JointFamily(name="videomae2", sizes=SIZES, clip=clip_spec)
-
-
-def recognises(layout: Layout) -> bool:
-    """Whether these are VideoMAE's tensors, and nothing shows that they are not of version 2."""
-    return FAMILY.name in possible_families(layout)
-
-
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The encoder with a file's weights, or randomly initialised from `seed`.
-
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    return FAMILY.random(variant, seed) if checkpoint is None else load_masked(FAMILY, checkpoint, variant)
+FAMILY = masked_family(
+    name="videomae2", card=CARD, sizes=SIZES, clip_spec=partial(square_clip, sampling="dense", stride=4)
+)

@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.joint_vit import PATCHES, TABLE, Encoder, JointFamily, refuse_another, told
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.models.checkpoint import WRAPPERS, Checkpoint, without_prefixes
+from tvts_bench.backbones._builder import square_clip
+from tvts_bench.backbones._conversion.videomae import PATCHES, TABLE, joint_config, joint_family
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.checkpoint import Checkpoint
 from tvts_bench.models.joint_vit import JointViTConfig
+from tvts_bench.models.state_dict import WRAPPERS
 from tvts_bench.video.spec import ClipSpec
 
 _BASE = JointViTConfig(positions="stored", resampling="trilinear", pooling="mean_of_norm")
@@ -19,12 +21,11 @@ SIZES = {
     "huge-384": replace(_HUGE, image_size=384),
     "tiny": replace(_BASE, embed_dim=128, depth=4, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
 }
-VARIANTS = tuple(SIZES)
 BACKBONE = "backbone."  # prefix of the encoder's names, besides DistributedDataParallel's
 STEPS = 8  # of its tables in time: 16 frames
 LARGEST_GRID = 24  # 384 pixels; files of V-JEPA 2 have longer tables, which its rotary attention does not use
 URL = "https://dl.fbaipublicfiles.com/jepa/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="V-JEPA",
     what="ViT with joint space-time attention, trained to predict its own averaged features of masked regions",
     weights={
@@ -43,20 +44,9 @@ CARD = FamilyCard(
 )
 
 
-def clip_spec(config: JointViTConfig) -> ClipSpec:
-    """Frames in a row with stride 4; the short side is 256/224 of the crop."""
-    size = config.image_size
-    return ClipSpec(
-        num_frames=config.num_frames, sampling="dense", stride=4, short_side=int(size * 256 / 224), crop=size
-    )
-
-
-FAMILY = JointFamily(name="vjepa", sizes=SIZES, clip=clip_spec)
-
-
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are V-JEPA's tensors: video patches, one bias for q, k and v, 8 x G x G positions, no [CLS]."""
-    names = layout.under(BACKBONE) if layout.starts(BACKBONE) else layout
+    names = signature.encoder(BACKBONE)
     if not names.has(PATCHES, TABLE, "blocks.0.attn.qkv.bias") or names.has("cls_token"):
         return False
     table, kernel = names.shapes[TABLE], names.shapes[PATCHES]
@@ -66,17 +56,24 @@ def recognises(layout: Layout) -> bool:
     return table[1] == STEPS * side**2 and side <= LARGEST_GRID
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The encoder with a file's weights, or randomly initialised from `seed`.
+def clip_spec(config: JointViTConfig) -> ClipSpec:
+    """Frames in a row with stride 4; the short side is 256/224 of the crop."""
+    return square_clip(config, sampling="dense", stride=4, short_side=int(config.image_size * 256 / 224))
 
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-    """
-    if checkpoint is None:
-        return FAMILY.random(variant, seed)
-    tensors = without_prefixes(checkpoint.tensors, (*WRAPPERS, BACKBONE))
-    found, config = told(tensors, SIZES, checkpoint.path)
-    refuse_another(FAMILY.name, found, variant, checkpoint.path)
-    part = checkpoint.container or "encoder"
-    encoder = Encoder(tensors=tensors, format=f"{checkpoint.format}, {part.replace('_', ' ')}")
-    return FAMILY.loaded(checkpoint, encoder, found, config)
+
+def file_format(checkpoint: Checkpoint) -> str:
+    """What kind of file it is, and which of its networks was taken."""
+    return f"{checkpoint.format}, {(checkpoint.container or 'encoder').replace('_', ' ')}"
+
+
+FAMILY = joint_family(
+    name="vjepa",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=partial(joint_config, SIZES),
+    clip_spec=clip_spec,
+    wrappers=(*WRAPPERS, BACKBONE),
+    ignore="$.",
+    format=file_format,
+)

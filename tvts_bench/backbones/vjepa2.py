@@ -1,31 +1,138 @@
-"""V-JEPA 2: the target encoder of the official files, the mean of its tokens."""
+"""V-JEPA 2 (Assran et al., 2025): the target encoder of the official files, the mean of its tokens.
+
+Joint attention with rotary positions, transformers' class. The predictor, which only pretraining needs, is left out.
+"""
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.cards import FamilyCard
-from tvts_bench.backbones.file_family import SizeTeller
-from tvts_bench.backbones.layout import Layout
-from tvts_bench.backbones.video_family import encoder_layout, video_family
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.vjepa2 import VJEPA2, VJEPA2Size, library_names
+from torch import Tensor
+
+from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones._conversion.reader import ConfigReader
+from tvts_bench.backbones.detect import CheckpointSignature
+from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.state_dict import renamed, replaced
+from tvts_bench.models.transformers_library import from_transformers
+from tvts_bench.models.video_network import (
+    NetworkConfig,
+    VideoNetwork,
+    VideoNetworkError,
+    block_depth,
+    check_clips,
+    check_pixels,
+)
 from tvts_bench.video.spec import ClipSpec
 
-LARGE = VJEPA2Size(width=1024, depth=24, num_heads=16, mlp_dim=4096, image_size=256)
+ENCODER = "backbone."  # prefix of its names
+RENAMED = (  # parts of official names -> the library's, in the order to replace them
+    ("norm.", "layernorm."),  # the final one; those of blocks have numbers
+    ("patch_embed.proj.", "embeddings.patch_embeddings.proj."),
+    ("blocks.", "layer."),
+    (".attn.proj.", ".attention.proj."),
+    (".attn.qkv.", ".attention.qkv."),
+)
+LIBRARY = "encoder."  # where the library's network is in ours
+V1_STEPS, V1_LARGEST_GRID = 8, 24  # of the position tables that V-JEPA 1 uses: 8 x G x G tokens
+GIANT_384 = "giant_384"  # told from `giant` by the user alone: rotary positions leave no trace of the resolution
+
+
+@dataclass(frozen=True, kw_only=True)
+class VJEPA2Config(NetworkConfig):
+    """The shape of the network. Neither frames nor pixels bind it: rotary positions have no table."""
+
+    tubelet: int = 2  # frames that share a token
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """Nothing for any clip that is taken: rotary positions follow the clip."""
+        self.check(frames, pixels, pixels)
+        return ()
+
+    def check(self, frames: int, height: int, width: int) -> None:
+        """Refuse what are no whole tubelets of square frames.
+
+        Raises:
+            VideoNetworkError: with what it is, and the way out.
+        """
+        check_pixels(height, width, self.patch_size)
+        if height != width:
+            raise VideoNetworkError(f"V-JEPA 2 takes square frames here, got {height} x {width}")
+        if frames <= 0 or frames % self.tubelet:
+            raise VideoNetworkError(f"this network takes a multiple of {self.tubelet} frames, got {frames}")
+
+
+class VJEPA2(VideoNetwork):
+    """transformers' encoder under our contract; the embedding is the mean of its tokens."""
+
+    def __init__(self, size: VJEPA2Config) -> None:
+        """Randomly initialised.
+
+        Raises:
+            LibraryError: transformers is not there, or too old.
+        """
+        super().__init__()
+        self.size = size
+        config = from_transformers("VJEPA2Config")(
+            hidden_size=size.width,
+            num_hidden_layers=size.depth,
+            num_attention_heads=size.num_heads,
+            mlp_ratio=(size.mlp_dim + 0.5) / size.width,  # the library rounds the product down
+            crop_size=size.image_size,
+            patch_size=size.patch_size,
+            tubelet_size=size.tubelet,
+            frames_per_clip=size.num_frames,
+            layer_norm_eps=1e-6,
+            pred_hidden_size=12 * 6,  # the predictor is built and dropped: as small as it goes
+            pred_num_hidden_layers=1,
+        )
+        self.encoder = from_transformers("VJEPA2Model")(config).encoder
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """The mean of all tokens after the final norm, [B, D].
+
+        Raises:
+            VideoNetworkError: clips of a shape that the network does not take.
+        """
+        return self.tokens(clips).mean(dim=1)
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Tokens after the final norm, [B, T / tubelet * N, D], time-major."""
+        check_clips(clips, self.size.patch_size)
+        self.size.check(clips.shape[2], *clips.shape[3:])
+        grid = clips.shape[3] // self.size.patch_size
+        for layer in self.encoder.layer:
+            layer.attention.grid_size = grid  # the library takes that of its configuration; the official code, this
+        return self.encoder(pixel_values_videos=clips.transpose(1, 2)).last_hidden_state  # type: ignore[no-any-return]
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`."""
+        return block_depth(name, self.size.depth, f"{LIBRARY}layer.", (f"{LIBRARY}layernorm.",))
+
+
+def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors`, named as in official files, by the names of `VJEPA2`; joint projections are cut in three."""
+    ours = {}
+    for name, tensor in renamed(tensors, lambda name: LIBRARY + replaced(name, RENAMED)).items():
+        if ".attention.qkv." in name and tensor.ndim and tensor.shape[0] % 3 == 0:
+            for part, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                ours[name.replace(".qkv.", f".{part}.")] = third
+        else:
+            ours[name] = tensor
+    return ours
+
+
+LARGE = VJEPA2Config(width=1024, depth=24, num_heads=16, mlp_dim=4096, image_size=256)
 GIANT = replace(LARGE, width=1408, depth=40, num_heads=22, mlp_dim=6144)
 SIZES = {
     "large": LARGE,
     "huge": replace(LARGE, width=1280, depth=32, num_heads=16, mlp_dim=5120),
     "giant": GIANT,
-    "tiny": VJEPA2Size(width=128, depth=2, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
+    "tiny": VJEPA2Config(width=128, depth=2, num_heads=2, mlp_dim=512, image_size=32, patch_size=8),
+    GIANT_384: replace(GIANT, image_size=384),
 }
-GIANT_384 = "giant_384"  # told from `giant` by the file's name alone: rotary positions leave no trace of the resolution
-VARIANTS = (*SIZES, GIANT_384)
-ENCODER = "backbone."  # prefix of its names
-V1_STEPS, V1_LARGEST_GRID = 8, 24  # of the position tables that V-JEPA 1 uses: 8 x G x G tokens
 URL = "https://dl.fbaipublicfiles.com/vjepa2/"
-CARD = FamilyCard(
+CARD = ModelCard(
     title="V-JEPA 2",
     what="ViT with joint space-time attention and rotary positions, trained to predict its own averaged features of"
     " masked regions",
@@ -41,41 +148,9 @@ CARD = FamilyCard(
 )
 
 
-def _size(teller: SizeTeller) -> VJEPA2Size:
-    width = teller.width("norm.weight")
-    _, _, tubelet, _, patch = teller.shape("patch_embed.proj.weight", 5)
-    known = next((size for size in SIZES.values() if (size.width, size.patch_size) == (width, patch)), None)
-    return VJEPA2Size(
-        width=width,
-        depth=teller.depth("blocks."),
-        num_heads=known.num_heads if known else width // 64,
-        mlp_dim=teller.hidden("blocks.", ".mlp.fc1.bias"),
-        image_size=known.image_size if known else 16 * patch,
-        patch_size=patch,
-        tubelet=tubelet,
-    )
-
-
-def _clip_spec(size: VJEPA2Size) -> ClipSpec:
-    short = size.image_size * 256 // 224 if size.image_size >= 224 else size.image_size
-    return ClipSpec(num_frames=size.num_frames, sampling="dense", stride=4, short_side=short, crop=size.image_size)
-
-
-FAMILY = video_family(
-    name="vjepa2",
-    sizes=SIZES,
-    build=VJEPA2,
-    tell=_size,
-    convert=library_names,
-    clip_spec=_clip_spec,
-    prefix=ENCODER,
-    inner=lambda name: name == "pos_embed",  # an unused table of the official code
-)
-
-
-def recognises(layout: Layout) -> bool:
+def matches(signature: CheckpointSignature) -> bool:
     """Whether these are V-JEPA 2's tensors: V-JEPA's, without a table of positions or with one that is too long."""
-    encoder = encoder_layout(layout, ENCODER)
+    encoder = signature.encoder(ENCODER)
     if not encoder.has("patch_embed.proj.weight", "blocks.0.attn.qkv.bias", "norm.weight"):
         return False
     if encoder.has("cls_token") or encoder.starts("head.", "fc_norm.") or encoder.has("temporal_embed"):
@@ -89,15 +164,30 @@ def recognises(layout: Layout) -> bool:
     return side > V1_LARGEST_GRID
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The encoder with a file's weights, or randomly initialised from `seed`.
+def infer_config(reader: ConfigReader) -> VJEPA2Config:
+    """The shape of an encoder; its pixels are those of the size that it is."""
+    fields, tubelet = reader.vit(SIZES), reader.shape("patch_embed.proj.weight", 5)[2]
+    shape = fields["width"], fields["patch_size"]
+    known = next((size.image_size for size in SIZES.values() if (size.width, size.patch_size) == shape), 16 * shape[1])
+    pixels = 384 if reader.variant == GIANT_384 else known
+    return VJEPA2Config(**fields, image_size=pixels, tubelet=tubelet)
 
-    Raises:
-        CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-        LibraryError: transformers, which has the network, is missing or too old.
-    """
-    if variant == GIANT_384:
-        sizes = {GIANT_384: replace(GIANT, image_size=384)}
-        larger = replace(FAMILY, sizes=sizes, tell=lambda teller: replace(FAMILY.tell(teller), image_size=384))
-        return larger.load(checkpoint, variant, seed)
-    return FAMILY.load(checkpoint, variant, seed)
+
+def clip_spec(config: VJEPA2Config) -> ClipSpec:
+    """Frames in a row with stride 4; the short side is 256/224 of the crop, but for toys."""
+    short = config.image_size * 256 // 224 if config.image_size >= 224 else config.image_size
+    return square_clip(config, sampling="dense", stride=4, short_side=short)
+
+
+FAMILY = Family(
+    name="vjepa2",
+    card=CARD,
+    sizes=SIZES,
+    matches=matches,
+    infer_config=infer_config,
+    build=VJEPA2,
+    convert=library_names,
+    clip_spec=clip_spec,
+    prefix=ENCODER,
+    ignore="pos_embed$",  # an unused table of the official code
+)

@@ -21,7 +21,7 @@ from tvts_bench.errors import UserError
 from tvts_bench.processes import LOCK_SECONDS, SERVER_ENDED, STALLED_SECONDS, TRIES, worker_context
 from tvts_bench.runtime import Runtime
 from tvts_bench.snapshot import FileSignature
-from tvts_bench.time_limit import within
+from tvts_bench.time_limit import run_with_timeout
 
 Status = Literal["ok", "missing", "empty", "undecodable", "damaged", "timed out", "crashed"]
 POLL_SECONDS = 0.5  # how soon a pool that broke is noticed
@@ -116,7 +116,7 @@ def probe_all(seen: Sequence[Finding], decoder: str, runtime: Runtime) -> Iterat
     if runtime.workers == 0:
         for finding in seen:
             try:
-                yield within(runtime.clip_timeout, partial(probe, finding, decoder))
+                yield run_with_timeout(runtime.clip_timeout, partial(probe, finding, decoder))
             except TimeoutError:
                 yield _timed_out(finding, runtime.clip_timeout)
         return
@@ -160,8 +160,9 @@ def _probe_in_pool(todo: deque[Finding], ended: Counter[str], decoder: str, runt
             was_running = running
             for future in done:
                 finding, error = waiting.pop(future), future.exception()
-                ended[finding.path] += isinstance(error, ProcessExpired)
-                if isinstance(error, BrokenProcessPool) or 0 < ended[finding.path] < TRIES:
+                expired = isinstance(error, ProcessExpired)
+                ended[finding.path] += expired
+                if isinstance(error, BrokenProcessPool) or (expired and ended[finding.path] < TRIES):
                     todo.appendleft(finding)
                 else:
                     yield _outcome(future, finding, runtime.clip_timeout)

@@ -11,24 +11,24 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tvts_bench.ablations.cells import GridRecord
 from tvts_bench.ablations.jobs import CellJob
 from tvts_bench.ablations.plan import PlannedCell
-from tvts_bench.ablations.standing import Standing, standings
+from tvts_bench.ablations.status import CellStatus, cell_statuses
 from tvts_bench.printable import printable
+from tvts_bench.results.grids import GridRecord
 
 STYLES = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 SHOWN_EVERY = 2.0  # seconds
 
 
-def standing_table(out: Path, grid: GridRecord) -> Group:
-    """A grid with one line a cell: how it stands, what it does, and how much work is left; below it the reasons."""
-    found = standings(out, grid)
+def status_table(out: Path, grid: GridRecord) -> Group:
+    """A grid with one line per cell: how it stands, what it does, and how much work is left; below it the reasons."""
+    cells = cell_statuses(out, grid)
     table = Table(title=f"{grid.grid}: {grid.title}", title_justify="left", title_style="italic")
     for name in ("cell", "seed", "state", "stage", "step", "worked", "left"):
         right = name in ("seed", "step", "worked", "left")
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    for each in found:
+    for each in cells:
         table.add_row(
             each.row,
             str(each.seed),
@@ -38,25 +38,25 @@ def standing_table(out: Path, grid: GridRecord) -> Group:
             duration(each.seconds) if each.seconds else "",
             "" if each.status in ("done", "failed") else duration(each.left),
         )
-    counts = {status: sum(each.status == status for each in found) for status in STYLES}
+    counts = {status: sum(each.status == status for each in cells) for status in STYLES}
     table.caption = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     reasons = [
-        Text(printable(f"{each.row}:{each.seed} {_line(each)}"), STYLES[each.status]) for each in found if each.reason
+        Text(printable(f"{each.row}:{each.seed} {_line(each)}"), STYLES[each.status]) for each in cells if each.reason
     ]
     return Group(table, *reasons)
 
 
 @contextmanager
-def live(out: Path, grids: Sequence[GridRecord], console: Console) -> Iterator[Callable[[], None]]:
-    """Yields what brings the tables of `grids` up to date; without a terminal, what prints a line at each change."""
+def live(grids: Sequence[tuple[Path, GridRecord]], console: Console) -> Iterator[Callable[[], None]]:
+    """Yields what shows `grids` (folders and records) as they are now; without a terminal, a line at each change."""
     if not console.is_terminal:
         before: dict[tuple[str, str, int], str] = {}
-        yield lambda: _print_changes(out, grids, console, before)
+        yield lambda: _print_changes(grids, console, before)
         return
     shown = 0.0
 
     def tables() -> Group:
-        return Group(*(standing_table(out, grid) for grid in grids))
+        return Group(*(status_table(out, grid) for out, grid in grids))
 
     with Live(tables(), console=console, auto_refresh=False, transient=True) as screen:
 
@@ -70,10 +70,10 @@ def live(out: Path, grids: Sequence[GridRecord], console: Console) -> Iterator[C
 
 
 def _print_changes(
-    out: Path, grids: Sequence[GridRecord], console: Console, before: dict[tuple[str, str, int], str]
+    grids: Sequence[tuple[Path, GridRecord]], console: Console, before: dict[tuple[str, str, int], str]
 ) -> None:
-    for grid in grids:
-        for each in standings(out, grid):
+    for out, grid in grids:
+        for each in cell_statuses(out, grid):
             cell, now = (grid.grid, each.row, each.seed), _line(each)
             if before.get(cell, "waiting") != now:
                 clock = time.strftime("%H:%M:%S")
@@ -81,7 +81,7 @@ def _print_changes(
             before[cell] = now
 
 
-def _line(each: Standing) -> str:
+def _line(each: CellStatus) -> str:
     stage = f" ({each.stage})" if each.stage and each.status in ("running", "failed") else ""
     return f"{each.status}{stage}{': ' + each.reason if each.reason else ''}"
 

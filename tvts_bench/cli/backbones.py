@@ -1,6 +1,6 @@
-"""`tvts-bench backbones`: which backbones there are, where their weights are, and what was published of them."""
+"""`tvts-bench backbones`: which there are and what was published; `tvts-bench inspect`: what a checkpoint is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
@@ -13,14 +13,17 @@ from tvts_bench.printable import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tvts_bench.backbones.base import BackbonePlugin
-    from tvts_bench.backbones.unavailable import Unavailable
+    from tvts_bench.backbones.detect import BackboneFamily
+    from tvts_bench.backbones.loading import Inspection, Use
+    from tvts_bench.backbones.model_cards import Unavailable
 
 COLUMNS = {
     **{"ssv2_v2v_r1": "SSV2 R@1", "ssv2_v2v_r5": "R@5", "ssv2_v2v_r10": "R@10", "ssv2_linear_top1": "SSV2 linear"},
     **{"ssv2_top1": "SSV2", "k400_top1": "K400", "ucf101_top1": "UCF-101", "hmdb51_top1": "HMDB-51"},
 }
 """Columns of the published tables that hold numbers, in words."""
+REFUSED = 1  # exit code of `inspect` where the file would not be loaded
+SHOWN = 12  # parts, values and names of each kind; the JSON has all
 NOTE = (
     "published: percent, quoted from the paper's tables; nothing of it was measured here."
     " tvts-bench backbones NAME shows a backbone's variants and the addresses of its files."
@@ -45,8 +48,8 @@ def backbones(
     """
     import json
 
-    from tvts_bench.backbones.families import families, family
-    from tvts_bench.backbones.unavailable import UNAVAILABLE
+    from tvts_bench.backbones.detect import families, family
+    from tvts_bench.backbones.model_cards import UNAVAILABLE
 
     without = [each for each in UNAVAILABLE if name is None or each.name.lower() == name.lower()]
     if name is None:
@@ -76,12 +79,12 @@ def backbones(
         stderr.print(f"not usable: {problem}", soft_wrap=True)
 
 
-def _known(plugin: "BackbonePlugin", *, whole: bool = False) -> list[str]:
+def _known(plugin: "BackboneFamily", *, whole: bool = False) -> list[str]:
     """What is known of a family, line by line; `whole`: with its variants and the addresses of its files."""
-    card = plugin.CARD
+    card = plugin.card
     if whole:
         weights = [f"weights: {file}: {place}" for file, place in card.weights.items()]
-        weights.insert(0, f"variants: {', '.join(plugin.VARIANTS)}")
+        weights.insert(0, f"variants: {', '.join(plugin.variants)}")
     else:
         weights = [f"weights: {_places(card.weights)}"]
     return [
@@ -108,7 +111,7 @@ def _finding(system: "Unavailable") -> list[str]:
 
 
 def _table(heading: str, rows: Mapping[str, list[str]]) -> "Table":
-    """A row each, its lines one below the other."""
+    """One row each, its lines one below the other."""
     from rich.table import Table
     from rich.text import Text
 
@@ -121,7 +124,7 @@ def _table(heading: str, rows: Mapping[str, list[str]]) -> "Table":
 
 
 def _published_lines(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """A line a row of the paper's tables: "published: Table 4, SVT: SSV2 R@1 11.3, R@5 30.7, ..."."""
+    """One line per row of the paper's tables: "published: Table 4, SVT: SSV2 R@1 11.3, R@5 30.7, ..."."""
     lines = []
     for row in _published(rows):
         numbers = ", ".join(f"{COLUMNS[column]} {value:g}" for column, value in row["values"].items())
@@ -131,25 +134,109 @@ def _published_lines(rows: Iterable[tuple[str, str]]) -> list[str]:
 
 def _published(rows: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """The numbers of rows of the paper's tables; what was not published is left out."""
-    from tvts_bench.tables.published import read_published
+    from tvts_bench.tables.base import read_published
 
-    found = []
+    published = []
     for table, row in rows:
         fields = next((each for each in read_published(table) if each["method"] == row), None)
         if fields is None:  # another package may name what is not there
             continue
         values = {column: float(fields[column]) for column in COLUMNS if fields.get(column)}
-        found.append({"table": table, "row": row, "values": values})
-    return found
+        published.append({"table": table, "row": row, "values": values})
+    return published
 
 
-def _document(name: str, plugin: "BackbonePlugin") -> dict[str, Any]:
-    card = plugin.CARD
+def _document(name: str, plugin: "BackboneFamily") -> dict[str, Any]:
+    card = plugin.card
     return {
         "name": name,
-        "variants": list(plugin.VARIANTS),
+        "variants": list(plugin.variants),
         **{each: getattr(card, each) for each in ("title", "what", "licence", "supervised", "input")},
         **{each: getattr(card, each) for each in ("representation", "reference")},
         "weights": dict(card.weights),
         "published": _published(card.published),
     }
+
+
+def inspect(
+    file: Annotated[
+        str, typer.Argument(help="A file or folder of weights, hf://OWNER/NAME, or timm/NAME.", show_default=False)
+    ],
+    backbone: Annotated[
+        str | None,
+        options.of_weights(
+            "--backbone", help="Family, or family:variant, to try it as; recognised from its tensors when left out."
+        ),
+    ] = None,
+    weights: options.WeightsKey = None,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> None:
+    """Say what a checkpoint is, which backbone it is of, and what of it would be used. Nothing in it is run.
+
+    Exit code 1: it would be refused, and why.
+
+    tvts-bench inspect x.pth
+
+    tvts-bench inspect hf://OWNER/NAME --json
+    """
+    import json
+
+    from tvts_bench.backbones.loading import inspect_checkpoint
+    from tvts_bench.provenance import canonical
+
+    report = inspect_checkpoint(file, backbone, weights)
+    if as_json:
+        typer.echo(json.dumps(canonical(report), indent=2))
+    else:
+        for name, text in _lines(report):
+            stdout.print(f"{name:<11} {text}", soft_wrap=True)
+    if report.refused is not None:
+        if not as_json:
+            stderr.print("would be refused: ", end="", style="bold red")
+            stderr.print(report.refused, soft_wrap=True)
+        raise typer.Exit(REFUSED)
+
+
+def _lines(report: "Inspection") -> Iterator[tuple[str, str]]:
+    yield "file", report.file
+    if not report.sha256:
+        return
+    yield "sha256", report.sha256
+    yield "format", report.format + (f", tensors under {report.container!r}" if report.container else "")
+    if report.beside:
+        yield "left alone", f"tensors under {_shortened(report.beside)}"
+    for note in report.notes:
+        yield "note", note
+    yield "tensors", f"{sum(report.tensors.values()):,} with {report.values:,} values; {_counts(report.dtypes)}"
+    yield "parts", _counts(report.tensors)
+    if report.saved:
+        yield "beside them", _shortened([f"{name} = {value!r}" for name, value in report.saved.items()])
+    if report.stand_ins:
+        yield "stand-ins", f"{_shortened(report.stand_ins)} (names in the file; none was looked up)"
+    if report.families:
+        yield "recognised", " or ".join(report.families)
+    elif report.nearest:
+        yield "nearest", ", ".join(report.nearest)
+    if report.use is not None:
+        yield from _use_lines(report.use)
+
+
+def _use_lines(use: "Use") -> Iterator[tuple[str, str]]:
+    yield "backbone", use.backbone
+    yield "used", f"{use.tensors:,} tensors, {use.parameters:,} parameters"
+    yield "unused", _counts(use.unused) if use.unused else "nothing"
+    clip = use.clip
+    yield "input", f"{clip}; short side {clip.short_side}, {clip.interpolation}, mean {clip.mean}, std {clip.std}"
+    yield "features", f"{use.embed_dim} numbers a clip"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return _shortened([f"{name} {count:,}" for name, count in sorted(counts.items(), key=lambda each: -each[1])])
+
+
+def _shortened(texts: Iterable[str]) -> str:
+    """The first of these; values saved by strangers may be long, too."""
+    listed = [text if len(text) <= 60 else f"{text[:57]}..." for text in texts]
+    more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return ", ".join(listed[:SHOWN]) + more

@@ -5,6 +5,7 @@ their own. What is to be bold or to have several lines is a `rich.text.Text`.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -17,6 +18,7 @@ class TextConsole(Console):
     """Prints strings as they are, each on one line, but for what does not show itself: that is escaped."""
 
     def __init__(self, *, stderr: bool = False) -> None:
+        """To standard output, or to standard error."""
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: object) -> Text:
@@ -32,3 +34,9 @@ class TextConsole(Console):
 
 stdout = TextConsole()
 stderr = TextConsole(stderr=True)
+
+
+def say(line: str) -> None:
+    """One line to standard error, however long. The terminal may be gone, which is how SIGHUP comes."""
+    with suppress(OSError):
+        stderr.print(line, soft_wrap=True)

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tvts_bench.cli import options
-from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.cli.console import say, stdout
+from tvts_bench.cli.options import FromFields, of_data, of_machine, of_output, of_protocol
+from tvts_bench.errors import UserError
+from tvts_bench.runtime import Runtime, default_workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,58 +24,45 @@ PROBLEMS_FOUND = 1  # exit code of `check`
 
 Splits = Annotated[
     list[str] | None,
-    typer.Option(
+    of_data(
         "--split",
         help="Split to check; repeat for several. All by default, so that videos in two splits show.",
-        rich_help_panel=options.DATA,
         show_default=False,
     ),
 ]
 Csv = Annotated[
     Path | None,
-    typer.Option(
+    of_output(
         "--out",
-        help="CSV with a row a problem: split, id, path, problem, detail. check-DATASET.csv by default.",
-        rich_help_panel=options.OUTPUT,
+        help="CSV with one row per problem: split, id, path, problem, detail. check-DATASET.csv by default.",
         show_default=False,
     ),
 ]
 Resume = Annotated[
     bool,
-    typer.Option(
-        "--resume/--fresh",
-        help="Read only files that are new or changed since the last check, or all of them again.",
-        rich_help_panel=options.MACHINE,
+    of_machine(
+        "--resume/--fresh", help="Read only files that are new or changed since the last check, or all of them again."
     ),
 ]
 Decoder = Annotated[
     str,
-    typer.Option(
+    of_protocol(
         "--decoder",
         help="pyav decodes every frame, from the first to the last; decord, where it can seek, 16 spread ones.",
-        rich_help_panel=options.PROTOCOL,
     ),
 ]
 Timeout = Annotated[
     float,
-    typer.Option(
+    of_machine(
         "--timeout",
         help="Seconds a worker may spend on one file before it is killed and the file listed as timed out.",
-        rich_help_panel=options.MACHINE,
     ),
 ]
+Reading = Annotated[dict[str, Any], FromFields(Runtime, ("workers", "cache"), options.MACHINE)]
 
 
 def datasets(
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset", help="With --root: say how much of this data set is there.", rich_help_panel=options.DATA
-        ),
-    ] = None,
-    root: options.Root = None,
-    annotations: options.Annotations = None,
-    fold: options.Fold = 1,
+    data: options.Data = options.NO_DATA,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> None:
@@ -86,12 +76,12 @@ def datasets(
 
     from tvts_bench import registry
     from tvts_bench.datasets.loading import dataset_info, load_dataset
-    from tvts_bench.errors import UserError
 
+    dataset, root = data.dataset, data.root
     if dataset is None and root is not None:
         raise UserError(f"--root {root} needs --dataset NAME, one of: {', '.join(registry.names('datasets'))}")
     if dataset is not None and root is not None:
-        rows = _presence(load_dataset(dataset, root, annotations=annotations, fold=fold))
+        rows = _presence(load_dataset(dataset, root, annotations=data.annotations, fold=data.fold))
         if as_json:
             typer.echo(json.dumps(rows, indent=2))
         else:
@@ -108,48 +98,46 @@ def check(
     dataset: Annotated[
         str, typer.Argument(help="Data set: ssv2, k400, ucf101, hmdb51, folder, list.", show_default=False)
     ],
-    root: options.Root = None,
-    annotations: options.Annotations = None,
-    fold: options.Fold = 1,
+    place: options.Place = options.NO_PLACE,
     split: Splits = None,
     out: Csv = None,
     resume: Resume = True,
     decoder: Decoder = "pyav",
     timeout: Timeout = 120.0,
-    workers: options.Workers = None,
-    cache: options.Cache = None,
+    reading: Reading = options.NOTHING,
     debug: options.Debug = False,
 ) -> None:
     """Read every file and list what is missing, empty, undecodable, damaged, duplicate, leaked or mislabelled.
 
-    An interrupted check goes on where it was. Exit code 0: nothing found; 1: problems, listed in the CSV; 2: the check
+    An interrupted check resumes where it was. Exit code 0: no problems; 1: problems, listed in the CSV; 2: the check
     itself could not run.
 
     tvts-bench check ucf101 --root ~/data/ucf101
     """
-    from tvts_bench import runtime as runtimes
     from tvts_bench.check import check_dataset, write_csv
     from tvts_bench.cli.progress import progress_bar
     from tvts_bench.datasets.loading import load_dataset
-    from tvts_bench.errors import UserError
     from tvts_bench.results import require_writable
 
-    runtime = runtimes.Runtime(
-        workers=runtimes.default_workers() if workers is None else workers,
-        clip_timeout=timeout,
-        cache=cache or runtimes.default_cache(),
+    given = {"workers": default_workers(), **reading}
+    runtime = Runtime(clip_timeout=timeout, progress=progress_bar, **given)
+    checked = load_dataset(
+        dataset,
+        place.root,
+        annotations=place.annotations,
+        fold=place.fold,
+        cache=reading.get("cache"),
         progress=progress_bar,
     )
-    found = load_dataset(dataset, root, annotations=annotations, fold=fold, cache=cache, progress=progress_bar)
-    target = out or Path(f"check-{found.name}.csv")
+    target = out or Path(f"check-{checked.name}.csv")
     if target.is_dir():
         raise UserError(f"--out {target} is a folder; give the name of a CSV file in it")
     require_writable(target.parent)
-    report = check_dataset(found, runtime, splits=split or (), decoder=decoder, fresh=not resume)
+    report = check_dataset(checked, runtime, splits=split or (), decoder=decoder, fresh=not resume)
     write_csv(report.problems, target)
     for name, reason in report.unavailable.items():
-        stderr.print(f"split {name} not checked: {reason}", soft_wrap=True)
-    stdout.print(_report_table(found.name, report))
+        say(f"split {name} not checked: {reason}")
+    stdout.print(_report_table(checked.name, report))
     stdout.print(f"{len(report.problems)} problems in {target}", soft_wrap=True)
     if report.problems:
         raise typer.Exit(PROBLEMS_FOUND)
@@ -171,7 +159,7 @@ def _report_table(name: str, report: "CheckReport") -> "Table":
 
 
 def _info_table(infos: dict[str, "DatasetInfo"]) -> "Table":
-    """A block a data set; made for terminals of 80 columns."""
+    """One block per data set; made for terminals of 80 columns."""
     from rich.table import Table
     from rich.text import Text
 

@@ -9,13 +9,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from tvts_bench.cli.console import stderr
+from tvts_bench.cli.console import say, stderr
 from tvts_bench.errors import UserError
 from tvts_bench.printable import printable
 from tvts_bench.training.signals import StoppedError
@@ -48,6 +48,7 @@ class StopSignal(KeyboardInterrupt):
     """A signal that ends a command as Ctrl-C does: whatever is finished is kept, workers end."""
 
     def __init__(self, number: int) -> None:
+        """The signal of that number."""
         super().__init__(number)
         self.signal = number
 
@@ -97,16 +98,12 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             return _end(error, f"{error.filename or 'a file'}: {error.strerror}", debug)
         except StoppedError as stop:
             name = signal.Signals(stop.signal).name
-            with suppress(OSError):  # the terminal may be gone, which is how SIGHUP comes
-                stderr.print(f"stopped by {name}; the same command with --resume goes on")
+            say(f"stopped by {name}; the same command with --resume goes on")
             raise typer.Exit(128 + stop.signal) from None
         except KeyboardInterrupt as stop:
             number = stop.signal if isinstance(stop, StopSignal) else signal.SIGINT
             by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
-            with suppress(OSError):  # after SIGHUP there may be no terminal
-                stderr.print(
-                    f"stopped{by}; what was computed is kept, the same command takes it up again", soft_wrap=True
-                )
+            say(f"stopped{by}; what was computed is kept, the same command takes it up again")
             raise typer.Exit(128 + number) from None
 
     return run

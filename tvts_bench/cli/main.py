@@ -1,4 +1,4 @@
-"""The command line: one line a command. Commands import what they need when they run, so `--help` is instant."""
+"""The command line: one line per command. Commands import what they need when they run, so `--help` is instant."""
 
 import inspect
 import os
@@ -6,23 +6,9 @@ from collections.abc import Callable
 
 import typer
 
-from tvts_bench.cli import (
-    ablate,
-    backbones,
-    datasets,
-    demo,
-    embed,
-    finetune,
-    inspection,
-    make_data,
-    probe,
-    report,
-    retrieval,
-    search,
-    table,
-)
+from tvts_bench.cli import ablate, backbones, classify, datasets, make_data, report, retrieval, tables, videos
 from tvts_bench.cli.errors import guarded
-from tvts_bench.cli.option_groups import spread
+from tvts_bench.cli.options import spread
 from tvts_bench.version import VERSION
 
 app = typer.Typer(
@@ -34,23 +20,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Measure video backbones honestly: every number carries the checkpoint, the data, the frames and the clips"
     " that made it.\n\n"
-    "Start with [bold]tvts-bench demo[/]: it runs on a small embedded world, without downloads.",
+    "Start with [bold]tvts-bench demo[/]: it runs on a small built-in synthetic set, without downloads.",
 )
 
 MEASURE, PAPER, BACKBONES, DATA = "Measure", "The paper", "Backbones", "Data"
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
-    ("demo", demo.demo, MEASURE),
+    ("demo", retrieval.demo, MEASURE),
     ("retrieval", retrieval.retrieval, MEASURE),
-    ("probe", probe.probe, MEASURE),
-    ("finetune", finetune.finetune, MEASURE),
-    ("embed", embed.embed, MEASURE),
-    ("search", search.search, MEASURE),
-    *((name, command, PAPER) for name, command in table.commands()),
+    ("probe", classify.probe, MEASURE),
+    ("finetune", classify.finetune, MEASURE),
+    ("embed", videos.embed, MEASURE),
+    ("search", videos.search, MEASURE),
+    *((name, command, PAPER) for name, command in tables.commands()),
     ("ablate", ablate.ablate, PAPER),
     ("status", ablate.status, PAPER),
     ("report", report.report, PAPER),
     ("backbones", backbones.backbones, BACKBONES),
-    ("inspect", inspection.inspect, BACKBONES),
+    ("inspect", backbones.inspect, BACKBONES),
     ("datasets", datasets.datasets, DATA),
     ("check", datasets.check, DATA),
     ("make-data", make_data.make_data, DATA),
@@ -68,8 +54,8 @@ for _name, _command, _panel in COMMANDS:
     register(app, _name, _command, _panel)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"tvts-bench {VERSION}")
         raise typer.Exit
 

@@ -1,4 +1,4 @@
-"""`tvts-bench make-data`: write the embedded world anywhere."""
+"""`tvts-bench make-data`: write the built-in synthetic set (ScriptedMotion) anywhere."""
 
 import re
 from dataclasses import fields, replace
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvts_bench.cli.options import MACHINE
+from tvts_bench.cli.options import of_machine
 from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,11 +49,10 @@ def make_data(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
+        of_machine(
             "--workers",
             min=0,
-            help="Processes that render and encode; one a core by default. The frames do not depend on it.",
-            rich_help_panel=MACHINE,
+            help="Processes that render and encode; one per core by default. The frames do not depend on it.",
             show_default=False,
         ),
     ] = None,
@@ -65,10 +64,10 @@ def make_data(
 
     if world.replace("_", "-") not in WORLDS:
         raise UserError(f"cannot make {world!r}; there is: {', '.join(WORLDS)}")
-    found = read_manifest(out)
-    as_found = found is not None and all(option is None for option in (seed, size, narrated, setting))
-    asked = found.world if found and as_found else _world(seed or 0, size, narrated, setting or [])
-    manifest = make_world(out, asked, _parts(part, narrated is not None), workers, progress_bar)
+    existing = read_manifest(out)
+    is_bare = all(option is None for option in (seed, size, narrated, setting))
+    config = existing.world if existing and is_bare else _world(seed or 0, size, narrated, setting or [])
+    manifest = make_world(out, config, _parts(part, narrated is not None), workers, progress_bar)
     for name, made in manifest.parts.items():
         line = f"{name:<15} {made.items:>6,} files {made.frames:>9,} frames  sha256 {made.frames_sha256[:16]}"
         stdout.print(line)
@@ -101,11 +100,11 @@ def _parts(chosen: list[str] | None, narrated: bool) -> list[str]:
 
     if not chosen:
         return list(PARTS if narrated else LABELLED)
-    found = []
+    parts: list[str] = []
     for name in chosen:
         matches = [part for part in PARTS if part == name or part.rpartition("-")[0] == name]
         if not matches:
             sets = dict.fromkeys(part.partition("-")[0] for part in PARTS)
             raise UserError(f"--part {name!r}: expected one of {', '.join((*sets, *PARTS))}")
-        found += matches
-    return list(dict.fromkeys(found))
+        parts += matches
+    return list(dict.fromkeys(parts))

@@ -1,208 +1,264 @@
-"""Options that several commands share, with the one help text each of them has everywhere."""
+"""Options that commands share, each with one help text, and options that are made of the fields of a dataclass.
 
+A parameter of a command may be a group of options, a dataclass of them, or be annotated with `FromFields`; typer reads
+each option of it, and the command gets the group, or a dictionary of the fields that were given.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
-MAX_SEED = 2**32 - 1  # what every random generator takes
-WEIGHTS, DATA, PROTOCOL, MACHINE, OUTPUT = "Backbone", "Data", "Protocol", "Machine", "Output"
+from tvts_bench.config_fields import FieldOption, field_options
+from tvts_bench.runtime import Runtime
+from tvts_bench.video.spec import MAX_SEED, SAMPLINGS, ClipSpec
 
-Checkpoint = Annotated[
+WEIGHTS, DATA, PROTOCOL, RECIPE, MACHINE, OUTPUT = "Backbone", "Data", "Protocol", "Recipe", "Machine", "Output"
+
+of_weights = partial(typer.Option, rich_help_panel=WEIGHTS, show_default=False)
+of_data = partial(typer.Option, rich_help_panel=DATA)
+of_protocol = partial(typer.Option, rich_help_panel=PROTOCOL)
+of_recipe = partial(typer.Option, rich_help_panel=RECIPE)
+of_machine = partial(typer.Option, rich_help_panel=MACHINE)
+of_output = partial(typer.Option, rich_help_panel=OUTPUT)
+
+
+@dataclass(frozen=True)
+class FromFields:
+    """The annotation of a parameter: options for fields of a dataclass, made of their own annotations.
+
+    The command gets those that were given, by field, already checked; without `defaults` nothing is given at first.
+    """
+
+    cls: type
+    names: tuple[str, ...]
+    panel: str
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def fields(self) -> dict[str, FieldOption]:
+        """The fields by the name of the option's parameter."""
+        every = field_options(self.cls)
+        return {every[name].flag.strip("-").replace("-", "_"): every[name] for name in self.names}
+
+    def parameter(self, name: str, field: FieldOption) -> inspect.Parameter:
+        """The option of a field as typer reads it."""
+        kind = field.type if field.type in (int, float, bool, Path) else str
+        default = self.defaults.get(field.name)
+        limits = field.option.range.in_words_of_help
+        option = typer.Option(
+            field.flag,
+            help=f"{field.option.help} {limits}".strip(),
+            rich_help_panel=self.panel,
+            show_default=default is not None,
+        )
+        optional = kind if default is not None else kind | None
+        return _parameter(name, Annotated[optional, option], default)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+Split = Annotated[
     str | None,
-    typer.Option(
-        "--ckpt",
-        help="Weights: a family's official file, our own .safetensors, a plain state dict, a folder with config.json,"
-        " hf://OWNER/NAME\\[@REVISION]\\[/FILE], or timm/NAME. All tensors must fit.",
-        rich_help_panel=WEIGHTS,
-        show_default=False,
+    of_data(
+        "--split", help="Split to measure; by default the one that the data set's papers report.", show_default=False
     ),
 ]
+TrainSplit = Annotated[str, of_data("--train-split", help="Split to train on.")]
+AllowSharedClips = Annotated[
+    bool, of_data("--allow-shared-clips", help="Test on clips that are trained on, too; the result says how many.")
+]
+Strict = Annotated[bool, of_data("--strict", help=field_options(Runtime)["strict"].option.help)]
+Resume = Annotated[bool, of_recipe("--resume", help=field_options(Runtime)["resume"].option.help)]
+Decoder = Annotated[str, of_protocol("--decoder", help="decord (guarded, see README) or pyav. Part of the record.")]
+Out = Annotated[Path, of_output("--out", help="Folder that results go to.")]
+AsJson = Annotated[bool, of_output("--json", help="Print the result as JSON to standard output.")]
+Debug = Annotated[bool, of_output("--debug", help="Show the traceback of an error, and what is logged.")]
+Seeds = Annotated[int, of_protocol("--seeds", min=1, help="Number of seeds: mean and spread over them.")]
 WeightsKey = Annotated[
     str | None,
-    typer.Option(
+    of_weights(
         "--weights",
         metavar="ema|KEY",
         help="Which of a training checkpoint's weights: ema for their running average, or the key that they are under"
         " (model, model_ema, teacher, student; `tvts-bench inspect` shows them). The usual ones by default.",
-        rich_help_panel=WEIGHTS,
-        show_default=False,
     ),
 ]
-BackboneName = Annotated[
-    str | None,
-    typer.Option(
-        "--backbone",
-        help="Family, or family:variant (tvts:base, clip, pixels; `tvts-bench backbones` lists them), or a function of"
-        " your own, my_module:build or my_file.py:build. Recognised from the file when left out; without --ckpt the"
-        " weights are random, a control.",
-        rich_help_panel=WEIGHTS,
-        show_default=False,
-    ),
-]
-InitSeed = Annotated[
-    int,
-    typer.Option(
-        "--init-seed", min=0, max=MAX_SEED, help="Seed of randomly initialised weights.", rich_help_panel=WEIGHTS
-    ),
-]
-DatasetName = Annotated[
-    str | None,
-    typer.Option(
-        "--dataset",
-        help="ssv2, k400, ucf101, hmdb51, folder, list, or scripted_motion (embedded; the default)."
-        " `tvts-bench datasets` lists them.",
-        rich_help_panel=DATA,
-        show_default=False,
-    ),
-]
-Root = Annotated[
-    Path | None,
-    typer.Option("--root", help="Folder of the data set, as downloaded.", rich_help_panel=DATA, show_default=False),
-]
-Annotations = Annotated[
-    Path | None,
-    typer.Option(
-        "--annotations",
-        help="List file, or folder of lists, in place of the one under --root.",
-        rich_help_panel=DATA,
-        show_default=False,
-    ),
-]
-Fold = Annotated[
-    int, typer.Option("--fold", min=1, max=3, help="Official split of UCF-101 and HMDB-51.", rich_help_panel=DATA)
-]
-Split = Annotated[
-    str | None,
-    typer.Option(
-        "--split",
-        help="Split to measure; by default the one that the data set's papers report.",
-        rich_help_panel=DATA,
-        show_default=False,
-    ),
-]
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict",
-        help="Stop with an error if any clip cannot be read, instead of listing and counting it.",
-        rich_help_panel=DATA,
-    ),
-]
-Sampling = Annotated[
-    str | None,
-    typer.Option(
-        "--sampling",
-        help="Frames: center (of equal segments), random (in each segment, the paper's), dense (--stride)."
-        " The backbone's own by default: center for tvts.",
-        show_default=False,
-        rich_help_panel=PROTOCOL,
-    ),
-]
-Frames = Annotated[
-    int | None,
-    typer.Option("--frames", help="Frames a clip; the backbone's own by default.", rich_help_panel=PROTOCOL),
-]
-Stride = Annotated[int | None, typer.Option("--stride", help="Frames between dense frames.", rich_help_panel=PROTOCOL)]
-Views = Annotated[
-    str | None,
-    typer.Option(
-        "--views",
-        help="Temporal x spatial views a video, averaged: 1x1, 2x3, ...",
-        rich_help_panel=PROTOCOL,
-        show_default=False,
-    ),
-]
-ShortSide = Annotated[
-    int | None,
-    typer.Option(
-        "--short-side",
-        help="Pixels that a frame's shorter side is resized to; the backbone's own by default, as for all of these.",
-        rich_help_panel=PROTOCOL,
-        show_default=False,
-    ),
-]
-Crop = Annotated[
-    int | None,
-    typer.Option("--crop", help="Pixels of the square cut out of it.", rich_help_panel=PROTOCOL, show_default=False),
-]
-Resize = Annotated[
-    str | None,
-    typer.Option(
-        "--resize",
-        help="short_side, or squash: both sides become --short-side.",
-        rich_help_panel=PROTOCOL,
-        show_default=False,
-    ),
-]
-Interpolation = Annotated[
-    str | None,
-    typer.Option(
-        "--interpolation", help="Of resizing: bilinear or bicubic.", rich_help_panel=PROTOCOL, show_default=False
-    ),
-]
-Mean = Annotated[
-    str | None,
-    typer.Option(
-        "--mean",
-        help="Subtracted from red, green and blue in 0..1: 0.45, or 0.485,0.456,0.406.",
-        rich_help_panel=PROTOCOL,
-        show_default=False,
-    ),
-]
-Std = Annotated[
-    str | None,
-    typer.Option("--std", help="What they are then divided by.", rich_help_panel=PROTOCOL, show_default=False),
-]
-Decoder = Annotated[
-    str,
-    typer.Option(
-        "--decoder", help="decord (guarded, see README) or pyav. Part of the record.", rich_help_panel=PROTOCOL
-    ),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        "--dtype",
-        help="fp32, bf16, or auto: bf16 where the processor has it. Part of the record.",
-        rich_help_panel=MACHINE,
-    ),
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=MACHINE)]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        min=0,
-        help="Decoding processes; one a core by default.",
-        rich_help_panel=MACHINE,
-        show_default=False,
-    ),
-]
-BatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Clips in a forward pass.", rich_help_panel=MACHINE)
-]
-ClipTimeout = Annotated[
-    float,
-    typer.Option(
-        "--clip-timeout",
-        help="Seconds a worker may spend on one file before it is killed and the file listed.",
-        rich_help_panel=MACHINE,
-    ),
-]
-Cache = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        help="Folder of features and embedded data; $TVTS_BENCH_CACHE or the user's cache folder by default.",
-        rich_help_panel=MACHINE,
-        show_default=False,
-    ),
-]
-Out = Annotated[Path, typer.Option("--out", help="Folder that results go to.", rich_help_panel=OUTPUT)]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON to standard output.", rich_help_panel=OUTPUT)
-]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Show the traceback of an error, and what is logged.", rich_help_panel=OUTPUT)
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Which backbone, with which weights."""
+
+    ckpt: Annotated[
+        str | None,
+        of_weights(
+            "--ckpt",
+            help="Weights: a family's official file, our own .safetensors, a plain state dict, a folder with"
+            " config.json, hf://OWNER/NAME\\[@REVISION]\\[/FILE], or timm/NAME. All tensors must fit.",
+        ),
+    ] = None
+    weights: WeightsKey = None
+    backbone: Annotated[
+        str | None,
+        of_weights(
+            "--backbone",
+            help="Family, or family:variant (tvts:base, clip, pixels; `tvts-bench backbones` lists them), or a function"
+            " of your own, my_module:build or my_file.py:build. Recognised from the file when left out; without --ckpt"
+            " the weights are random, a baseline.",
+        ),
+    ] = None
+    init_seed: Annotated[
+        int,
+        of_weights("--init-seed", min=0, max=MAX_SEED, help="Seed of randomly initialised weights.", show_default=True),
+    ] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a data set is."""
+
+    root: Annotated[
+        Path | None, of_data("--root", help="Folder of the data set, as downloaded.", show_default=False)
+    ] = None
+    annotations: Annotated[
+        Path | None,
+        of_data(
+            "--annotations",
+            help="List file, or folder of lists, in place of the one under --root.",
+            show_default=False,
+        ),
+    ] = None
+    fold: Annotated[int, of_data("--fold", min=1, max=3, help="Official split of UCF-101 and HMDB-51.")] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Place):
+    """Which data set, and where it is."""
+
+    dataset: Annotated[
+        str | None,
+        of_data(
+            "--dataset",
+            help="ssv2, k400, ucf101, hmdb51, folder, list, or scripted_motion (built in, synthetic; the default)."
+            " `tvts-bench datasets` lists them.",
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """What of a backbone's own clip is changed; nothing by default."""
+
+    sampling: Annotated[
+        str | None,
+        of_protocol(
+            "--sampling",
+            help=f"Frames: {'; '.join(f'{name}: {each.help}' for name, each in SAMPLINGS.items())}. By default the"
+            " backbone's own (center for tvts); where clips are trained on, the recipe's,"
+            f" {' or '.join(name for name, each in SAMPLINGS.items() if each.for_training)},"
+            " which training varies.",
+            show_default=False,
+        ),
+    ] = None
+    views: Annotated[
+        str | None,
+        of_protocol("--views", help="Temporal x spatial views a video, averaged: 1x1, 2x3, ...", show_default=False),
+    ] = None
+    fields: Annotated[
+        dict[str, Any],
+        FromFields(
+            ClipSpec,
+            ("num_frames", "stride", "short_side", "crop", "resize", "interpolation", "mean", "std"),
+            PROTOCOL,
+        ),
+    ] = dataclasses.field(default_factory=dict)
+
+    @property
+    def pixels(self) -> dict[str, Any]:
+        """What is left to change where a recipe chooses frames and views: how many frames, and their pixels."""
+        return {name: value for name, value in self.fields.items() if name != "stride"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and how fast to run."""
+
+    dtype: Annotated[
+        str, of_machine("--dtype", help="fp32, bf16, or auto: bf16 where the processor has it. Part of the record.")
+    ] = "auto"
+    runtime: Annotated[
+        dict[str, Any],
+        FromFields(
+            Runtime,
+            ("device", "workers", "batch_size", "clip_timeout", "cache"),
+            MACHINE,
+            MappingProxyType({"device": "auto", "batch_size": 16, "clip_timeout": 120.0}),
+        ),
+    ] = dataclasses.field(default_factory=dict)
+
+    @property
+    def cache(self) -> Path | None:
+        """Where features and the built-in data are kept; None: the usual folder."""
+        return self.runtime.get("cache")
+
+
+NO_WEIGHTS, NO_PLACE, NO_DATA, NO_CLIP, ANY_MACHINE = Weights(), Place(), Data(), Clip(), Machine()
+NOTHING: dict[str, Any] = {}
+"""Groups in which nothing is given: the defaults of parameters."""
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with every parameter that stands for several options replaced by these, in its place."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters = [
+        each
+        for name, parameter in inspect.signature(command).parameters.items()
+        for each in _options(name, hints[name], parameter.default)
+    ]
+
+    def run(**given: Any) -> None:
+        command(**{name: _collect(name, hint, given) for name, hint in hints.items() if name != "return"})
+
+    functools.update_wrapper(run, command)
+    del run.__wrapped__  # type: ignore[attr-defined]  # typer must read this signature, not the one behind it
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _from_fields(hint: Any) -> FromFields | None:
+    return next((extra for extra in get_args(hint)[1:] if isinstance(extra, FromFields)), None)
+
+
+def _options(name: str, hint: Any, default: Any) -> list[inspect.Parameter]:
+    """The single options of a parameter."""
+    if (made := _from_fields(hint)) is not None:
+        return [made.parameter(*each) for each in made.fields.items()]
+    if not (isinstance(hint, type) and dataclasses.is_dataclass(hint)):
+        return [_parameter(name, hint, default)]
+    types = get_type_hints(hint, include_extras=True)
+    return [
+        each for field in dataclasses.fields(hint) for each in _options(field.name, types[field.name], field.default)
+    ]
+
+
+def _collect(name: str, hint: Any, given: dict[str, Any]) -> Any:
+    """The value of a parameter; options that belong to it are taken out of `given`."""
+    if (made := _from_fields(hint)) is not None:
+        values = {field.name: (field, given.pop(option)) for option, field in made.fields.items()}
+        return {key: field.read(value) for key, (field, value) in values.items() if value is not None}
+    if not (isinstance(hint, type) and dataclasses.is_dataclass(hint)):
+        return given.pop(name)
+    types = get_type_hints(hint, include_extras=True)
+    return hint(**{field.name: _collect(field.name, types[field.name], given) for field in dataclasses.fields(hint)})

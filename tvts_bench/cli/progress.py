@@ -17,10 +17,12 @@ class RateColumn(progress.ProgressColumn):
     """Finished units a second."""
 
     def __init__(self, unit: str) -> None:
+        """What is counted."""
         super().__init__()
         self.unit = unit
 
     def render(self, task: progress.Task) -> Text:
+        """The rate so far, or of the whole once it is finished."""
         return Text(f"{task.finished_speed or task.speed or 0:,.1f} {self.unit}/s", style="progress.data.speed")
 
 

@@ -7,22 +7,18 @@ from typing import Annotated
 import typer
 
 from tvts_bench.cli import options
-from tvts_bench.cli.console import stderr
-from tvts_bench.errors import UserError
+from tvts_bench.cli.console import say
+from tvts_bench.errors import UserError, name_values
 
 Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder of results: the --out of other commands.")]
-Out = Annotated[Path, typer.Option("--out", help="The page.", rich_help_panel=options.OUTPUT)]
-Gallery = Annotated[
-    int,
-    typer.Option("--gallery", min=0, metavar="N", help="Queries of a data set.", rich_help_panel=options.OUTPUT),
-]
+Out = Annotated[Path, options.of_output("--out", help="The page.")]
+Gallery = Annotated[int, options.of_output("--gallery", min=0, metavar="N", help="Queries of a data set.")]
 Data = Annotated[
     list[str] | None,
-    typer.Option(
+    options.of_data(
         "--data",
         metavar="SET=DIR",
         help="Where the videos of a data set lie here, if not where they were measured: ssv2=DIR. Repeat it.",
-        rich_help_panel=options.DATA,
     ),
 ]
 
@@ -56,9 +52,9 @@ def report(
     built = build(contents, queries=gallery, roots=roots, progress=progress_bar)
     write_atomically(out, render(built))
     for sentence in built.left_out:
-        stderr.print(sentence, soft_wrap=True)
+        say(sentence)
     size = f"{out.stat().st_size / 2**20:.1f} MiB"
-    stderr.print(f"written: {out} ({size})", soft_wrap=True)
+    say(f"written: {out} ({size})")
 
 
 def _roots(pairs: Iterable[str]) -> dict[str, Path]:
@@ -66,13 +62,10 @@ def _roots(pairs: Iterable[str]) -> dict[str, Path]:
     from tvts_bench.registry import load
 
     roots = {}
-    for pair in pairs:
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and folder):
-            raise UserError(f"--data takes SET=DIR, such as ssv2=DIR, got {pair!r}")
+    for name, folder in name_values("--data", pairs, "SET=DIR, such as ssv2=DIR").items():
         base = name.partition(":")[0]
         load("datasets", base)  # refuses an unknown name
         if not Path(folder).is_dir():
-            raise UserError(f"--data {pair}: {folder} is not a folder")
+            raise UserError(f"--data {name}={folder}: {folder} is not a folder")
         roots[base.replace("-", "_")] = Path(folder)
     return roots

@@ -1,91 +1,243 @@
-"""Results as terminal tables."""
+"""`tvts-bench table1` to `table7`: the paper's tables, filled with what was measured."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from tvts_bench.evaluators.ranking import recall_difference
-from tvts_bench.metrics.measured import FORWARD, failure_line
-from tvts_bench.results import Result
+from tvts_bench import registry
+from tvts_bench.cli import options
+from tvts_bench.cli.console import say, stderr, stdout
+from tvts_bench.cli.options import of_data, of_output, of_protocol, of_weights
+from tvts_bench.errors import UserError
+from tvts_bench.tables.base import EMBEDDED, Table
 
-SHOWN_FAILURES = 10
+if TYPE_CHECKING:
+    from tvts_bench.datasets.base import Dataset
+    from tvts_bench.runtime import Runtime
+    from tvts_bench.tables.assemble import TableResults
+    from tvts_bench.tables.request import TableRequest
+
+INCOMPLETE = 1  # exit code where a row of the request could not be measured
+
+Checkpoints = Annotated[
+    list[str] | None,
+    of_weights(
+        "--ckpt",
+        metavar="ROW=FILE",
+        help="Weights for a row of the table: TVTS=TVTS_yt_pt.pth. Repeat it. All tensors must fit. A backbone that"
+        " the paper's table does not have gets a row of its own: dinov2=FILE.",
+    ),
+]
+Data = Annotated[
+    list[str] | None,
+    of_data(
+        "--data",
+        metavar="SET=DIR",
+        help="Folder of a real data set: ssv2=DIR. Repeat it. Without any, the built-in synthetic set stands in.",
+    ),
+]
+AnnotationLists = Annotated[
+    list[str] | None,
+    of_data(
+        "--annotations",
+        metavar="SET=PATH",
+        help="List file, or folder of lists, in place of the one under --data: ssv2=LISTS. Repeat it.",
+    ),
+]
+Ablations = Annotated[
+    Path | None,
+    of_data(
+        "--ablations",
+        metavar="DIR",
+        help="Of tables 1 to 3: the --out of `tvts-bench ablate`. By default runs/ablations, or where that holds no"
+        " such grid, a folder in --out that does.",
+        show_default=False,
+    ),
+]
+Probe = Annotated[
+    str | None,
+    of_protocol(
+        "--probe",
+        help="Of a linear-probe column: cached (the default: features extracted once) or paper (online, augmented).",
+        show_default=False,
+    ),
+]
+Accumulate = Annotated[
+    int | None,
+    of_protocol(
+        "--accumulate",
+        min=1,
+        help="Of a fine-tuning column: micro-batches of a step, for the recipe's batch in less memory.",
+        show_default=False,
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    of_protocol("--baseline", metavar="ROW", help="Row that the others are tested against.", show_default=False),
+]
+Fresh = Annotated[
+    bool,
+    of_output(
+        "--fresh",
+        help="Measure again what --out holds already; what was fine-tuned is set aside, and every call with --fresh"
+        " begins its trainings anew.",
+    ),
+]
+Out = Annotated[
+    Path,
+    of_output(
+        "--out", help="Folder of results: the table goes to OUT/tables, the runs that it is made of to OUT/runs."
+    ),
+]
 
 
-def result_table(result: Result) -> Table:
-    """A row a metric: value, interval, spread over seeds, chance."""
-    spread = any(metric.per_seed for metric in result.metrics)
-    table = Table()
-    for heading in ("", "%", "95 % interval", *(["sd of seeds"] if spread else []), "chance"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for metric in result.metrics:
-        if metric.condition != FORWARD:
-            continue
-        interval = "" if metric.low is None else f"{metric.low:.1f} - {metric.high:.1f}"
-        deviation = ["" if metric.spread is None else f"{metric.spread:.2f}"] if spread else []
-        chance = "" if metric.chance is None else f"{metric.chance:.2f}"
-        table.add_row(metric.name, Text(f"{metric.value:.2f}", style="bold"), interval, *deviation, chance)
-    return table
+def table_command(name: str, doc: str) -> Callable[..., None]:
+    """The command of one table; `doc` is its help."""
+
+    def command(
+        data: Data = None,
+        annotations: AnnotationLists = None,
+        ckpt: Checkpoints = None,
+        weights: options.WeightsKey = None,
+        ablations: Ablations = None,
+        baseline: Baseline = None,
+        probe: Probe = None,
+        accumulate: Accumulate = None,
+        strict: options.Strict = False,
+        decoder: options.Decoder = "decord",
+        machine: options.Machine = options.ANY_MACHINE,
+        out: Out = Path("results"),
+        fresh: Fresh = False,
+        debug: options.Debug = False,
+    ) -> None:
+        from tvts_bench.results import require_writable
+        from tvts_bench.tables.request import TableRequest
+
+        request = TableRequest.parse(name, data or [], annotations or [], ckpt or [])
+        request = request.varied(
+            baseline=baseline, probe=probe, accumulate=accumulate, ablations=ablations, weights=weights
+        )
+        require_writable(out)
+        if request.from_grid:
+            _report(request, _grid_results(request, out), out)
+            return
+        from tvts_bench.cli import setup
+        from tvts_bench.training.signals import StoppedError
+
+        local = setup.make_runtime(machine, strict)
+        try:
+            results = _measure(request, local, out, decoder=decoder, dtype=machine.dtype, fresh=fresh)
+        except StoppedError as stop:  # a training, whose state is saved
+            stderr.print("stopped; what was computed is kept, the same command resumes it")
+            raise typer.Exit(128 + stop.signal) from None
+        if results is not None:  # on the first of several processes
+            _report(request, results, out)
+
+    command.__name__ = name
+    command.__doc__ = doc
+    return command
 
 
-def controls_table(result: Result) -> Table | None:
-    """What is left of each metric when time is taken away from the clips; None if no control was measured."""
-    conditions = list(dict.fromkeys(metric.condition for metric in result.metrics))
-    if len(conditions) < 2:
+def _measure(
+    request: "TableRequest", local: "Runtime", out: Path, *, decoder: str, dtype: str, fresh: bool
+) -> "TableResults | None":
+    """What fills the table; None on all but the first of several processes."""
+    from tvts_bench.distributed import distributed_runtime
+    from tvts_bench.table_runs import MeasurementRequest, fill_table
+    from tvts_bench.tables.assemble import TableResults
+
+    wanted = MeasurementRequest(
+        table=request.table,
+        rows=request.rows,
+        checkpoints=request.checkpoints,
+        weights=request.weights,
+        datasets=_datasets(request, local.cache),
+        protocols=request.protocols,
+        decoder=decoder,
+        dtype=dtype,
+        accumulate=request.accumulate,
+        fresh=fresh,
+    )
+    with distributed_runtime(local) as runtime:
+        cells = fill_table(wanted, out, runtime, say if runtime.rank == 0 else _hush)
+    if runtime.rank:
         return None
-    table = Table(title="Temporal controls, %", title_justify="left")
-    table.add_column("")
-    for condition in conditions:
-        table.add_column(condition, justify="right", no_wrap=True)
-    measured = {(metric.condition, metric.name): metric for metric in result.metrics}
-    for name in dict.fromkeys(metric.name for metric in result.metrics):
-        cells = (measured.get((condition, name)) for condition in conditions)
-        table.add_row(name, *("" if cell is None else f"{cell.value:.2f}" for cell in cells))
-    return table
+    return TableResults(cells=cells, protocols=request.protocols, embedded=not request.data, baseline=request.baseline)
 
 
-def comparison_table(results: Mapping[str, Result]) -> Table:
-    """Recall of several backbones over the same clips, by label: a row each, chance, and the first less each other.
+def _datasets(request: "TableRequest", cache: Path) -> "dict[str, Dataset]":
+    """The table's data sets that are there: those under --data, or without any the built-in ones."""
+    from tvts_bench.cli import setup
 
-    Every cell has its 95 % interval below it; that of a difference is paired over queries.
-    """
-    (label, first), *others = results.items()
-    recalls = [metric for metric in first.metrics if metric.name.startswith("R@") and metric.condition == FORWARD]
-    table = Table()
-    table.add_column("")
-    for recall in recalls:
-        table.add_column(f"{recall.name}, %", justify="right", no_wrap=True)
-    for name, result in results.items():
-        measured = [result.metric(recall.name) for recall in recalls]
-        cells = (_below(f"{metric.value:.2f}", f"{metric.low:.1f} - {metric.high:.1f}") for metric in measured)
-        table.add_row(name, *cells)
-    table.add_row("chance", *(f"{recall.chance:.2f}" for recall in recalls), end_section=True)
-    for name, result in others:
-        cells = (_difference(first, result, int(recall.name.removeprefix("R@"))) for recall in recalls)
-        table.add_row(f"{_short(label)} minus {_short(name)}", *cells)
-    return table
+    if not request.data:
+        return {name: setup.make_dataset(f"{EMBEDDED}:{name}", None, None, 1, cache) for name in request.table.datasets}
+    return {
+        name: setup.make_dataset(name, root, request.annotations.get(name), 1, cache)
+        for name, root in request.data.items()
+    }
 
 
-def _difference(first: Result, second: Result, k: int) -> Text:
-    ahead = recall_difference(first.tables["neighbors"], second.tables["neighbors"], k)
-    return _below(f"{ahead.value:+.2f}", f"{ahead.interval.low:+.1f} to {ahead.interval.high:+.1f}")
+def _hush(line: str) -> None:
+    """Only the first process speaks."""
 
 
-def _below(value: str, interval: str) -> Text:
-    """A number with its interval in the line below it."""
-    return Text.assemble((value, "bold"), f"\n{interval}")
+def _grid_results(request: "TableRequest", out: Path) -> "TableResults":
+    """What the cells of the table's grid hold; where there are none, what would fill them."""
+    from tvts_bench.tables.assemble import TableResults
+    from tvts_bench.tables.grids import folder_of_grid, read_grid_cells
+
+    folder = request.ablations or folder_of_grid(request.table, out)
+    cells = None if folder is None else read_grid_cells(request.table, folder)
+    if cells is None:
+        if request.ablations is not None:
+            raise UserError(
+                f"--ablations {request.ablations} holds no grid {request.table.grid}: give the --out of the grid"
+            )
+        hint = f"measured cells are filled by `tvts-bench ablate {request.table.grid}`, then this table again"
+        return TableResults(cells={}, embedded=False, baseline=request.baseline, remarks=(hint,))
+    say(f"cells from {folder}")
+    for sentence in cells.ignored:
+        say(sentence)
+    return TableResults(cells=cells.results, embedded=cells.embedded, baseline=request.baseline, remarks=cells.remarks)
 
 
-def _short(label: str) -> str:
-    """A label without what it says in brackets."""
-    return label.partition(" (")[0]
+def _report(request: "TableRequest", results: "TableResults", out: Path) -> None:
+    """Write and show the table; the exit code says whether a row of the request is missing."""
+    from tvts_bench.tables.assemble import assemble
+    from tvts_bench.tables.files import write_table
+    from tvts_bench.tables.layout import lay_out
+    from tvts_bench.tables.terminal import terminal_tables
+
+    filled = assemble(request.table, results, out)
+    files = write_table(filled, out)
+    stdout.print(filled.title, style="italic")
+    for part in terminal_tables(filled, stdout.width):
+        stdout.print(part)
+    for note in lay_out(filled).notes:
+        stdout.print(note, style="dim", soft_wrap=True)
+    say(f"written: {files.markdown} (and .csv, .tex, .json)")
+    if not request.from_grid and any(each.reason for each in results.cells.values()):
+        raise typer.Exit(INCOMPLETE)
 
 
-def failures(result: Result) -> Iterator[str]:
-    """A line each: the clips that could not be read, with reasons; the JSON lists them all."""
-    for coverage in result.coverage:
-        for number, (clip, reason) in enumerate(coverage.failed.items()):
-            if number == SHOWN_FAILURES:
-                yield f"  ... and {len(coverage.failed) - number} more, all in the JSON"
-                break
-            yield f"  {failure_line(clip, reason)}"
+_BACKBONES = """Without options the built-in synthetic set fills a table of the same shape, in minutes; the paper's
+numbers stay in columns of their own. Real data and weights fill the paper's rows. What --out holds already is not
+measured again, so a run that was stopped resumes. Exit code 1: a row could not be measured; the table says why."""
+
+_GRID = """Its cells are trained and measured by `tvts-bench ablate {grid}`; this command shows what is there, beside
+the paper's numbers. Checkpoints of your own (--ckpt) fill rows without a grid."""
+
+
+def _help(table: Table) -> str:
+    """What a table's command does, and examples."""
+    number = table.name.removeprefix("table")
+    what = _BACKBONES if table.grid is None else _GRID.format(grid=table.grid)
+    return "\n\n".join((f"Table {number} of the paper: {table.title}.", what, *table.examples))
+
+
+def commands() -> Iterator[tuple[str, Callable[..., None]]]:
+    """One command per table that is listed."""
+    for name in registry.names("tables"):
+        yield name, table_command(name, _help(registry.load("tables", name).TABLE))

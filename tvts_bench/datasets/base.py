@@ -132,7 +132,7 @@ class Dataset:
         return self._cache[split]
 
     def files(self, split: str) -> dict[str, Path]:
-        """id -> path of the split's videos, in the order of its records."""
+        """Path of each id of the split's videos, in the order of its records."""
         return {record.id: record.path for record in self.records(split)}
 
     def fingerprint(self, split: str) -> str:

@@ -106,8 +106,10 @@ class VideoTree:
     def find(
         self, name: str, prefer: Sequence[str] = (), accept: Callable[[str], bool] = lambda _: True
     ) -> Path | None:
-        """The file called `name` (extension and folder free); of several, the one sharing most of `name`'s path,
-        then the one under a folder named in `prefer`, the earlier the better, then the first by name.
+        """Returns the file called `name`, whatever its extension and folder.
+
+        Of several, the one that shares most of `name`'s path, then the one under a folder named in `prefer`, the
+        earlier the better, then the first by name.
 
         Only files whose path below the root `accept` takes are looked at.
         """

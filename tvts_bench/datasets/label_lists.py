@@ -28,6 +28,10 @@ LABELS = frozenset({
     "label_idx", "y",
 })  # fmt: skip
 SPLITS = frozenset({"split", "subset", "partition", "set"})
+PARTS = frozenset({
+    "start", "end", "stop", "start_time", "end_time", "time_start", "time_end", "start_sec", "end_sec", "t_start",
+    "t_end", "start_second", "end_second", "start_frame", "end_frame", "stop_frame", "begin", "start_s", "end_s",
+})  # fmt: skip
 DELIMITERS = ("\t", ";", ",", None)  # None: white space
 WAY_OUT = "begin the list with a header such as path,label,split"
 
@@ -75,6 +79,16 @@ def read_rows(path: Path, split: str | None = None) -> list[Row]:
         if split and row.split and row.split != split:
             raise AnnotationError(path, row.line, f"split {row.split!r} in a list read as {split}")
     return rows
+
+
+def part_columns(path: Path) -> list[str]:
+    """The columns of a list that name a part of each video, which nothing here reads: videos are taken whole."""
+    header = _header(list(_content(path)))
+    return (
+        []
+        if header is None
+        else [field for field, name in zip(header.fields, header.names, strict=True) if name in PARTS]
+    )
 
 
 def _content(path: Path) -> Iterator[tuple[int, str]]:
@@ -232,7 +246,8 @@ def _free_rows(path: Path, texts: Sequence[tuple[int, str]]) -> list[Row]:
 def _ends_in(label: str, is_other: Callable[[str], bool]) -> bool:
     """Whether the last of the label's words may be something else than a part of it."""
     words = label.split()
-    return len(words) > 1 and not is_index(words[0]) and is_other(words[-1])
+    numbers = is_index(words[0]) and is_index(words[-1])  # whoever reads the rows says more of those
+    return len(words) > 1 and not numbers and is_other(words[-1])
 
 
 def _free_row(path: Path, line: int, text: str) -> _FreeRow:

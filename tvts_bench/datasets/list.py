@@ -17,7 +17,7 @@ from tvts_bench.datasets.base import (
     SplitUnavailableError,
     VideoRecord,
 )
-from tvts_bench.datasets.label_lists import Row, read_rows
+from tvts_bench.datasets.label_lists import Row, part_columns, read_rows
 from tvts_bench.runtime import Progress
 
 INFO = DatasetInfo(
@@ -71,7 +71,12 @@ def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
     }
     default = "all" if "all" in readers else next(split for split in PREFERRED if split in readers)
     info = replace(INFO, splits=tuple(readers), default_split=default, num_classes=len(names))
-    return Dataset(name="list", root=root, class_names=names, info=info, readers=readers)
+    whole = {
+        f"columns of {path.name} that name a part of each video (all are measured whole)": columns
+        for path in lists
+        if (columns := part_columns(path))
+    }
+    return Dataset(name="list", root=root, class_names=names, info=info, readers=readers, left_out=whole)
 
 
 def _rows(path: Path, split: str | None = None) -> list[Row]:

@@ -11,10 +11,9 @@ from typing import ClassVar, Literal, Self, get_args
 
 import numpy as np
 
-from tvts_bench.backbones.base import Backbone
-from tvts_bench.backbones.tokens import TokenBackbone
+from tvts_bench.backbones.base import Backbone, TokenBackbone
 from tvts_bench.datasets.base import Dataset
-from tvts_bench.devices import from_rank_zero
+from tvts_bench.distributed import broadcast_from_rank0
 from tvts_bench.evaluators.base import EvaluationError, Outcome
 from tvts_bench.evaluators.classified import Classified, classification_tables, summarise
 from tvts_bench.evaluators.probe_heads import CONDITIONS, HeadName, Heads, Tasks, choices_table, chosen_in_words
@@ -98,7 +97,7 @@ class CachedProbe:
         """
         probe = _Probe(self.resolve(backbone, dataset), backbone, dataset, runtime)
         probe.extract()
-        return from_rank_zero(runtime, lambda: probe.outcome(probe.fit()))
+        return broadcast_from_rank0(runtime, lambda: probe.outcome(probe.fit()))
 
 
 class _Probe:

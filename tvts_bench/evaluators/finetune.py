@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tvts_bench.evaluators.supervised_protocol import Supervised
+from tvts_bench.evaluators.supervised import Supervised
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ Every epoch decodes, varies and embeds every clip anew; the cached probe measure
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tvts_bench.evaluators.supervised_protocol import Supervised
+from tvts_bench.evaluators.supervised import Supervised
 
 
 @dataclass(frozen=True, kw_only=True)

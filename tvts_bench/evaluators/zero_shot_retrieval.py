@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import Dataset
-from tvts_bench.devices import from_rank_zero
+from tvts_bench.distributed import broadcast_from_rank0
 from tvts_bench.evaluators.base import EvaluationError, Outcome
 from tvts_bench.evaluators.ranking import Ranking, neighbor_table, stacked, summarise
 from tvts_bench.evaluators.split_features import SplitFeatures, extract_split
@@ -112,7 +112,7 @@ class ZeroShotRetrieval:
         search = _Search(self.resolve(backbone, dataset), backbone, dataset, runtime)
         search.refuse_impossible()
         extracted = search.extract()
-        return from_rank_zero(runtime, lambda: search.outcome(extracted))
+        return broadcast_from_rank0(runtime, lambda: search.outcome(extracted))
 
 
 class _Search:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.devices import from_rank_zero, together
+from tvts_bench.distributed import broadcast_from_rank0, run_on_all_ranks
 from tvts_bench.features.base import Dtype, Failure, FeatureError, FeatureKey, Features
 from tvts_bench.features.decoding import Decoded, Decoding
 from tvts_bench.features.disk import locked
@@ -88,17 +88,19 @@ def extract_all(
         for key, backbone in zip(keys, backbones, strict=True)
     }
     paths = {record.id: record.path for record in records}
-    signatures = from_rank_zero(runtime, lambda: file_signatures(paths))  # disks may show them late to other nodes
+    signatures = broadcast_from_rank0(
+        runtime, lambda: file_signatures(paths)
+    )  # disks may show them late to other nodes
     plans = plan_shards(records, signatures)
     with ExitStack() as stack:
-        surveyed = from_rank_zero(runtime, lambda: [_survey(part, plans, stack) for part in parts.values()])
+        surveyed = broadcast_from_rank0(runtime, lambda: [_survey(part, plans, stack) for part in parts.values()])
         for part, missing in zip(parts.values(), surveyed, strict=True):
             part.missing = frozenset(missing)
         if wanted := sorted(frozenset().union(*surveyed)):
             mine = wanted[runtime.rank :: runtime.world_size]
             decoding = Decoding(clip=clip, decoder=decoder, workers=runtime.workers, timeout=runtime.clip_timeout)
-            together(runtime, lambda: _compute(mine, plans, list(parts.values()), decoding, runtime))
-        shards = together(runtime, lambda: {key: part.complete(plans) for key, part in parts.items()})
+            run_on_all_ranks(runtime, lambda: _compute(mine, plans, list(parts.values()), decoding, runtime))
+        shards = run_on_all_ranks(runtime, lambda: {key: part.complete(plans) for key, part in parts.items()})
     found = {key: _assemble(records, plans, part, shards[key]) for key, part in parts.items()}
     return tuple(found[key] for key in keys)
 

@@ -161,9 +161,10 @@ class FeatureStore:
             for path in others[f"{plan.number:05d}"]:
                 try:
                     files, shard = self._load(path)
+                    same = shard.settled and _same_content(files, shard.contents, plan)
                 except (ShardFileError, OSError):
-                    continue  # whoever looks for it by its name is told
-                if shard.settled and _same_content(files, shard.contents, plan):
+                    continue  # who looks for the shard by its name is told; of a video, who decodes it
+                if same:
                     log.info("%s holds the features of the same content: taken over", path)
                     self.write(plan, shard)
                     adopted[plan.name] = shard

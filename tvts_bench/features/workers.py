@@ -22,7 +22,7 @@ from tvts_bench.features.decoding import Decoded, Decoding, Message, decode, sta
 from tvts_bench.features.processes import decoding_context
 from tvts_bench.features.slots import PixelSlots
 from tvts_bench.processes import SERVER_ENDED, STALLED_SECONDS, TRIES
-from tvts_bench.time_limit import within
+from tvts_bench.time_limit import run_with_timeout
 
 AHEAD = 4  # clips a worker may be ahead of the forward pass: bounds memory, evens out slow files
 POLL_SECONDS = 0.5  # how soon a pool that broke is noticed
@@ -40,7 +40,7 @@ def load_clips(records: Sequence[VideoRecord], decoding: Decoding) -> Generator[
     if decoding.workers == 0:
         for record in records:
             try:
-                yield within(decoding.timeout, partial(decode, record, decoding))
+                yield run_with_timeout(decoding.timeout, partial(decode, record, decoding))
             except TimeoutError:
                 yield timed_out(record, decoding)
         return

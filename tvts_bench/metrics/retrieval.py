@@ -112,13 +112,6 @@ def average_precision_at_r(
     return values
 
 
-def map_at_r(neighbors: ArrayLike, query_labels: ArrayLike, gallery_labels: ArrayLike, relevant: IntArray) -> float:
-    """Mean AP@R in percent over the queries that have something to find; NaN when none has."""
-    values = average_precision_at_r(neighbors, query_labels, gallery_labels, relevant)
-    values = values[~np.isnan(values)]
-    return 100 * float(values.mean()) if len(values) else float("nan")
-
-
 def chance_recall(relevant: IntArray, candidates: IntArray, ks: Sequence[int] = DEFAULT_KS) -> dict[int, float]:
     """Expected Recall@K, in percent, of a ranking drawn at random for each query; exact, not simulated.
 

@@ -1,3 +1,3 @@
-"""The one video transformer, and safe, strict loading of weights."""
+"""Networks, and safe, strict loading of weights."""
 
 from tvts_bench import torchvision_ops as torchvision_ops  # before anything here imports timm

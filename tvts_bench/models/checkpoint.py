@@ -1,54 +1,42 @@
 """Weights from files: read safely (nothing in a file runs), loaded completely or not at all."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from tvts_bench.models.containers import CONTAINER_KEYS as CONTAINER_KEYS
-from tvts_bench.models.containers import choose, refuse_choice
 from tvts_bench.models.foreign_config import read_json_object, without_fetching
 from tvts_bench.models.pickle_names import MAX_TENSORS
-from tvts_bench.models.sharded import INDEX, indexed
+from tvts_bench.models.state_dict import CheckpointMismatchError as CheckpointMismatchError
+from tvts_bench.models.state_dict import LoadReport as LoadReport
+from tvts_bench.models.state_dict import listed as listed
+from tvts_bench.models.state_dict import load_strictly as load_strictly
+from tvts_bench.models.state_dict import without_prefixes as without_prefixes
 from tvts_bench.models.unpickling import PICKLE_MAGIC, ZIP_MAGIC, described, load_pickled, too_many_tensors
 from tvts_bench.models.unpickling import CheckpointError as CheckpointError
-from tvts_bench.models.values import described_problems, problems_of
 from tvts_bench.provenance import digest, file_sha256
 
 logger = logging.getLogger(__name__)
 
+INDEX = "model.safetensors.index.json"  # of weights in several safetensors files
 FOLDER_WEIGHTS, FOLDER_CONFIG = ("model.safetensors", INDEX, "pytorch_model.bin"), "config.json"
 """What a folder of the Hub's libraries holds; the first of the weights that is there is read."""
 OWN_METADATA = "tvts_bench.architecture"
 """The safetensors metadata entry (JSON) that marks a file as ours."""
-WRAPPERS = ("module.", "_orig_mod.")
-"""Prefixes that DistributedDataParallel and torch.compile put before every name."""
-LISTED = 8  # names shown in an error before "and n more"
-
-
-class CheckpointMismatchError(CheckpointError):
-    """Weights that do not fit the network they were meant for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadReport:
-    """Which tensors of a file went where. Loading is strict: whatever is not listed here was refused."""
-
-    format: str  # "official TVTS training checkpoint", "tvts-bench safetensors", "state dict", ...
-    used: int  # tensors loaded: all that the network has
-    missing: tuple[str, ...] = ()  # names the network has and the file has not; always empty when loading is strict
-    unexpected: tuple[str, ...] = ()  # names the file has beside the network: known other parts, left unused
-
-    def unused_parts(self) -> dict[str, int]:
-        """Tensors left unused, counted by the part they belong to: {"text_model": 100, "optimizer": 2}."""
-        counts: dict[str, int] = {}
-        for name in self.unexpected:
-            part = name.split(".", 1)[0]
-            counts[part] = counts.get(part, 0) + 1
-        return counts
+CONTAINER_KEYS = (
+    *("state_dict", "model_state", "module", "model"),
+    *("teacher", "target_encoder", "ema_encoder", "encoder"),  # averaged networks before those they average
+)
+"""Where training code keeps the weights among the other things it saves; the first that is there is taken."""
+EMA = "ema"
+"""What is asked for to get a checkpoint's averaged weights, whatever their key."""
+# Keys of averaged weights: timm's state_dict_ema, VideoMAE's and torchvision's model_ema, DINO's teacher, ...
+AVERAGED = re.compile(r"(?:^|[_.])(?:ema|swa|avg|averaged?|teacher|target_encoder)(?:$|[_.])")
+AVERAGE_COUNTS = ("n_averaged",)  # what torch's AveragedModel keeps beside the weights
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,83 +121,6 @@ def _read_pickled(path: Path, weights: str | None) -> Checkpoint:
     )
 
 
-def load_strictly(
-    module: nn.Module,
-    tensors: Mapping[str, Tensor],
-    source: Path | str,
-    *,
-    format: str = "state dict",
-    unused: Sequence[str] = (),
-) -> LoadReport:
-    """Copy `tensors` into `module`, all of them or none; half-precision tensors are cast to the module's dtype.
-
-    Args:
-        module: what is to hold the weights; unchanged when this raises.
-        tensors: by the module's own names.
-        source: the file, for messages.
-        format: what kind of file it was, for the report.
-        unused: names of the file that are known and wanted nowhere; reported as `unexpected`.
-
-    Raises:
-        CheckpointMismatchError: names are missing or unknown, a shape differs, or a value is not a finite number.
-    """
-    refuse_misfit(module, tensors, source)
-    expected = module.state_dict()
-    refuse_values(tensors, expected, source)
-    module.load_state_dict(dict(tensors), strict=True)
-    return LoadReport(format=format, used=len(expected), unexpected=tuple(unused))
-
-
-def refuse_misfit(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
-    """Nothing where `tensors` are called and shaped as those of `module`, which may be on the meta device.
-
-    Raises:
-        CheckpointMismatchError: names are missing or unknown, or a shape differs.
-    """
-    expected = module.state_dict()
-    missing = [name for name in expected if name not in tensors]
-    unknown = [name for name in tensors if name not in expected]
-    problems = []
-    if missing:
-        problems.append(f"missing {len(missing)} of {len(expected)} tensors ({listed(missing)})")
-    if unknown:
-        problems.append(f"unknown {len(unknown)} ({listed(unknown)})")
-    wrong = [
-        f"{name} is {list(tensors[name].shape)}, expected {list(wanted.shape)}"
-        for name, wanted in expected.items()
-        if name in tensors and tensors[name].shape != wanted.shape
-    ]
-    if wrong:
-        problems.append(f"of another shape {len(wrong)} ({listed(wrong)})")
-    if problems:
-        raise CheckpointMismatchError(f"{source} does not fit the network: {'; '.join(problems)}")
-
-
-def refuse_values(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: Path | str) -> None:
-    """Nothing where the values of `tensors` can take the place of those of `wanted`, which has the same names.
-
-    Raises:
-        CheckpointMismatchError: some are no finite floating-point numbers.
-    """
-    if problems := problems_of(tensors, wanted):
-        raise CheckpointMismatchError(described_problems(source, problems, LISTED))
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
-
-
-def without_prefixes(tensors: Mapping[str, Tensor], prefixes: Sequence[str] = WRAPPERS) -> dict[str, Tensor]:
-    """`tensors` with each of `prefixes` taken off again and again, as long as every name has it."""
-    least, most = min(tensors, default=""), max(tensors, default="")  # what these two begin with, all begin with
-    start = 0
-    while prefix := next((p for p in prefixes if least.startswith(p, start) and most.startswith(p, start)), None):
-        start += len(prefix)
-    return {name[start:]: tensor for name, tensor in tensors.items()}
-
-
 def _kind_of(path: Path) -> str:
     """Which reader the file's first bytes ask for, "pickled" or "safetensors"; or the refusal that fits them."""
     if path.exists() and not path.is_file():
@@ -289,14 +200,14 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} is a damaged safetensors file ({error})") from error
 
 
-def _named_tensors(path: Path, found: Mapping[object, object]) -> dict[str, Tensor]:
+def _named_tensors(path: Path, content: Mapping[object, object]) -> dict[str, Tensor]:
     """The tensors of a dictionary, which must have names; other values are left out."""
-    tensors = {key: value.detach() for key, value in found.items() if isinstance(value, Tensor)}
+    tensors = {key: value.detach() for key, value in content.items() if isinstance(value, Tensor)}
     nameless = [key for key in tensors if not isinstance(key, str)]
     if nameless:
         raise CheckpointError(f"{path} is not a state dict: it has a tensor under {nameless[0]!r}, which is no name")
     if not tensors:
-        names = listed([str(key) for key in found]) or "nothing"
+        names = listed([str(key) for key in content]) or "nothing"
         raise CheckpointError(f"{path} holds no tensors where weights are expected; it has: {names}")
     return {str(key): value for key, value in tensors.items()}
 
@@ -307,3 +218,107 @@ def _refuse_more_than_is_there(path: Path, tensors: Mapping[str, Tensor]) -> Non
     larger = [name for name, tensor in tensors.items() if tensor.numel() * tensor.element_size() > size]
     if larger:
         raise CheckpointError(f"{path} has tensors that are larger than the whole file: {listed(larger)}")
+
+
+def indexed(index: Path) -> dict[str, frozenset[str]]:
+    """Names of the tensors in each file beside the index.
+
+    Raises:
+        CheckpointError: it cannot be read, or is no index of files in its own folder.
+    """
+    places = read_json_object(index).get("weight_map")
+    if not isinstance(places, Mapping) or not places or not all(map(_is_shard, places.values())):
+        raise CheckpointError(f"{index} does not say which tensor is in which file beside it: fetch the folder anew")
+    named: dict[str, set[str]] = {file: set() for file in sorted(set(places.values()))}
+    for name, file in places.items():
+        named[file].add(name)
+    return {file: frozenset(names) for file, names in named.items()}
+
+
+def _is_shard(name: object) -> bool:
+    """Whether this is the name of a safetensors file, and no way out of the folder."""
+    return isinstance(name, str) and name.endswith(".safetensors") and not {"/", "\\"} & set(name)
+
+
+class Choice(NamedTuple):
+    """The weights taken from a checkpoint, and what lies beside them."""
+
+    held: Mapping[object, object]  # tensors by name, and perhaps other things
+    container: str | None  # their key; None where they lay bare
+    beside: tuple[str, ...]  # other keys that hold tensors
+    part: str | None = None  # `container`, where it is not the one that is taken by default
+    notes: tuple[str, ...] = ()  # what every result should say of the choice
+
+
+def choose(path: Path, content: Mapping[Any, object], weights: str | None = None) -> Choice:
+    """The weights in a checkpoint that are asked for, or those of the first of `CONTAINER_KEYS` that is there.
+
+    Args:
+        path: the file, for messages.
+        content: what it holds.
+        weights: "ema" for the averaged weights under whichever key, or the key itself; None for the usual ones.
+
+    Raises:
+        CheckpointError: there are no such weights; the message says which there are.
+    """
+    holders = [str(key) for key, value in content.items() if isinstance(value, Mapping) and _tensors_in(value)]
+    averaged = [key for key in holders if AVERAGED.search(key)]
+    default = next((key for key in CONTAINER_KEYS if key in holders), None)
+    if default is None and len(averaged) == 1 and not _holds_tensors(content):
+        default = averaged[0]
+    container = default
+    if weights is not None:
+        container = averaged[0] if weights == EMA and averaged else weights
+        if container not in holders:
+            raise CheckpointError(_missing(path, content, weights, holders))
+    taken = content if container is None else content[container]
+    assert isinstance(taken, Mapping)
+    if container is not None and AVERAGED.search(container):
+        taken = {key: value for key, value in _innermost(taken).items() if key not in AVERAGE_COUNTS}
+    left = [key for key in averaged if key != container]
+    note = (
+        f"{path.name} holds averaged weights under {' and '.join(map(repr, left))}; those"
+        f" {f'under {container!r}' if container else 'beside them'} were taken (--weights ema takes the averaged ones)"
+    )
+    return Choice(
+        held=taken,
+        container=container,
+        beside=tuple(key for key in holders if key != container),
+        part=container if container != default else None,
+        notes=(note,) if left and weights is None and not (container and AVERAGED.search(container)) else (),
+    )
+
+
+def refuse_choice(path: Path, weights: str | None) -> None:
+    """Nothing where no choice was asked for of a file that holds the weights of one network alone.
+
+    Raises:
+        CheckpointError: one was.
+    """
+    if weights is not None:
+        raise CheckpointError(f"{path} holds one set of weights, so there is no {weights!r}: leave out --weights")
+
+
+def _missing(path: Path, content: Mapping[Any, object], weights: str, holders: list[str]) -> str:
+    """Why `weights` cannot be taken."""
+    there = f"weights are under {', '.join(map(repr, holders))}" if holders else "it holds one set of weights"
+    there = f"{there}; leave out --weights for the usual ones"
+    unreadable = [key for key in content if key == weights or (weights == EMA and AVERAGED.search(str(key)))]
+    if unreadable:
+        key = unreadable[0]
+        return f"{path} holds {described(content[key])} under {key!r}, not a dictionary of tensors; {there}"
+    return f"{path} has no {'averaged weights' if weights == EMA else f'weights under {weights!r}'}; {there}"
+
+
+def _innermost(held: Mapping[Any, object]) -> Mapping[Any, object]:
+    """The weights themselves where an average keeps them one level down, beside its decay."""
+    inner = (held.get(key) for key in (*CONTAINER_KEYS, "shadow"))
+    return next((each for each in inner if isinstance(each, Mapping) and _holds_tensors(each)), held)
+
+
+def _tensors_in(value: Mapping[Any, object]) -> bool:
+    return _holds_tensors(_innermost(value))
+
+
+def _holds_tensors(value: Mapping[Any, object]) -> bool:
+    return any(isinstance(each, Tensor) for each in value.values())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.models.video_network import NetworkSize, VideoNetwork, check_clips, check_pixels
+from tvts_bench.models.video_network import NetworkConfig, VideoNetwork, block_depth, check_clips, check_pixels
 
 from timm.layers import Mlp, PatchEmbed, QuickGELU, resample_abs_pos_embed, trunc_normal_  # type: ignore[attr-defined]  # isort: skip
 
@@ -22,7 +22,7 @@ Along = Literal["space", "time"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DividedTransformerConfig(NetworkSize):
+class DividedTransformerConfig(NetworkConfig):
     """The shape of the network. The defaults are Frozen's."""
 
     num_frames: int = field(default=4, compare=False)  # entries of the temporal table, if any
@@ -40,22 +40,23 @@ class DividedTransformerConfig(NetworkSize):
     def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
         """Which tables are resampled, cut or filled for `frames` frames of `pixels` x `pixels`."""
         check_pixels(pixels, pixels, self.patch_size)
-        old, new, there, said = self.grid, pixels // self.patch_size, self.num_frames, []
+        old, new, there, changes = self.grid, pixels // self.patch_size, self.num_frames, []
         if new != old:
-            said.append(f"position table {old} x {old} resampled to {new} x {new}, bicubic")
+            changes.append(f"position table {old} x {old} resampled to {new} x {new}, bicubic")
         if self.time_attention and frames < there:
-            said.append(f"first {frames} of {there} temporal positions used")
+            changes.append(f"first {frames} of {there} temporal positions used")
         if self.time_attention and frames > there:
             stretched = f"{there} temporal positions resampled to {frames}, linear"
             zeros = f"temporal positions after the {there} that there are: zero"
-            said.append(zeros if self.longer == "zeros" else stretched)
-        return tuple(said)
+            changes.append(zeros if self.longer == "zeros" else stretched)
+        return tuple(changes)
 
 
 class DividedAttention(nn.Module):
     """[CLS] to all tokens, patches to their group and [CLS]."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
+        """Randomly initialised."""
         super().__init__()
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim)
@@ -89,6 +90,7 @@ class DividedBlock(nn.Module):
     """Time, space, MLP; without attention along time an ordinary block whose patches see their frame only."""
 
     def __init__(self, config: DividedTransformerConfig) -> None:
+        """Randomly initialised."""
         super().__init__()
         dim = config.width
         norm = partial(nn.LayerNorm, dim, eps=_epsilon(config))
@@ -119,6 +121,7 @@ class DividedTransformer(VideoNetwork):
     """Clips [B, 3, T, H, W] to [CLS] or tokens; `config.adaptations` says how other sizes than the tables' are met."""
 
     def __init__(self, config: DividedTransformerConfig) -> None:
+        """Randomly initialised."""
         super().__init__()
         self.config = config
         dim = config.width
@@ -167,9 +170,7 @@ class DividedTransformer(VideoNetwork):
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for the final norm and `proj`."""
-        if name.startswith("blocks."):
-            return int(name.split(".")[1]) + 1
-        return self.config.depth + 1 if name.startswith(("norm.", "proj")) else 0
+        return block_depth(name, self.config.depth, after=("norm.", "proj"))
 
     def _stem(self, clips: Tensor) -> tuple[Tensor, int]:
         """What the first block takes, [B, 1 + T * N, D], and T."""

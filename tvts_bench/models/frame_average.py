@@ -5,10 +5,66 @@ them normalised. Such a network sees appearance and no order of frames.
 """
 
 import re
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
+from tvts_bench import torchvision_ops  # noqa: F401 - before timm
+from tvts_bench.models.video_network import NetworkConfig, VideoNetworkError
+
+from timm.models.vision_transformer import VisionTransformer  # isort: skip
+
 BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig(NetworkConfig):
+    """The shape of a vision transformer for images; the defaults are ViT-B/16 at 224."""
+
+    resampling: str = "bicubic, antialiased"  # of its table of positions, for other resolutions; "" without a table
+
+    @property
+    def crop(self) -> int:
+        """Pixels, height and width, that its authors evaluate with."""
+        return self.image_size
+
+    @property
+    def mlp_ratio(self) -> float:
+        """`mlp_dim` and a half as a multiple of `width`: timm takes int(width * ratio), and rounding must lose none."""
+        return (self.mlp_dim + 0.5) / self.width
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """What another resolution changes of the table of positions; frames are taken one by one."""
+        if pixels % self.patch_size:
+            raise VideoNetworkError(
+                f"it takes crops that are a multiple of {self.patch_size} pixels, not {pixels}:"
+                f" set the crop to {max(pixels // self.patch_size, 1) * self.patch_size}"
+            )
+        side = pixels // self.patch_size
+        if pixels == self.crop or side == self.grid or not self.resampling:
+            return ()
+        return (f"position table {self.grid} x {self.grid} resampled to {side} x {side}, {self.resampling}",)
+
+
+def timm_vit(config: ImageConfig, **options: Any) -> VisionTransformer:
+    """The vision transformer of that shape, timm's, without a classifier, for any resolution; randomly initialised.
+
+    Args:
+        config: the shape.
+        options: what else its constructor is given.
+    """
+    return VisionTransformer(
+        img_size=config.image_size,
+        patch_size=config.patch_size,
+        embed_dim=config.width,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        mlp_ratio=config.mlp_ratio,
+        num_classes=0,
+        dynamic_img_size=True,
+        **options,
+    )
 
 
 class ImageNetwork(nn.Module):

@@ -13,12 +13,13 @@ from typing import NamedTuple
 from tvts_bench.models.checkpoint import (
     FOLDER_CONFIG,
     FOLDER_WEIGHTS,
+    INDEX,
     Checkpoint,
     CheckpointError,
+    indexed,
     listed,
     read_checkpoint,
 )
-from tvts_bench.models.sharded import INDEX, indexed
 from tvts_bench.models.transformers_library import INPUT_FILES
 
 SCHEME = "hf://"
@@ -35,14 +36,14 @@ class HubUnreachableError(HubError):
     """There is no network, and the file is not in the cache."""
 
 
-class Place(NamedTuple):
+class LocalCheckpoint(NamedTuple):
     """Where a checkpoint is on this machine."""
 
     path: Path  # a file, or a folder of weights and config.json
     origin: str | None = None  # "hf://OWNER/NAME@COMMIT/FILE" of what came from the Hub
 
 
-def local_checkpoint(reference: str | os.PathLike[str]) -> Place:
+def local_checkpoint(reference: str | os.PathLike[str]) -> LocalCheckpoint:
     """The local file or folder that `reference` means; one that exists comes before a repository of that name.
 
     Raises:
@@ -50,13 +51,13 @@ def local_checkpoint(reference: str | os.PathLike[str]) -> Place:
     """
     text, path = os.fspath(reference), Path(reference)
     if text.startswith("hf:"):
-        found = REFERENCE.fullmatch(text)
-        if found is None:
+        match = REFERENCE.fullmatch(text)
+        if match is None:
             raise HubError(f"{text} is not of the form {SCHEME}OWNER/NAME[@REVISION][/FILE]")
-        return _fetched(found["repo"], found["revision"], found["file"])
+        return _fetched(match["repo"], match["revision"], match["file"])
     if TIMM.fullmatch(text) and not path.exists():
         return _fetched(text, None, None)
-    return Place(path)
+    return LocalCheckpoint(path)
 
 
 def read_anywhere(reference: str | os.PathLike[str], weights: str | None = None) -> Checkpoint:
@@ -69,12 +70,12 @@ def read_anywhere(reference: str | os.PathLike[str], weights: str | None = None)
     Raises:
         CheckpointError: it cannot be had, or cannot be read safely.
     """
-    place = local_checkpoint(reference)
-    checkpoint = read_checkpoint(place.path, weights)
-    return checkpoint if place.origin is None else replace(checkpoint, origin=place.origin)
+    location = local_checkpoint(reference)
+    checkpoint = read_checkpoint(location.path, weights)
+    return checkpoint if location.origin is None else replace(checkpoint, origin=location.origin)
 
 
-def _fetched(repo: str, revision: str | None, file: str | None) -> Place:
+def _fetched(repo: str, revision: str | None, file: str | None) -> LocalCheckpoint:
     """The file, or without one the repository's weights with its config.json, from the cache or the Hub."""
     unreachable: HubUnreachableError | None = None
     for name in (file,) if file is not None else FOLDER_WEIGHTS:
@@ -88,11 +89,11 @@ def _fetched(repo: str, revision: str | None, file: str | None) -> Place:
         folder = path.parents[len(PurePosixPath(name).parts) - 1]
         origin = f"{SCHEME}{repo}@{folder.name}/{name}"  # the cache names the folder after the commit
         if file is not None:
-            return Place(path, origin)
+            return LocalCheckpoint(path, origin)
         if name == INDEX:
             _bring_shards(repo, path)
         _bring_what_is_there(repo, folder.name, [each for each in DESCRIPTIONS if not (folder / each).exists()])
-        return Place(folder, origin)
+        return LocalCheckpoint(folder, origin)
     if unreachable is not None:
         raise unreachable
     wanted = f"file {file}" if file is not None else " or ".join(FOLDER_WEIGHTS)

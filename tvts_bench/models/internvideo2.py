@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.models.video_network import NetworkSize, VideoNetwork, VideoNetworkError, check_clips, check_pixels
+from tvts_bench.models.video_network import (
+    NetworkConfig,
+    VideoNetwork,
+    VideoNetworkError,
+    block_depth,
+    check_clips,
+    check_pixels,
+)
 
 from timm.layers import LayerScale, Mlp, RmsNorm, trunc_normal_  # type: ignore[attr-defined]  # isort: skip
 
@@ -20,7 +27,7 @@ POOL_HEADS = 16  # at every size
 
 
 @dataclass(frozen=True, kw_only=True)
-class InternVideo2Config(NetworkSize):
+class InternVideo2Config(NetworkConfig):
     """The shape of the network. The defaults are the base size of the distilled models."""
 
     patch_size: int = 14
@@ -28,6 +35,7 @@ class InternVideo2Config(NetworkSize):
     output_dim: int = 768  # of the pooled embedding
 
     def __post_init__(self) -> None:
+        """Refuse what no network can have."""
         super().__post_init__()
         if self.width % POOL_HEADS:
             raise VideoNetworkError(f"width must be a multiple of {POOL_HEADS}, got {self.width}")
@@ -130,6 +138,7 @@ class InternVideo2(VideoNetwork):
     """Clips [B, 3, T, H, W] to embeddings; `config.adaptations` says how other sizes than the table's are met."""
 
     def __init__(self, config: InternVideo2Config) -> None:
+        """Randomly initialised."""
         super().__init__()
         self.config = config
         dim = config.width
@@ -173,9 +182,7 @@ class InternVideo2(VideoNetwork):
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for the pool."""
-        if name.startswith("blocks."):
-            return int(name.split(".")[1]) + 1
-        return self.config.depth + 1 if name.startswith("clip_projector.") else 0
+        return block_depth(name, self.config.depth, after=("clip_projector.",))
 
     def _encoded(self, clips: Tensor) -> Tensor:
         """All tokens after the last block, [B, 1 + T * N, D]."""

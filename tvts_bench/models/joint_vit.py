@@ -15,7 +15,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tvts_bench.errors import UserError
+from tvts_bench.models.video_network import VideoNetworkError, block_depth, check_shape
 from tvts_bench.models.vit import TubeletEmbed
 
 Grid = tuple[int, int, int]
@@ -23,10 +23,6 @@ Grid = tuple[int, int, int]
 Positions = Literal["sinusoid", "stored"]
 Resampling = Literal["recomputed", "bicubic_linear", "trilinear"]
 Pooling = Literal["norm_of_mean", "mean_of_norm"]
-
-
-class JointViTError(UserError):
-    """A size that the network cannot have, or clips that it cannot take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +44,16 @@ class JointViTConfig:
     norm_eps: float = 1e-6  # of all norms
 
     def __post_init__(self) -> None:
-        for name in ("embed_dim", "depth", "num_heads", "mlp_dim", "image_size", "patch_size", "num_frames", "tubelet"):
-            if getattr(self, name) <= 0:
-                raise JointViTError(f"{name} must be positive, got {getattr(self, name)}")
-        for whole, part in (("embed_dim", "num_heads"), ("image_size", "patch_size"), ("num_frames", "tubelet")):
-            if getattr(self, whole) % getattr(self, part):
-                raise JointViTError(
-                    f"{whole} must be a multiple of {part}, got {getattr(self, whole)} and {getattr(self, part)}"
-                )
+        """Refuse what no network can have."""
+        check_shape(
+            self,
+            ("embed_dim", "depth", "num_heads", "mlp_dim", "image_size", "patch_size", "num_frames", "tubelet"),
+            (("embed_dim", "num_heads"), ("image_size", "patch_size"), ("num_frames", "tubelet")),
+        )
         if not 0 <= self.norm_eps < 1:
-            raise JointViTError(f"norm_eps must be in 0..1, got {self.norm_eps}")
+            raise VideoNetworkError(f"norm_eps must be in 0..1, got {self.norm_eps}")
         if self.positions == "stored" and self.resampling == "recomputed":
-            raise JointViTError("a stored table of positions cannot be recomputed: choose how it is resampled")
+            raise VideoNetworkError("a stored table of positions cannot be recomputed: choose how it is resampled")
 
     @property
     def grid(self) -> Grid:
@@ -70,41 +64,47 @@ class JointViTConfig:
         """Tokens of a clip of `frames` frames of `height` x `width` pixels.
 
         Raises:
-            JointViTError: they are not whole tubelets and patches.
+            VideoNetworkError: they are not whole tubelets and patches.
         """
         if frames <= 0 or frames % self.tubelet:
-            raise JointViTError(f"this network takes a multiple of {self.tubelet} frames, got {frames}")
+            raise VideoNetworkError(f"this network takes a multiple of {self.tubelet} frames, got {frames}")
         if min(height, width) <= 0 or height % self.patch_size or width % self.patch_size:
-            raise JointViTError(
+            raise VideoNetworkError(
                 f"this network takes frames whose sides are multiples of {self.patch_size} pixels,"
                 f" got {height} x {width}: choose another crop"
             )
         return frames // self.tubelet, height // self.patch_size, width // self.patch_size
 
-    def adaptation(self, frames: int, size: int) -> str | None:
-        """What happens to the positions for clips of `frames` frames of `size` x `size` pixels; None: nothing.
+    @property
+    def label(self) -> str:
+        """What a size without a name is called."""
+        return f"{self.embed_dim}x{self.depth}"
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """What happens to the positions for clips of `frames` frames of `pixels` x `pixels`, a sentence each.
 
         Raises:
-            JointViTError: the network cannot take such clips.
+            VideoNetworkError: the network cannot take such clips.
         """
-        own, wanted = self.grid, self.grid_of(frames, size, size)
+        own, wanted = self.grid, self.grid_of(frames, pixels, pixels)
         if own == wanted:
-            return None
+            return ()
         of, to = (" x ".join(map(str, grid)) for grid in (own, wanted))
         if self.resampling == "recomputed":
-            return f"sinusoid positions computed for {to} tokens (time x rows x columns) in place of {of}"
+            return (f"sinusoid positions computed for {to} tokens (time x rows x columns) in place of {of}",)
         if self.resampling == "trilinear":
-            return f"position table {of} (time x rows x columns) resampled to {to}, trilinear"
+            return (f"position table {of} (time x rows x columns) resampled to {to}, trilinear",)
         space = "bicubic in space" if own[1:] != wanted[1:] else ""
         time = "linear in time" if own[0] != wanted[0] else ""
         how = " and ".join(filter(None, (space, time)))
-        return f"position table {of} (time x rows x columns) resampled to {to}, {how}"
+        return (f"position table {of} (time x rows x columns) resampled to {to}, {how}",)
 
 
 class JointViT(nn.Module):
     """The network, initialised from torch's random state."""
 
     def __init__(self, config: JointViTConfig) -> None:
+        """Randomly initialised."""
         super().__init__()
         self.config = config
         dim = config.embed_dim
@@ -135,7 +135,7 @@ class JointViT(nn.Module):
         """Embeddings [B, D] of normalised clips [B, 3, T, H, W].
 
         Raises:
-            JointViTError: clips of a shape that the network does not take.
+            VideoNetworkError: clips of a shape that the network does not take.
         """
         x = self._encoded(clips)
         pooled: Tensor = self.norm(x.mean(1)) if self.config.pooling == "norm_of_mean" else self.norm(x).mean(1)
@@ -148,14 +148,12 @@ class JointViT(nn.Module):
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`: 0 for patches, i + 1 for block i, depth + 1 for the final norm."""
-        if name.startswith("blocks."):
-            return int(name.split(".")[1]) + 1
-        return self.config.depth + 1 if name.startswith("norm.") else 0
+        return block_depth(name, self.config.depth)
 
     def _encoded(self, clips: Tensor) -> Tensor:
         """Tokens after the last block, [B, N, D]."""
         if clips.ndim != 5 or clips.shape[1] != 3:
-            raise JointViTError(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
+            raise VideoNetworkError(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
         frames, height, width = clips.shape[2:]
         grid = self.config.grid_of(frames, height, width)
         # In the weights' precision, not that of autocast: the residual stream keeps it from here on.

@@ -16,6 +16,7 @@ class GlobalName(NamedTuple):
     name: str
 
     def __str__(self) -> str:
+        """As `module.name`."""
         return f"{self.module}.{self.name}"
 
     @property

@@ -10,7 +10,8 @@ import torch
 
 from tvts_bench.atomic import whole_file
 from tvts_bench.models.checkpoint import OWN_METADATA, Checkpoint, CheckpointError
-from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig, VideoTransformerError
+from tvts_bench.models.video_network import VideoNetworkError
+from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 
 METADATA = "__metadata__"  # of a safetensors header
 
@@ -99,7 +100,7 @@ def saved_config(checkpoint: Checkpoint) -> VideoTransformerConfig | None:
     try:
         return VideoTransformerConfig(**json.loads(text))
     except (TypeError, ValueError) as error:
-        problem = error if isinstance(error, VideoTransformerError) else type(error).__name__
+        problem = error if isinstance(error, VideoNetworkError) else type(error).__name__
         raise CheckpointError(
             f"{checkpoint.path} describes its network as {text!r}, not as known here ({problem})"
         ) from error

@@ -1,5 +1,10 @@
-"""ResNets over frames with something done in time inside every bottleneck: shifted channels (TSM) or an adaptive
-kernel (TANet). Blocks are torchvision's, run here step by step, so that the number of frames is the clips' own."""
+"""torchvision's ResNets with something done in time.
+
+TSM and TANet are of frames: in every bottleneck channels are shifted, or convolved with an adaptive kernel. Their
+blocks are run here step by step, so that the number of frames is the clips' own. TCLR's are 3D ResNets.
+"""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +14,43 @@ from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
 from tvts_bench.models.frame_average import frames_of
 
 from torchvision.models.resnet import Bottleneck, ResNet  # isort: skip
+from torchvision.models.video import resnet as resnet3d  # isort: skip
+
+Blocks = tuple[int, int, int, int]  # a stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporalResNetConfig:
+    """The shape of a ResNet of bottlenecks over frames; the defaults are ResNet-50."""
+
+    blocks: Blocks = (3, 4, 6, 3)  # bottlenecks a stage
+    width: int = 64  # channels inside the first stage's bottlenecks
+    num_frames: int = 8
+
+    @property
+    def embed_dim(self) -> int:
+        """Channels of the last stage, whatever the width inside."""
+        return 2048
+
+    @property
+    def image_size(self) -> int:
+        """Pixels. Nothing in the network depends on it: what its authors used, and less for toys."""
+        return 224 if self.width >= 64 else 32
+
+    @property
+    def label(self) -> str:
+        """What a size without a name is called: bottlenecks a stage and frames."""
+        return f"{'-'.join(map(str, self.blocks))}_{self.num_frames}f"
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """Nothing for any clip: no table binds the network."""
+        return ()
 
 
 class TemporalResNet(nn.Module):
     """torchvision's ResNet of bottlenecks: stem and blocks frame by frame, pooled over space, averaged over time."""
 
-    def __init__(self, blocks: tuple[int, int, int, int], width: int) -> None:
+    def __init__(self, blocks: Blocks, width: int) -> None:
         """Builds the network, randomly initialised.
 
         Args:
@@ -41,8 +77,10 @@ class TemporalResNet(nn.Module):
 
 
 class ShiftResNet(TemporalResNet):
-    """TSM: before each bottleneck's first convolution an eighth of the channels comes from the next frame, and an
-    eighth from the one before; beyond the clip's ends there are zeros. The skip connection is not shifted."""
+    """TSM: bottlenecks see an eighth of their channels from the next frame, and an eighth from the one before.
+
+    Beyond the clip's ends there are zeros. The skip connection is not shifted.
+    """
 
     def bottleneck(self, block: nn.Module, x: Tensor, frames: int) -> Tensor:
         """The bottleneck with shifted input."""
@@ -52,7 +90,7 @@ class ShiftResNet(TemporalResNet):
 class AdaptiveResNet(TemporalResNet):
     """TANet: a temporal adaptive module after each bottleneck's first convolution. Clips have `num_frames` frames."""
 
-    def __init__(self, blocks: tuple[int, int, int, int], width: int, num_frames: int) -> None:
+    def __init__(self, blocks: Blocks, width: int, num_frames: int) -> None:
         """As `TemporalResNet`, with a module `tam` in every block.
 
         Args:
@@ -112,6 +150,34 @@ class TemporalAdaptiveModule(nn.Module):
         out = sum(tap * padded[:, i : i + self.num_frames] for i, tap in enumerate(taps))
         assert isinstance(out, Tensor)
         return out.flatten(0, 1)
+
+
+class DilatedResNet(nn.Module):
+    """TCLR: a 3D ResNet whose last stage is dilated in time, not halving it, on BGR; pooled over space and time."""
+
+    def __init__(self, blocks: Blocks, *, separable: bool) -> None:
+        """Builds the network, randomly initialised.
+
+        Args:
+            blocks: a stage; (2, 2, 2, 2) is R3D-18 and R(2+1)D-18.
+            separable: convolutions in space and in time apart, R(2+1)D.
+        """
+        super().__init__()
+        self.resnet = resnet3d.VideoResNet(
+            block=resnet3d.BasicBlock,
+            conv_makers=[resnet3d.Conv2Plus1D if separable else resnet3d.Conv3DSimple] * 4,
+            layers=list(blocks),
+            stem=resnet3d.R2Plus1dStem if separable else resnet3d.BasicStem,
+        )
+        self.resnet.fc = nn.Identity()
+        first = self.resnet.layer4[0]
+        dilated = nn.Conv3d(256, 512, 3, stride=(1, 2, 2), padding=(2, 1, 1), dilation=(2, 1, 1), bias=False)
+        first.conv1[0] = dilated
+        first.downsample[0] = nn.Conv3d(256, 512, 1, stride=(1, 2, 2), bias=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Embeddings [B, 512] of clips [B, 3, T, H, W] in RGB, which are turned into BGR."""
+        return self.resnet(clips.flip(1))  # type: ignore[no-any-return]
 
 
 def shifted(x: Tensor, frames: int) -> Tensor:

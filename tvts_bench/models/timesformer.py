@@ -4,38 +4,25 @@ Its block is not Frozen's: attention along time leaves [CLS] out and goes throug
 works on one copy of [CLS] a frame, averaged afterwards.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tvts_bench.models.renaming import renamed, replaced
 from tvts_bench.models.transformers_library import from_transformers
-from tvts_bench.models.video_network import NetworkSize, VideoNetwork, VideoNetworkError, check_clips, check_pixels
-
-RENAMED = (  # parts of official names -> the library's, in the order to replace them
-    ("norm.", "layernorm."),  # the final one; those of blocks have numbers
-    ("cls_token", "embeddings.cls_token"),
-    ("pos_embed", "embeddings.position_embeddings"),
-    ("time_embed", "embeddings.time_embeddings"),
-    ("patch_embed.proj.", "embeddings.patch_embeddings.projection."),
-    ("blocks.", "encoder.layer."),
-    (".temporal_norm1.", ".temporal_layernorm."),
-    (".temporal_attn.qkv.", ".temporal_attention.attention.qkv."),
-    (".temporal_attn.proj.", ".temporal_attention.output.dense."),
-    (".temporal_fc.", ".temporal_dense."),
-    (".norm1.", ".layernorm_before."),
-    (".norm2.", ".layernorm_after."),
-    (".attn.qkv.", ".attention.attention.qkv."),
-    (".attn.proj.", ".attention.output.dense."),
-    (".mlp.fc1.", ".intermediate.dense."),
-    (".mlp.fc2.", ".output.dense."),
+from tvts_bench.models.video_network import (
+    NetworkConfig,
+    VideoNetwork,
+    VideoNetworkError,
+    block_depth,
+    check_clips,
+    check_pixels,
 )
+
 LIBRARY = "timesformer."  # where the library's network is in ours
 
 
 @dataclass(frozen=True, kw_only=True)
-class TimeSformerSize(NetworkSize):
+class TimeSformerConfig(NetworkConfig):
     """The shape of the network. The defaults are the official base size."""
 
     num_frames: int = field(default=8, compare=False)
@@ -44,12 +31,12 @@ class TimeSformerSize(NetworkSize):
         """Which tables are resampled for `frames` frames of `pixels` x `pixels`."""
         check_pixels(pixels, pixels, self.patch_size)
         self.check_row(pixels)
-        old, new, said = self.grid, pixels // self.patch_size, []
+        old, new, changes = self.grid, pixels // self.patch_size, []
         if new != old:
-            said.append(f"position table {old} x {old} resampled to {new} x {new}, nearest")
+            changes.append(f"position table {old} x {old} resampled to {new} x {new}, nearest")
         if frames != self.num_frames:
-            said.append(f"{self.num_frames} temporal positions resampled to {frames}, nearest")
-        return tuple(said)
+            changes.append(f"{self.num_frames} temporal positions resampled to {frames}, nearest")
+        return tuple(changes)
 
     def check_row(self, pixels: int) -> None:
         """Refuse frames of one patch a row, whose positions the official code and the library cannot resample.
@@ -66,7 +53,7 @@ class TimeSformerSize(NetworkSize):
 class TimeSformer(VideoNetwork):
     """transformers' network under our contract; positions are resampled to the nearest, as in the official code."""
 
-    def __init__(self, size: TimeSformerSize) -> None:
+    def __init__(self, size: TimeSformerConfig) -> None:
         """Randomly initialised.
 
         Raises:
@@ -101,10 +88,7 @@ class TimeSformer(VideoNetwork):
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`."""
-        name = name.removeprefix(LIBRARY)
-        if name.startswith("encoder.layer."):
-            return int(name.split(".")[2]) + 1
-        return self.size.depth + 1 if name.startswith("layernorm.") else 0
+        return block_depth(name, self.size.depth, f"{LIBRARY}encoder.layer.", (f"{LIBRARY}layernorm.",))
 
     def _encoded(self, clips: Tensor) -> Tensor:
         """All tokens after the final norm, [B, 1 + N * T, D]; the library goes through time fastest."""
@@ -113,8 +97,3 @@ class TimeSformer(VideoNetwork):
         config = self.timesformer.config  # its layers read the shape of the clip from here at each call
         config.num_frames, config.image_size = clips.shape[2], clips.shape[4]
         return self.timesformer(clips.transpose(1, 2)).last_hidden_state  # type: ignore[no-any-return]
-
-
-def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors`, named as in official files, by the names of `TimeSformer`."""
-    return renamed(tensors, lambda name: LIBRARY + replaced(name, RENAMED))

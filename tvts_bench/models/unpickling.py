@@ -2,24 +2,29 @@
 
 A pickle can name any Python callable and have it called. torch's restricted reader refuses every name it does not know,
 so the objects that training code leaves beside its weights (a configuration, an `argparse.Namespace`) stop the load.
-Here such names are found beforehand, by reading the pickle as data, and answered with inert stand-ins: nothing a file
+Here such names are tensors beforehand, by reading the pickle as data, and answered with inert stand-ins: nothing a file
 names is ever imported, let alone called. Names that only an attack needs are refused outright.
+
+A TorchScript archive (OpenAI's CLIP files are such) is a zip like those of `torch.save`: `data.pkl` holds the module,
+its objects being of classes that the program under `code/` defines, and `data/` the tensors' bytes. `torch.jit.load`
+compiles that program and runs parts of it. Here its classes get stand-ins that only keep what their objects hold.
 """
 
 import builtins
+import mmap
 import re
 import tarfile
 import zipfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, cast
 
 import torch
+from torch import Tensor
 
 from tvts_bench.errors import UserError, with_article
-from tvts_bench.models import torchscript
 from tvts_bench.models.pickle_names import MAX_TENSORS, GlobalName, Names, TooManyTensorsError, named_globals
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -28,6 +33,9 @@ LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled number
 CHUNK = 2**20  # bytes
 OTHER_ENTRIES = 10_000  # of an archive, beside tensors: the program of TorchScript
 LEGACY_HEADER_PICKLES = 3  # magic number, protocol version, system information; then comes the object
+PROGRAM_NAMES = "__torch__"  # module of every class that an archive's own program defines
+MARK, UNMARKED = b"constants.pkl", b"constants.not"  # torch.load refuses archives with the former; equally long
+MAX_OBJECTS = 100_000  # modules and tensors; a pickle of a kilobyte can describe more than any memory holds
 
 # What torch's restricted reader knows by itself; everything else gets a stand-in.
 TORCHS_OWN = re.compile(
@@ -51,12 +59,15 @@ class Inert:
     stands_for: str  # the name in the file
 
     def __new__(cls, *args: object, **kwargs: object) -> Any:
+        """Take any arguments."""
         return object.__new__(cls)
 
     def __init__(self, *args: object, **kwargs: object) -> None:
+        """Do nothing with them."""
         pass
 
     def __setstate__(self, state: object) -> None:
+        """Do nothing with it."""
         pass
 
 
@@ -64,6 +75,7 @@ class InertMapping(Inert):
     """For classes that the file fills with items: torch's reader fills nothing but true dictionaries."""
 
     def __new__(cls, *args: object, **kwargs: object) -> Any:
+        """Take any arguments."""
         return OrderedDict()
 
 
@@ -71,6 +83,7 @@ class InertList(Inert):
     """For classes that the file appends to: torch's reader appends to nothing but true lists."""
 
     def __new__(cls, *args: object, **kwargs: object) -> Any:
+        """Take any arguments."""
         return []
 
 
@@ -126,10 +139,8 @@ def load_pickled(path: Path) -> Unpickled:
     try:
         with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]  # older stubs know no pairs
             if scripted:
-                with torchscript.without_mark(path) as archive:
-                    loaded = torchscript.tensors_of(
-                        torch.load(cast(IO[bytes], archive), map_location="cpu", weights_only=True)
-                    )
+                with without_mark(path) as archive:
+                    loaded = tensors_of(torch.load(cast(IO[bytes], archive), map_location="cpu", weights_only=True))
             else:
                 loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:
@@ -149,7 +160,7 @@ def _names_in_zip(path: Path) -> tuple[Names, bool]:
         files = {Path(entry.filename).name for entry in entries}
         if "data.pkl" not in files:
             raise CheckpointError(f"{path} is a zip archive, but not one written by torch.save: unpack it first")
-        scripted = torchscript.is_scripted(entries)
+        scripted = is_scripted(entries)
         read = [entry for entry in entries if not (scripted and "/code/" in entry.filename)]
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in read):
             raise CheckpointError(f"{path} is a compressed archive, which torch.save never writes: save it anew")
@@ -211,8 +222,8 @@ def _is_attack(name: str) -> bool:
 
 def _stand_in(name: GlobalName, uses: Iterable[str]) -> type:
     """The stand-in for a name on which these opcodes act."""
-    if name.module.partition(".")[0] == torchscript.PROGRAM_NAMES:
-        return torchscript.Scripted
+    if name.module.partition(".")[0] == PROGRAM_NAMES:
+        return Scripted
     if {"SETITEM", "SETITEMS"} & set(uses):
         return InertMapping
     return InertList if {"APPEND", "APPENDS"} & set(uses) else type("Inert", (Inert,), {"stands_for": name.today})
@@ -224,3 +235,62 @@ def _brief(error: Exception) -> str:
     if not text or text.startswith("Weights only load failed"):
         return type(error).__name__
     return f"{type(error).__name__}: {text.splitlines()[0]}"
+
+
+class Scripted:
+    """Stands in for a class of the program: keeps the members of its object, does nothing."""
+
+    members: object = None  # by name; something else for a class that says itself how it is saved
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        """Do nothing with them."""
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        """Keep what the archive says of the object."""
+        self.members = state
+
+
+def is_scripted(entries: list[zipfile.ZipInfo]) -> bool:
+    """Whether the archive with these entries is TorchScript's."""
+    return any(_is_mark(entry) for entry in entries)
+
+
+def without_mark(path: Path) -> mmap.mmap:
+    """The archive's bytes with the entry renamed by which torch tells that it is TorchScript; the file is unchanged."""
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    with zipfile.ZipFile(path) as archive:
+        for entry in filter(_is_mark, archive.infolist()):
+            name = entry.filename.encode()
+            for start in (entry.header_offset, archive.start_dir):  # a zip names each entry twice
+                at = content.find(name, start) + len(name) - len(MARK)
+                content[at : at + len(MARK)] = UNMARKED
+    return content
+
+
+def tensors_of(root: object) -> dict[str, Tensor]:
+    """Every tensor that the modules of an archive hold, by its name: `visual.ln_pre.weight`.
+
+    Those are parameters, buffers, and plain attributes that are tensors; the program alone tells them apart.
+
+    Raises:
+        ValueError: more objects than any network has, or objects that hold themselves.
+    """
+    tensors: dict[str, Tensor] = {}
+    waiting, seen = [("", root)], 0
+    while waiting:
+        name, value = waiting.pop()
+        seen += 1
+        if seen > MAX_OBJECTS:
+            raise ValueError(f"more than {MAX_OBJECTS:,} objects, or objects that hold themselves")
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        elif isinstance(value, Scripted) and isinstance(value.members, dict):
+            prefix = f"{name}." if name else ""
+            waiting.extend((f"{prefix}{member}", each) for member, each in reversed(value.members.items()))
+    return tensors
+
+
+def _is_mark(entry: zipfile.ZipInfo) -> bool:
+    return PurePosixPath(entry.filename).name == MARK.decode()

@@ -1,5 +1,6 @@
-"""What the networks behind the adapted backbones have in common: a size, and clips to embeddings and tokens."""
+"""What vision networks have in common: the shape of one, and clips to embeddings and tokens."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -11,9 +12,30 @@ class VideoNetworkError(UserError):
     """A size that a network cannot have, or clips that it cannot take."""
 
 
+def check_shape(config: object, positive: Iterable[str], multiples: Iterable[tuple[str, str]]) -> None:
+    """Refuse fields of a network's configuration that no network can have.
+
+    Args:
+        config: has the fields.
+        positive: names of the fields that count something.
+        multiples: pairs of fields of which the first must be a multiple of the second.
+
+    Raises:
+        VideoNetworkError: with the field and its value.
+    """
+    for name in positive:
+        if getattr(config, name) <= 0:
+            raise VideoNetworkError(f"{name} must be positive, got {getattr(config, name)}")
+    for whole, part in multiples:
+        if getattr(config, whole) % getattr(config, part):
+            raise VideoNetworkError(
+                f"{whole} must be a multiple of {part}, got {getattr(config, whole)} and {getattr(config, part)}"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
-class NetworkSize:
-    """The shape of a video transformer with square patches. The defaults are ViT-B/16 at 224."""
+class NetworkConfig:
+    """The shape of a vision transformer with square patches. The defaults are ViT-B/16 at 224."""
 
     width: int = 768  # D, of tokens
     depth: int = 12  # blocks
@@ -24,14 +46,12 @@ class NetworkSize:
     num_frames: int = field(default=16, compare=False)  # of those clips; a longer table makes no other size
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "num_heads", "mlp_dim", "image_size", "patch_size", "num_frames"):
-            if getattr(self, name) <= 0:
-                raise VideoNetworkError(f"{name} must be positive, got {getattr(self, name)}")
-        for whole, part in (("width", "num_heads"), ("image_size", "patch_size")):
-            if getattr(self, whole) % getattr(self, part):
-                raise VideoNetworkError(
-                    f"{whole} must be a multiple of {part}, got {getattr(self, whole)} and {getattr(self, part)}"
-                )
+        """Refuse what no network can have."""
+        check_shape(
+            self,
+            ("width", "depth", "num_heads", "mlp_dim", "image_size", "patch_size", "num_frames"),
+            (("width", "num_heads"), ("image_size", "patch_size")),
+        )
 
     @property
     def grid(self) -> int:
@@ -71,6 +91,20 @@ class VideoNetwork(nn.Module):
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for what follows the blocks."""
         raise NotImplementedError
+
+
+def block_depth(name: str, depth: int, blocks: str = "blocks.", after: tuple[str, ...] = ("norm.",)) -> int:
+    """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, `depth` + 1 for what follows the blocks.
+
+    Args:
+        name: as the network has it.
+        depth: blocks.
+        blocks: what names of blocks start with, before their number.
+        after: what names of parameters behind the blocks start with.
+    """
+    if name.startswith(blocks):
+        return int(name.removeprefix(blocks).partition(".")[0]) + 1
+    return depth + 1 if name.startswith(after) else 0
 
 
 def check_clips(clips: Tensor, patch_size: int) -> None:

@@ -8,62 +8,74 @@ Parameter names are those of the official files: `cls_token`, `pos_embed`, `temp
 import logging
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Annotated, Self
 
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tvts_bench.errors import UserError
+from tvts_bench.config_fields import Option
 from tvts_bench.models.block_rows import block_rows
+from tvts_bench.models.video_network import VideoNetworkError, block_depth, check_shape
 
 logger = logging.getLogger(__name__)
-
-
-class VideoTransformerError(UserError):
-    """A size that the network cannot have, or clips that it cannot take."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoTransformerConfig:
     """The shape of the network, and what regularises it in training. The defaults are the paper's encoder."""
 
-    embed_dim: int = 768  # D
-    depth: int = 12  # blocks
-    num_heads: int = 12
-    image_size: int = 224  # pixels, height and width of a clip
-    patch_size: int = 16  # pixels
-    num_frames: int = 16  # the most frames a clip may have; temporal_embed has num_frames / tubelet entries
-    tubelet: int = 2  # frames that share a token
-    mlp_ratio: int = 4  # hidden width of a block's MLP / embed_dim
-    drop_path: float = 0.0  # stochastic depth of the last block; rises linearly from 0 at the first
+    embed_dim: Annotated[int, Option("Width (D).", most=65_536)] = 768
+    depth: Annotated[int, Option("Blocks.", most=1_000)] = 12
+    num_heads: Annotated[int, Option("Heads of attention.")] = 12
+    image_size: Annotated[int, Option("Pixels, height and width of a clip.", most=8_192)] = 224
+    patch_size: Annotated[int, Option("Pixels.")] = 16
+    num_frames: Annotated[
+        int, Option("The most frames a clip may have; temporal_embed has num_frames / tubelet entries.", most=4_096)
+    ] = 16
+    tubelet: Annotated[int, Option("Frames that share a token.")] = 2
+    mlp_ratio: Annotated[int, Option("Hidden width of a block's MLP / embed_dim.", most=64)] = 4
+    drop_path: Annotated[float, Option("Stochastic depth of the last block; rises linearly from 0 at the first.")] = 0.0
 
     def __post_init__(self) -> None:
-        for name in (
-            "embed_dim",
-            "depth",
-            "num_heads",
-            "image_size",
-            "patch_size",
-            "num_frames",
-            "tubelet",
-            "mlp_ratio",
-        ):
-            if getattr(self, name) <= 0:
-                raise VideoTransformerError(f"{name} must be positive, got {getattr(self, name)}")
-        for whole, part in (("embed_dim", "num_heads"), ("image_size", "patch_size"), ("num_frames", "tubelet")):
-            if getattr(self, whole) % getattr(self, part):
-                raise VideoTransformerError(
-                    f"{whole} must be a multiple of {part}, got {getattr(self, whole)} and {getattr(self, part)}"
-                )
+        """Refuse what no network can have."""
+        check_shape(
+            self,
+            ("embed_dim", "depth", "num_heads", "image_size", "patch_size", "num_frames", "tubelet", "mlp_ratio"),
+            (("embed_dim", "num_heads"), ("image_size", "patch_size"), ("num_frames", "tubelet")),
+        )
         if not 0 <= self.drop_path < 1:
-            raise VideoTransformerError(f"drop_path must be in [0, 1), got {self.drop_path}")
+            raise VideoNetworkError(f"drop_path must be in [0, 1), got {self.drop_path}")
 
     @property
     def grid(self) -> int:
         """Patches along one side of a frame."""
         return self.image_size // self.patch_size
+
+    @property
+    def label(self) -> str:
+        """What a size without a name is called."""
+        return f"{self.embed_dim}x{self.depth}"
+
+    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
+        """Shorter clips use the first temporal embeddings, as the official code does.
+
+        Raises:
+            VideoNetworkError: other pixels, an odd number of frames, or more than the network was made for.
+        """
+        if pixels != self.image_size:
+            raise VideoNetworkError(
+                f"it takes crops of {self.image_size} pixels, not {pixels}: leave the crop at {self.image_size}"
+            )
+        if frames % self.tubelet or frames > self.num_frames:
+            raise VideoNetworkError(
+                f"it takes a multiple of {self.tubelet} frames up to {self.num_frames}, not {frames}"
+            )
+        if frames == self.num_frames:
+            return ()
+        used, there = frames // self.tubelet, self.num_frames // self.tubelet
+        return (f"clips of {frames} frames use the first {used} of {there} temporal embeddings",)
 
     @property
     def num_patches(self) -> int:
@@ -78,6 +90,7 @@ class TubeletEmbed(nn.Module):
     """
 
     def __init__(self, embed_dim: int, tubelet: int, patch_size: int) -> None:
+        """With torch's initialisation; see `empty` and `seeded`."""
         super().__init__()
         kernel = (tubelet, patch_size, patch_size)
         self.proj = nn.Conv3d(3, embed_dim, kernel_size=kernel, stride=kernel)
@@ -100,6 +113,7 @@ class VideoTransformer(nn.Module):
     """TVTS's encoder. Build it with `seeded`, or with `empty` when weights are loaded right after."""
 
     def __init__(self, config: VideoTransformerConfig) -> None:
+        """With torch's initialisation; see `empty` and `seeded`."""
         super().__init__()
         self.config = config
         dim = config.embed_dim
@@ -120,7 +134,7 @@ class VideoTransformer(nn.Module):
             for i in range(config.depth)
         )
         self.norm = norm_layer(dim)
-        self._said_frames: set[int] = set()  # clip lengths already logged as shorter than trained
+        self._logged_frames: set[int] = set()  # clip lengths already logged as shorter than trained
 
     @classmethod
     def empty(cls, config: VideoTransformerConfig) -> Self:
@@ -160,7 +174,7 @@ class VideoTransformer(nn.Module):
             [B, 1 + N, D], or [B, 1 + K, D] with `keep`.
 
         Raises:
-            VideoTransformerError: clips of a shape that the network does not take.
+            VideoNetworkError: clips of a shape that the network does not take.
         """
         x = self._stem(clips, keep)
         for block in self.blocks:
@@ -179,9 +193,7 @@ class VideoTransformer(nn.Module):
 
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`: 0 for tokens, positions and patches, i + 1 for block i, depth + 1 for norm."""
-        if name.startswith("blocks."):
-            return int(name.split(".")[1]) + 1
-        return self.config.depth + 1 if name.startswith("norm.") else 0
+        return block_depth(name, self.config.depth)
 
     def _stem(self, clips: Tensor, keep: Tensor | None) -> Tensor:
         """What the first block takes: [CLS] and patch tokens with their positions, [B, 1 + N, D]."""
@@ -201,19 +213,19 @@ class VideoTransformer(nn.Module):
         """Refuse clips [B, 3, T, H, W] that do not fit; say once when they are shorter than trained."""
         config = self.config
         if clips.ndim != 5 or clips.shape[1] != 3:
-            raise VideoTransformerError(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
+            raise VideoNetworkError(f"clips must be [batch, 3, frames, height, width], got {list(clips.shape)}")
         frames, *size = clips.shape[2:]
         if size != [config.image_size] * 2:
-            raise VideoTransformerError(
+            raise VideoNetworkError(
                 f"this network takes frames of {config.image_size} x {config.image_size} pixels, "
                 f"got {size[0]} x {size[1]}: set the crop to {config.image_size}"
             )
         if frames == 0 or frames % config.tubelet or frames > config.num_frames:
-            raise VideoTransformerError(
+            raise VideoNetworkError(
                 f"this network takes a multiple of {config.tubelet} frames up to {config.num_frames}, got {frames}"
             )
-        if frames < config.num_frames and frames not in self._said_frames:
-            self._said_frames.add(frames)
+        if frames < config.num_frames and frames not in self._logged_frames:
+            self._logged_frames.add(frames)
             logger.warning(
                 "clips have %d frames, the network was made for %d: it uses the first %d of %d temporal embeddings",
                 frames,

@@ -2,8 +2,8 @@
 
 folder.py     what a folder holds: results, tables, grids, curves, and what was left out
 groups.py     results of one protocol and data set side by side
-svg.py, charts.py     numbers as pictures that can be read aloud
-ablations.py, curves.py, tables.py, origins.py     the parts of the page, as plain data
-gallery.py, pictures.py     queries with their neighbours, and the frames of their videos
+charts.py     numbers as pictures that can be read aloud
+grids.py, curves.py, tables.py, run_cards.py     the parts of the page, as plain data
+gallery.py, videos.py     queries with their neighbours, and the frames of their videos
 page.py       everything into templates/
 """

@@ -1,13 +1,16 @@
 """Numbers as pictures: intervals in rows, and lines over steps. Each says in words what it shows.
 
 A row is its name and its number above a track with the interval: nothing has to be matched by colour, and it reads on a
-phone. Rows are links to what made them.
+phone. Rows are links to what made them. Elements of SVG are text: names and attributes are ours, and every text that
+comes from results is escaped.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 
-from tvts_bench.report.svg import element, escaped, shortened, text, ticks
+from tvts_bench.printable import printable
 
 WIDTH = 360  # units of the drawing; about as many pixels on a phone
 ROW, HEAD, AXIS, SIDE = 38, 20, 26, 6  # heights of a row, of a heading and of the axis; free width on either side
@@ -16,11 +19,12 @@ COMPACT, NAMES, NUMBERS = 21, 84, 36  # under a heading: height of a row; width 
 ZOOM = 0.5  # an axis starts at 0 unless everything on it lies above this share of the largest number
 SERIES = 8  # colours in the style sheet; after that they repeat with other dashes
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
+NICE = (1.0, 2.0, 2.5, 5.0, 10.0)  # steps of an axis, times a power of ten
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A drawing and what stands above it."""
+    """A drawing and its title."""
 
     title: str
     svg: str
@@ -34,7 +38,7 @@ class Mark:
     value: float | None = None  # None: `missing` says why
     low: float | None = None
     high: float | None = None
-    each: tuple[float, ...] = ()  # what the value is the mean of, one a seed
+    each: tuple[float, ...] = ()  # what the value is the mean of, one per seed
     runs: tuple[str, ...] = ()  # keys of what made it
     heading: str = ""  # shown where it changes
     missing: str = ""
@@ -50,7 +54,7 @@ class Mark:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Curve:
     """A curve; not drawn where a value is not finite."""
 
     series: int  # lines of one series look alike
@@ -64,7 +68,10 @@ def interval_chart(name: str, title: str, marks: Sequence[Mark], *, chance: floa
         name: unique on the page.
         title: what is shown.
         marks: from top to bottom.
-        chance: drawn as a dashed line.
+        chance: percent, drawn as a dashed line.
+
+    Returns:
+        With a description of all numbers in words.
     """
     values = [value for mark in marks for value in _values(mark)] + ([] if chance is None else [chance])
     compact = any(mark.heading for mark in marks)
@@ -76,9 +83,9 @@ def interval_chart(name: str, title: str, marks: Sequence[Mark], *, chance: floa
             heading = mark.heading
             rows.append(text(shortened(heading, LETTERS + 6), x=0, y=y + 13, class_="heading"))
             y += HEAD
-        place = _Place(y=y, height=COMPACT) if compact else _Place(y=y, height=ROW, below=10)
-        rows.append(_row(mark, place, scale, title))
-        y += place.height
+        band = _Band(y=y, height=COMPACT) if compact else _Band(y=y, height=ROW, below=10)
+        rows.append(_row(mark, band, scale, title))
+        y += band.height
     back = [element("line", x1=scale(tick), x2=scale(tick), y1=top, y2=y, class_="grid") for tick in scale.ticks]
     back += [_tick(tick, scale, y + 15) for tick in scale.ticks]
     if chance is not None:
@@ -90,8 +97,19 @@ def interval_chart(name: str, title: str, marks: Sequence[Mark], *, chance: floa
     return _drawing(name, title, described, y + AXIS, [*back, *rows])
 
 
-def line_chart(name: str, title: str, lines: Sequence[Line], names: Sequence[str], *, over: str = "step") -> Chart:
-    """Curves over one axis of steps; `names` are those of the series, for the description."""
+def line_chart(name: str, title: str, lines: Sequence[Curve], names: Sequence[str], *, over: str = "step") -> Chart:
+    """Curves over one axis of steps.
+
+    Args:
+        name: unique on the page.
+        title: what is shown.
+        lines: at least one.
+        names: of the series, for the description.
+        over: what the horizontal axis counts.
+
+    Returns:
+        With where each curve begins and ends in words.
+    """
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points]
     height, left, bottom = 190, 40, 28
@@ -122,7 +140,7 @@ def _dash(series: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Axis:
-    """Numbers to places."""
+    """Numbers to coordinates."""
 
     low: float
     high: float
@@ -136,7 +154,7 @@ class _Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Place:
+class _Band:
     """Where a row is drawn."""
 
     y: int
@@ -154,13 +172,13 @@ def _values(mark: Mark) -> Iterable[float]:
     return (value for value in (mark.value, mark.low, mark.high, *mark.each) if value is not None)
 
 
-def _row(mark: Mark, place: _Place, scale: _Axis, title: str) -> str:
-    y, indent = place.y, 10 if mark.heading else 0
+def _row(mark: Mark, band: _Band, scale: _Axis, title: str) -> str:
+    y, indent = band.y, 10 if mark.heading else 0
     label = text(shortened(mark.label, SHORT if mark.heading else LETTERS), x=indent, y=y + 13, class_="label")
     if mark.value is None:
         failed = text(shortened(mark.missing, 30), x=WIDTH, y=y + 13, class_="small", text_anchor="end")
         return element("g", element("title", escaped(f"{mark.label}: {mark.missing}")), label, failed)
-    middle, x = y + 14 + place.below, scale(mark.value)
+    middle, x = y + 14 + band.below, scale(mark.value)
     parts = [label, text(f"{mark.value:.1f}", x=WIDTH, y=y + 13, class_="value", text_anchor="end")]
     if mark.low is not None and mark.high is not None:
         low, high = scale(mark.low), scale(mark.high)
@@ -170,13 +188,22 @@ def _row(mark: Mark, place: _Place, scale: _Axis, title: str) -> str:
     if len(mark.each) > 1:
         parts += [element("circle", cx=scale(value), cy=middle, r=3, class_="seed") for value in mark.each]
     parts.append(element("circle", cx=x, cy=middle, r=5, class_="dot"))
-    touched = element("rect", x=0, y=y, width=WIDTH, height=place.height, class_="touched", rx=4)
+    touched = element("rect", x=0, y=y, width=WIDTH, height=band.height, class_="touched", rx=4)
     what = ", ".join(part for part in (mark.heading, mark.label, title) if part)
     return linked(what, mark, [element("title", escaped(f"{what}: {mark.in_words}")), touched, *parts])
 
 
 def linked(what: str, mark: Mark, parts: Sequence[str]) -> str:
-    """`parts` as a link to the runs behind a number; as they are where there are none."""
+    """`parts` as a link to the runs behind a number; as they are where there are none.
+
+    Args:
+        what: the number in words.
+        mark: the row that it is of.
+        parts: markup.
+
+    Returns:
+        Markup.
+    """
     if not mark.runs:
         return element("g", *parts)
     return element(
@@ -203,7 +230,7 @@ def _beside(x: float) -> dict[str, object]:
     return {"x": x - 4, "text_anchor": "end"} if x > WIDTH / 2 else {"x": x + 4, "text_anchor": "start"}
 
 
-def _ends(lines: Sequence[Line], names: Sequence[str]) -> Iterable[str]:
+def _ends(lines: Sequence[Curve], names: Sequence[str]) -> Iterable[str]:
     for line in lines:
         (first, start), (last, end) = line.points[0], line.points[-1]
         yield f"{names[line.series]}: from {start:.4g} at {first:g} to {end:.4g} at {last:g}"
@@ -225,3 +252,56 @@ def _drawing(name: str, title: str, described: str, height: float, parts: Sequen
         aria_describedby=f"{name}-desc",
     )
     return Chart(title=title, svg=svg)
+
+
+def element(name: str, *children: str, **attributes: object) -> str:
+    """`<name ...>children</name>`; `class_` is class, `stroke_width` is stroke-width. Children are markup already."""
+    listed = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escaped(_number(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    return f"<{name}{listed}>{''.join(children)}</{name}>"
+
+
+def text(words: str, **attributes: object) -> str:
+    """A line of text, escaped."""
+    return element("text", escaped(words), **attributes)
+
+
+def escaped(words: str) -> str:
+    """Words of any origin as text of a page or as an attribute."""
+    return escape(printable(words), quote=True)
+
+
+def ticks(low: float, high: float, count: int = 4) -> list[float]:
+    """Round numbers that enclose low..high.
+
+    Args:
+        low: smallest value.
+        high: largest value.
+        count: about how many.
+
+    Returns:
+        At least two, also where both are the same.
+    """
+    low, high = min(low, high), max(low, high)
+    wide = max(high - low, 1e-9 * max(abs(high), 1.0))
+    rough = wide / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(nice * power for nice in NICE if nice * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
+
+
+def shortened(words: str, letters: int) -> str:
+    """At most so many letters, the middle left out."""
+    if len(words) <= letters:
+        return words
+    kept = letters - 1
+    return f"{words[: kept - kept // 2]}…{words[len(words) - kept // 2 :]}"
+
+
+def _number(value: object) -> str:
+    """A coordinate with two decimals at most, so that equal results make equal bytes on every machine."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from tvts_bench.ablations.cells import cell_folder
 from tvts_bench.regular_file import read_regular
-from tvts_bench.report.charts import Chart, Line, line_chart, sample
-from tvts_bench.report.folder import FoundGrid
-from tvts_bench.report.origins import relative
+from tvts_bench.report.charts import Chart, Curve, line_chart, sample
+from tvts_bench.report.folder import GridContents
+from tvts_bench.report.run_cards import relative
+from tvts_bench.results.grids import cell_folder
 
 POINTS = 60  # of a curve that is drawn; more are averaged together
 LARGEST = 1e30  # beyond it a training has diverged, and axes have no steps
-Curve = tuple[tuple[float, float], ...]
+Points = tuple[tuple[float, float], ...]
 OF_PRETRAINING = {
     "base": "alignment loss (L_base)",
     "sort": "sorting loss (L_sort)",
@@ -42,8 +42,18 @@ class CurveView:
 
 
 def of_training(folder: Path, root: Path, name: str, left_out: list[str]) -> CurveView | None:
-    """The curves of one training; None where there is nothing to draw. Files that cannot be read go to `left_out`."""
-    read: dict[str, Curve] = {}
+    """The curves of one training; None where there is nothing to draw.
+
+    Args:
+        folder: of the training.
+        root: folder of all results.
+        name: unique on the page.
+        left_out: gets a sentence for each file that cannot be read.
+
+    Returns:
+        A picture for each kind of number.
+    """
+    read: dict[str, Points] = {}
     for file, parse, kinds in (
         ("steps.csv", _csv, OF_STEPS),
         ("epochs.csv", _csv, OF_EPOCHS),
@@ -54,21 +64,30 @@ def of_training(folder: Path, root: Path, name: str, left_out: list[str]) -> Cur
     return _view(title, {title: [read]}, name)
 
 
-def of_grid(grid: FoundGrid, name: str, left_out: list[str]) -> CurveView | None:
-    """The pretraining of every cell: a kind of line a row, a line a seed. What cannot be read goes to `left_out`."""
+def of_grid(grid: GridContents, name: str, left_out: list[str]) -> CurveView | None:
+    """The pretraining of every cell: one kind of line per row, one line per seed.
+
+    Args:
+        grid: with its cells.
+        name: unique on the page.
+        left_out: gets a sentence for each file that cannot be read.
+
+    Returns:
+        A picture for each kind of number; None where there is nothing to draw.
+    """
     files = {key: cell_folder(grid.root, key) / "run" / "metrics.jsonl" for key in sorted(grid.record.keys)}
     read = {key: _read(file, _jsonl, OF_PRETRAINING, left_out) for key, file in files.items()}
     rows = {row.title: [read[key] for key in row.cells.values()] for row in grid.record.rows}
     return _view(f"Pretraining of the grid {grid.name}", rows, name)
 
 
-def _view(title: str, rows: Mapping[str, Sequence[Mapping[str, Curve]]], name: str) -> CurveView | None:
+def _view(title: str, rows: Mapping[str, Sequence[Mapping[str, Points]]], name: str) -> CurveView | None:
     names = list(rows)
     kinds = dict.fromkeys(kind for curves in rows.values() for each in curves for kind in each)
     charts, longest = [], 0
     for number, kind in enumerate(kinds):
         lines = [
-            Line(series=series, points=_thinned(each[kind]))
+            Curve(series=series, points=_thinned(each[kind]))
             for series, curves in enumerate(rows.values())
             for each in curves
             if each.get(kind)
@@ -86,7 +105,7 @@ def _view(title: str, rows: Mapping[str, Sequence[Mapping[str, Curve]]], name: s
     )
 
 
-def _thinned(curve: Curve) -> Curve:
+def _thinned(curve: Points) -> Points:
     """At most `POINTS` points, each the mean of as many neighbours."""
     together = -(-len(curve) // POINTS)
     parts = [curve[start : start + together] for start in range(0, len(curve), together)]
@@ -98,7 +117,7 @@ Records = Iterable[Mapping[str, object]]
 
 def _read(
     path: Path, parse: Callable[[TextIO], Records], kinds: Mapping[str, str], left_out: list[str]
-) -> dict[str, Curve]:
+) -> dict[str, Points]:
     """The curves of a file; none where it is not there. One that holds something else goes to `left_out`."""
     if not os.path.lexists(path):
         return {}
@@ -125,20 +144,20 @@ def _jsonl(file: TextIO) -> Records:
 def _record(line: str) -> dict[str, object]:
     """One record, validation by its dotted names; nothing for a line that was cut off."""
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         return {}
-    validation = found.get("validation")
+    validation = record.get("validation")
     inner = {f"validation.{name}": value for name, value in validation.items()} if isinstance(validation, dict) else {}
-    return {**found, **inner}
+    return {**record, **inner}
 
 
-def _curves(records: Records, kinds: Mapping[str, str]) -> dict[str, Curve]:
+def _curves(records: Records, kinds: Mapping[str, str]) -> dict[str, Points]:
     listed = list(records)
-    found = {words: tuple(_points(listed, kind)) for kind, words in kinds.items()}
-    return {words: curve for words, curve in found.items() if len(curve) > 1}
+    curves = {words: tuple(_points(listed, kind)) for kind, words in kinds.items()}
+    return {words: curve for words, curve in curves.items() if len(curve) > 1}
 
 
 def _points(records: Records, kind: str) -> Iterator[tuple[float, float]]:

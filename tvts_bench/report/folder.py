@@ -7,35 +7,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tvts_bench.ablations.cells import CellError, CellRecord, GridRecord, cell_folder, read_cell, read_grid
 from tvts_bench.errors import UserError
 from tvts_bench.results import Result, ResultError, load, read_json
-from tvts_bench.tables.document import SCHEMA as TABLE_SCHEMA
+from tvts_bench.results.grids import (
+    CELLS,
+    GRIDS,
+    CellRecord,
+    GridError,
+    GridRecord,
+    grid_names,
+    grid_roots,
+    read_cell,
+    read_grid,
+    stage_results,
+)
+from tvts_bench.results.index import StoredResult
 from tvts_bench.tables.files import FOLDER as TABLES
-from tvts_bench.tables.stored import Stored
+from tvts_bench.tables.files import SCHEMA as TABLE_SCHEMA
 from tvts_bench.typed_json import typed
 
-GRIDS, CELLS = "grids", "cells"
 NOT_RESULTS = {TABLES, GRIDS, CELLS}  # folders whose JSON is something else
 CURVES = ("epochs.csv", "steps.csv", "metrics.jsonl")
 PARTS = {"run", "metrics", "coverage", "provenance"}  # of a result; JSON with several of them means to be one
 RESULT_NAME = re.compile(r"-[0-9a-f]{12}(\.\d+)?\.json$")
 
 
-class ReportError(UserError):
-    """A folder that is not one of results."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FoundGrid:
+class GridContents:
     """A grid, its cells that were begun, and their results."""
 
-    root: Path  # the --out of `tvts-bench ablate`
+    root: Path  # the --out of `tvts-bench ablate`, or an archive
     name: str  # with the folder it lies in, where that is not the page's own: several may hold a grid of one name
     record: GridRecord
     cells: Mapping[str, CellRecord]  # by key
     damaged: frozenset[str]  # keys of cells whose records cannot be read
-    results: Mapping[str, Mapping[str, tuple[Stored, ...]]]  # key of the cell -> name of the stage -> its results
+    results: Mapping[str, Mapping[str, tuple[StoredResult, ...]]]  # key of the cell -> name of the stage -> its results
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,9 +49,9 @@ class Contents:
     """Everything the page is made from, in the order of file names."""
 
     folder: Path
-    results: tuple[Stored, ...] = ()  # of commands and tables; those of cells are in the grids
+    results: tuple[StoredResult, ...] = ()  # of commands and tables; those of cells are in the grids
     tables: tuple[Mapping[str, Any], ...] = ()  # documents, as `tables.document` writes them
-    grids: tuple[FoundGrid, ...] = ()
+    grids: tuple[GridContents, ...] = ()
     trainings: tuple[Path, ...] = ()  # folders with learning curves that belong to no cell
     left_out: tuple[str, ...] = field(default=())  # a sentence each
 
@@ -56,23 +62,22 @@ def read_contents(folder: Path) -> Contents:
     Results are looked for in the folder and in its folders; grids in the folder and in its folders, too.
 
     Raises:
-        ReportError: it is no folder, or holds nothing of ours that this version can read.
+        UserError: it is no folder, or holds nothing of ours that this version can read.
     """
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise ReportError(f"{folder} {what}: give a folder of results, the --out of a command that measures")
+        raise UserError(f"{folder} {what}: give a folder of results, the --out of a command that measures")
     left_out = [f"left out {path}: it may not be read (permission denied)" for path in _locked(folder)]
-    roots = [root for root in (folder, *_folders(folder)) if (root / GRIDS).is_dir()]
     contents = Contents(
         folder=folder,
         results=tuple(_results(folder, left_out)),
         tables=tuple(_tables(folder, left_out)),
-        grids=tuple(grid for root in roots for grid in _grids(root, "" if root == folder else root.name, left_out)),
+        grids=tuple(grid for each in (folder, *_folders(folder)) for grid in _grids(each, folder, left_out)),
         trainings=tuple(_trainings(folder)),
         left_out=tuple(left_out),
     )
     if not (contents.results or contents.tables or contents.grids or contents.trainings):
-        raise ReportError(_nothing(folder, left_out))
+        raise UserError(_nothing(folder, left_out))
     return contents
 
 
@@ -98,11 +103,11 @@ def _all_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _results(folder: Path, left_out: list[str]) -> Iterator[Stored]:
+def _results(folder: Path, left_out: list[str]) -> Iterator[StoredResult]:
     """Results in the folder and in its folders, each run once."""
-    places = [folder, *(path for path in _folders(folder) if path.name not in NOT_RESULTS)]
+    folders = [folder, *(path for path in _folders(folder) if path.name not in NOT_RESULTS)]
     seen: set[str] = set()
-    for path in (path for place in places for path in sorted(place.glob("*.json"))):
+    for path in (path for each in folders for path in sorted(each.glob("*.json"))):
         result = _result(path, left_out)
         if result is None:
             continue
@@ -110,7 +115,7 @@ def _results(folder: Path, left_out: list[str]) -> Iterator[Stored]:
             left_out.append(f"left out {path}: it was renamed, or set aside for newer numbers of its run")
         elif result.run.key not in seen:
             seen.add(result.run.key)
-            yield Stored(result=result, path=path)
+            yield StoredResult(result=result, path=path)
 
 
 def _result(path: Path, left_out: list[str]) -> Result | None:
@@ -142,18 +147,25 @@ def _tables(folder: Path, left_out: list[str]) -> Iterator[Mapping[str, Any]]:
         yield document
 
 
-def _grids(root: Path, place: str, left_out: list[str]) -> Iterator[FoundGrid]:
-    for path in sorted((root / GRIDS).glob("*.json")):
+def _grids(folder: Path, page: Path, left_out: list[str]) -> Iterator[GridContents]:
+    """The grids of `folder`, which is that of the page or lies in it."""
+    for root in grid_roots(folder):
         try:
-            record = read_grid(root, path.stem)
-        except CellError as error:
+            names = grid_names(root)
+        except GridError as error:
             left_out.append(f"left out: {error}")
             continue
-        assert record is not None  # its file is there
-        cells, damaged = _cells(root, record, left_out)
-        results = {key: _results_of_cell(root, cell, left_out) for key, cell in cells.items()}
-        name = f"{record.grid} in {place}" if place else record.grid
-        yield FoundGrid(root=root, name=name, record=record, cells=cells, damaged=damaged, results=results)
+        for name in names:
+            try:
+                record = read_grid(root, name)
+            except GridError as error:
+                left_out.append(f"left out: {error}")
+                continue
+            assert record is not None  # its file is there
+            cells, damaged = _cells(root, record, left_out)
+            results = {key: _results_of_cell(root, cell, left_out) for key, cell in cells.items()}
+            title = record.grid if folder == page else f"{record.grid} in {folder.name}"
+            yield GridContents(root=root, name=title, record=record, cells=cells, damaged=damaged, results=results)
 
 
 def _cells(root: Path, record: GridRecord, left_out: list[str]) -> tuple[dict[str, CellRecord], frozenset[str]]:
@@ -163,7 +175,7 @@ def _cells(root: Path, record: GridRecord, left_out: list[str]) -> tuple[dict[st
     for key in sorted(record.keys):
         try:
             cell = read_cell(root, key)
-        except CellError as error:
+        except GridError as error:
             left_out.append(f"left out: {error}")
             damaged.add(key)
             continue
@@ -172,18 +184,16 @@ def _cells(root: Path, record: GridRecord, left_out: list[str]) -> tuple[dict[st
     return cells, frozenset(damaged)
 
 
-def _results_of_cell(root: Path, cell: CellRecord, left_out: list[str]) -> dict[str, tuple[Stored, ...]]:
-    found = {}
-    for stage in cell.stages:
-        paths = [cell_folder(root, cell.key) / file for file in stage.results]
-        read = [(_result(path, left_out), path) for path in paths]
-        found[stage.name] = tuple(Stored(result=result, path=path) for result, path in read if result)
-    return found
+def _results_of_cell(root: Path, cell: CellRecord, left_out: list[str]) -> dict[str, tuple[StoredResult, ...]]:
+    problems: list[str] = []
+    results = {stage.name: tuple(stage_results(root, cell.key, stage, problems)) for stage in cell.stages}
+    left_out += [f"left out: {problem}" for problem in problems]
+    return results
 
 
 def _trainings(folder: Path) -> Iterator[Path]:
     """Folders with curves: the folder, its folders, and theirs; not those of cells, which their grids name."""
     inner = [path for path in _folders(folder) if path.name not in NOT_RESULTS]
-    for place in (folder, *inner, *(path for outer in inner for path in _folders(outer))):
-        if any((place / name).is_file() for name in CURVES) and CELLS not in place.relative_to(folder).parts:
-            yield place
+    for each in (folder, *inner, *(path for outer in inner for path in _folders(outer))):
+        if any((each / name).is_file() for name in CURVES) and CELLS not in each.relative_to(folder).parts:
+            yield each

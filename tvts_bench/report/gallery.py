@@ -7,8 +7,8 @@ from typing import Any
 
 from tvts_bench.regular_file import require_regular
 from tvts_bench.report.groups import Group, Member
-from tvts_bench.report.pictures import Strip, Strips
-from tvts_bench.report.videos import Videos, find_videos
+from tvts_bench.report.videos import Strip, Strips, Videos, find_videos
+from tvts_bench.results.per_sample import table_path
 from tvts_bench.runtime import Progress, silent
 
 NEIGHBORS, BACKBONES = 5, 4  # shown of a query, and of a group
@@ -17,13 +17,13 @@ COLUMNS = {
     **{"neighbor_label": "int64", "similarity": "float64", "hit": "bool_"},
 }
 """Of the table of neighbours, with their types."""
-Found = dict[str, list[Mapping[str, Any]]]
+NeighborRows = dict[str, list[Mapping[str, Any]]]
 """Query -> its nearest neighbours, nearest first; `COLUMNS` of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbor:
-    """A clip that was found."""
+    """A neighbour of a query."""
 
     rank: int
     id: str
@@ -35,7 +35,7 @@ class Neighbor:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one backbone found for a query."""
+    """The neighbours of a query in one backbone's features."""
 
     number: int  # of the backbone, as in `GalleryView.backbones`
     neighbors: tuple[Neighbor, ...]
@@ -48,7 +48,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A query and what was found for it."""
+    """A query and its neighbours."""
 
     id: str
     class_name: str
@@ -85,11 +85,14 @@ def gallery(
         strips: takes the pictures.
         roots: data set -> folder, where the videos are elsewhere than where they were measured.
         progress: shows how the videos are read.
+
+    Returns:
+        Queries with pictures, and notes on what is not shown.
     """
     if group.members[0].result.run.evaluator.get("name") != "zero_shot_retrieval" or count == 0:
         return None
     ranked = sorted(group.members, key=lambda each: (-each.result.metrics[0].value, each.name))
-    tables: dict[str, Found] = {}
+    tables: dict[str, NeighborRows] = {}
     notes: list[str] = []
     for member in ranked:
         try:
@@ -102,17 +105,17 @@ def gallery(
     shown = list(tables)[:BACKBONES]
     if not shown:
         return GalleryView(name=group.name, title=title, backbones=(), notes=tuple(notes))
-    found = _Neighbors([tables[name] for name in shown])
+    neighbors = _Neighbors([tables[name] for name in shown])
     videos = find_videos(ranked[0].result, roots)
-    chosen = found.chosen(count)
-    queries = tuple(_shown(found, chosen, videos, strips, progress))
+    chosen = neighbors.chosen(count)
+    queries = tuple(_shown(neighbors, chosen, videos, strips, progress))
     notes += _about_pictures(videos, queries, len(chosen), strips)
     return GalleryView(
         name=group.name,
         title=title,
         backbones=tuple(shown),
         queries=queries,
-        total=len(found.labels),
+        total=len(neighbors.labels),
         notes=tuple(notes),
     )
 
@@ -120,7 +123,7 @@ def gallery(
 class _Neighbors:
     """The neighbours that each of several backbones found for the same queries."""
 
-    def __init__(self, tables: Sequence[Found]) -> None:
+    def __init__(self, tables: Sequence[NeighborRows]) -> None:
         self.tables = tables
         self.labels = {query: int(rows[0]["query_label"]) for table in tables for query, rows in table.items()}
         each = [_recall(table) for table in tables]
@@ -139,24 +142,24 @@ class _Neighbors:
         for query in sorted(self.labels, key=lambda query: (self._hits(query), query)):
             by_class.setdefault(self.labels[query], []).append(query)
         classes = sorted(by_class, key=lambda label: (self.recalls[label][0], label))
-        found: list[str] = []
-        while len(found) < min(count, len(self.labels)):
+        chosen: list[str] = []
+        while len(chosen) < min(count, len(self.labels)):
             for label in classes:
-                found += [by_class[label].pop(end) for end in (0, -1) if by_class[label]]
-        return found[:count]
+                chosen += [by_class[label].pop(end) for end in (0, -1) if by_class[label]]
+        return chosen[:count]
 
     def _hits(self, query: str) -> float:
         """Over all backbones: hits among those shown, near ones first."""
         return sum(float(row["hit"]) / float(row["rank"]) for table in self.tables for row in table.get(query, ()))
 
-    def answers(self, query: str, tell: "_Tell") -> Iterator[Answer]:
+    def answers(self, query: str, presenter: "_Presenter") -> Iterator[Answer]:
         """What each backbone found."""
         for number, table in enumerate(self.tables):
             if query in table:
-                yield Answer(number=number, neighbors=tuple(tell.neighbor(row) for row in table[query]))
+                yield Answer(number=number, neighbors=tuple(presenter.neighbor(row) for row in table[query]))
 
 
-def _recall(table: Found) -> dict[int, float]:
+def _recall(table: NeighborRows) -> dict[int, float]:
     """R@1 of the queries of each class, percent."""
     hits: dict[int, list[bool]] = {}
     for rows in table.values():
@@ -165,7 +168,7 @@ def _recall(table: Found) -> dict[int, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Tell:
+class _Presenter:
     """From ids and labels to what people see."""
 
     videos: Videos
@@ -189,19 +192,19 @@ class _Tell:
 
 
 def _shown(
-    found: _Neighbors, chosen: Iterable[str], videos: Videos, strips: Strips, progress: Progress
+    neighbors: _Neighbors, chosen: Iterable[str], videos: Videos, strips: Strips, progress: Progress
 ) -> Iterator[Query]:
     """The chosen queries, until the pictures are as many bytes as a page may have."""
-    tell, queries = _Tell(videos=videos, strips=strips), list(chosen)
+    presenter, queries = _Presenter(videos=videos, strips=strips), list(chosen)
     with progress(len(queries), "queries", "pictures") as advance:
         for query in queries:
-            label = found.labels[query]
+            label = neighbors.labels[query]
             shown = Query(
                 id=query,
                 class_name=videos.class_name(label),
-                recalls=found.recalls[label],
-                strip=tell.strip(query),
-                answers=tuple(found.answers(query, tell)),
+                recalls=neighbors.recalls[label],
+                strip=presenter.strip(query),
+                answers=tuple(neighbors.answers(query, presenter)),
             )
             advance(1)
             if strips.is_full:
@@ -223,7 +226,7 @@ def _about_pictures(videos: Videos, queries: Sequence[Query], chosen: int, strip
         )
 
 
-def _read(member: Member) -> Found:
+def _read(member: Member) -> NeighborRows:
     """The neighbours beside the result, of its first seed.
 
     Raises:
@@ -232,7 +235,7 @@ def _read(member: Member) -> Found:
     import pyarrow as pa
     from pyarrow import compute, parquet
 
-    path = member.stored.path.with_suffix(".neighbors.parquet")
+    path = table_path(member.stored.path, "neighbors")
     try:
         require_regular(path)
         table = parquet.read_table(path, columns=list(COLUMNS), filters=[("rank", "<=", NEIGHBORS)])
@@ -245,7 +248,7 @@ def _read(member: Member) -> Found:
         raise ValueError(f"{path.name} cannot be read: {error}") from error
     rows = table.to_pylist()
     first = min(row["seed"] for row in rows)
-    found: Found = {}
+    by_query: NeighborRows = {}
     for row in sorted((row for row in rows if row["seed"] == first), key=lambda row: (row["query"], row["rank"])):
-        found.setdefault(row["query"], []).append(row)
-    return found
+        by_query.setdefault(row["query"], []).append(row)
+    return by_query

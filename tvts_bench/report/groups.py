@@ -10,8 +10,8 @@ from tvts_bench.metrics.measured import FORWARD, Metric
 from tvts_bench.provenance import digest
 from tvts_bench.report.charts import Chart, Mark, interval_chart
 from tvts_bench.results import Result
+from tvts_bench.results.index import StoredResult, made_by
 from tvts_bench.tables.base import EMBEDDED
-from tvts_bench.tables.stored import Stored
 
 PROTOCOLS = {
     "zero_shot_retrieval": "Zero-shot retrieval",
@@ -29,7 +29,7 @@ class Member:
     """A result under its name in the group."""
 
     name: str
-    stored: Stored
+    stored: StoredResult
 
     @property
     def result(self) -> Result:
@@ -55,22 +55,22 @@ class Group:
         return ", ".join(f"{part:,} of {whole:,} clips" for part, whole in used)
 
 
-def grouped(results: Sequence[Stored], titles: Mapping[str, str]) -> tuple[Group, ...]:
+def grouped(results: Sequence[StoredResult], titles: Mapping[str, str]) -> tuple[Group, ...]:
     """Groups in the order of data set and protocol.
 
     Args:
         results: to be shown side by side where that is fair.
         titles: key of a run -> what a table calls its row.
     """
-    found: dict[str, list[Stored]] = {}
+    by_key: dict[str, list[StoredResult]] = {}
     for stored in results:
-        found.setdefault(_comparable(stored.result), []).append(stored)
-    groups = sorted(found.values(), key=lambda each: (_data(each[0].result), _protocol(each[0].result)))
+        by_key.setdefault(_comparable(stored.result), []).append(stored)
+    groups = sorted(by_key.values(), key=lambda each: (_data(each[0].result), _protocol(each[0].result)))
     return tuple(_group(f"g{number}", each, titles) for number, each in enumerate(groups))
 
 
 def charts(group: Group) -> tuple[Chart, ...]:
-    """A picture a metric, and one of the temporal controls where they were measured."""
+    """One picture per metric, and one of the temporal controls where they were measured."""
     metrics = [metric for member in group.members for metric in member.result.metrics]
     forward = any(metric.condition == FORWARD for metric in metrics)
     names = list(dict.fromkeys(metric.name for metric in metrics))
@@ -89,17 +89,17 @@ def _chart(group: Group, name: str, title: str, metric: str, conditions: tuple[s
     marks: list[Mark] = []
     chance = None
     for member in sorted(group.members, key=lambda each: -_value(each.result, metric, conditions[0])):
-        for found in _metrics(member.result, metric, conditions):
-            chance = found.chance if chance is None else chance
+        for measured in _metrics(member.result, metric, conditions):
+            chance = measured.chance if chance is None else chance
             several = len(conditions) > 1
             marks.append(
                 Mark(
-                    label=found.condition if several else member.name,
+                    label=measured.condition if several else member.name,
                     heading=member.name if several else "",
-                    value=found.value,
-                    low=found.low,
-                    high=found.high,
-                    each=found.per_seed,
+                    value=measured.value,
+                    low=measured.low,
+                    high=measured.high,
+                    each=measured.per_seed,
                     runs=(member.result.run.key,),
                 )
             )
@@ -117,8 +117,7 @@ def _value(result: Result, name: str, condition: str) -> float:
 
 def _comparable(result: Result) -> str:
     evaluator = result.run.evaluator
-    made_by = result.provenance.get("versions", {}).get("tvts-bench")
-    return digest([{name: evaluator.get(name) for name in SAME}, result.run.dataset, made_by])
+    return digest([{name: evaluator.get(name) for name in SAME}, result.run.dataset, made_by(result)])
 
 
 def _protocol(result: Result) -> str:
@@ -130,12 +129,12 @@ def _data(result: Result) -> str:
     return f"{result.run.dataset['name']} {' in '.join(item.split for item in result.coverage)}"
 
 
-def _group(name: str, found: Sequence[Stored], titles: Mapping[str, str]) -> Group:
-    first = found[0].result
-    differing = _differing([stored.result for stored in found])
-    names = _names(found, titles, differing)
-    members = tuple(Member(name=name, stored=stored) for name, stored in zip(names, found, strict=True))
-    notes = [f"{key}: {_said(key, members)}" for key in differing]
+def _group(name: str, results: Sequence[StoredResult], titles: Mapping[str, str]) -> Group:
+    first = results[0].result
+    differing = _differing([stored.result for stored in results])
+    names = _names(results, titles, differing)
+    members = tuple(Member(name=name, stored=stored) for name, stored in zip(names, results, strict=True))
+    notes = [f"{key}: {_values(key, members)}" for key in differing]
     retrieval = first.run.evaluator.get("name") == "zero_shot_retrieval"
     return Group(
         name=name,
@@ -147,18 +146,18 @@ def _group(name: str, found: Sequence[Stored], titles: Mapping[str, str]) -> Gro
     )
 
 
-def _names(found: Sequence[Stored], titles: Mapping[str, str], differing: Sequence[str]) -> list[str]:
+def _names(results: Sequence[StoredResult], titles: Mapping[str, str], differing: Sequence[str]) -> list[str]:
     """What tables call them, or their backbone; where two are the same, with what tells them apart."""
-    names = [titles.get(stored.result.run.key) or backbone_name(stored.result) for stored in found]
-    for tell in (_weights, partial(_settings_of, differing=differing), _key):
+    names = [titles.get(stored.result.run.key) or backbone_name(stored.result) for stored in results]
+    for distinction in (_weights, partial(_settings_of, differing=differing), _key):
         twice = {name for name in names if names.count(name) > 1}
         if not twice:
             break
-        said = [tell(stored.result) for stored in found]
+        words = [distinction(stored.result) for stored in results]
         for name in twice:
-            alike = {word for word, other in zip(said, names, strict=True) if other == name}
-            if len(alike) > 1:
-                names = [f"{old} ({word})" if old == name else old for old, word in zip(names, said, strict=True)]
+            distinct = {word for word, other in zip(words, names, strict=True) if other == name}
+            if len(distinct) > 1:
+                names = [f"{old} ({word})" if old == name else old for old, word in zip(names, words, strict=True)]
     return names
 
 
@@ -182,13 +181,13 @@ def _settings_of(result: Result, differing: Sequence[str]) -> str:
 
 
 def _differing(results: Sequence[Result]) -> list[str]:
-    """Settings of the evaluator, dotted, in which they are not alike."""
+    """Settings of the evaluator, dotted, in which they differ."""
     settings = [flat(result.run.evaluator) for result in results]
     keys = dict.fromkeys(key for each in settings for key in each)
     return [key for key in keys if len({each.get(key) for each in settings}) > 1]
 
 
-def _said(key: str, members: Sequence[Member]) -> str:
+def _values(key: str, members: Sequence[Member]) -> str:
     values: dict[str, list[str]] = {}
     for member in members:
         values.setdefault(flat(member.result.run.evaluator).get(key, "-"), []).append(member.name)
@@ -197,10 +196,10 @@ def _said(key: str, members: Sequence[Member]) -> str:
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings by their dotted names, values as JSON."""
-    found: dict[str, str] = {}
+    flattened: dict[str, str] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
+            flattened |= flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)
-    return found
+            flattened[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)
+    return flattened

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tvts_bench.printable import printable
-from tvts_bench.report import ablations, curves
+from tvts_bench.report import curves
 from tvts_bench.report.charts import Chart
 from tvts_bench.report.curves import CurveView
 from tvts_bench.report.folder import Contents
 from tvts_bench.report.gallery import GalleryView, gallery
+from tvts_bench.report.grids import GridView, grid_view, table_grid_view
 from tvts_bench.report.groups import Group, charts, grouped
-from tvts_bench.report.origins import Card, cards
-from tvts_bench.report.pictures import FRAMES, Strips
+from tvts_bench.report.run_cards import Card, cards
 from tvts_bench.report.tables import TableView, table_view
+from tvts_bench.report.videos import FRAMES, Strips
 from tvts_bench.results import ResultError, load
+from tvts_bench.results.index import StoredResult
 from tvts_bench.runtime import Progress, silent
-from tvts_bench.tables.stored import Stored
 from tvts_bench.version import VERSION
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ QUERIES = 24  # in the gallery of a data set
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Report:
+class ReportPage:
     """The parts of the page."""
 
     tables: tuple[TableView, ...] = ()
     groups: tuple[tuple[Group, tuple[Chart, ...]], ...] = ()  # with their charts
-    grids: tuple[ablations.GridView, ...] = ()
+    grids: tuple[GridView, ...] = ()
     curves: tuple[CurveView, ...] = ()
     galleries: tuple[GalleryView, ...] = ()
     cards: tuple[Card, ...] = ()
@@ -56,7 +57,7 @@ def build(
     queries: int = QUERIES,
     roots: Mapping[str, Path] | None = None,
     progress: Progress = silent,
-) -> Report:
+) -> ReportPage:
     """The parts of the page, pictures read.
 
     Args:
@@ -64,31 +65,34 @@ def build(
         queries: in the gallery of each data set; 0: no gallery.
         roots: data set -> folder of its videos, where they are elsewhere than where they were measured.
         progress: shows how videos are read.
+
+    Returns:
+        What `render` takes.
     """
     left_out = list(contents.left_out)
     documents = list(_valid(contents, left_out))
     groups = grouped(contents.results, _titles(documents))
     strips = Strips()
-    found = [gallery(group, queries, strips, roots or {}, progress) for group in groups]
-    there = {grid.record.grid for grid in contents.grids}
-    from_tables = (each for each in documents if each["grid"] and each["grid"] not in there)
-    grids = [ablations.of_table(document, f"t{number}") for number, document in enumerate(from_tables)]
-    grids += [ablations.of_grid(grid, f"a{number}") for number, grid in enumerate(contents.grids)]
+    galleries = [gallery(group, queries, strips, roots or {}, progress) for group in groups]
+    shown = {grid.record.grid for grid in contents.grids}
+    from_tables = (each for each in documents if each["grid"] and each["grid"] not in shown)
+    grid_views = [table_grid_view(document, f"t{number}") for number, document in enumerate(from_tables)]
+    grid_views += [grid_view(grid, f"a{number}") for number, grid in enumerate(contents.grids)]
     results = [*contents.results, *_of_cells(contents)]
     results += _cited(documents, {stored.result.run.key for stored in results}, contents.folder)
-    return Report(
+    return ReportPage(
         tables=tuple(table_view(document) for document in documents),
         groups=tuple((group, charts(group)) for group in groups),
-        grids=tuple(grid for grid in grids if grid.charts or grid.outcomes),
+        grids=tuple(grid for grid in grid_views if grid.charts or grid.outcomes),
         curves=tuple(_curves(contents, left_out)),
-        galleries=tuple(each for each in found if each is not None),
+        galleries=tuple(each for each in galleries if each is not None),
         cards=cards(results, documents, contents.folder),
         left_out=tuple(left_out),
         strips=strips,
     )
 
 
-def render(report: Report) -> str:
+def render(report: ReportPage) -> str:
     """The page. Equal reports make equal bytes; nothing in it is loaded from elsewhere."""
     script = _part("script.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -108,8 +112,10 @@ def _valid(contents: Contents, left_out: list[str]) -> Iterator[Mapping[str, Any
     for document in contents.tables:
         try:
             _titles([document])
-            grids = (ablations.of_table(document, "t"),) if {document["grid"]} != {None} else ()
-            render(Report(tables=(table_view(document),), grids=grids, cards=cards((), [document], contents.folder)))
+            views = (table_grid_view(document, "t"),) if {document["grid"]} != {None} else ()
+            render(
+                ReportPage(tables=(table_view(document),), grids=views, cards=cards((), [document], contents.folder))
+            )
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             name = document.get("table")
             left_out.append(f"left out table {name}: its JSON is not of this version ({error!r}); make it again")
@@ -119,22 +125,22 @@ def _valid(contents: Contents, left_out: list[str]) -> Iterator[Mapping[str, Any
 
 def _titles(documents: list[Mapping[str, Any]]) -> dict[str, str]:
     """What tables call a run: the row, where all agree."""
-    found: dict[str, set[str]] = {}
+    rows: dict[str, set[str]] = {}
     for document in documents:
         for cell in document["cells"]:
             for run in cell["measured"]["runs"] if cell["measured"] else ():
-                found.setdefault(run["key"], set()).add(cell["row"])
-    return {key: next(iter(rows)) for key, rows in found.items() if len(rows) == 1}
+                rows.setdefault(run["key"], set()).add(cell["row"])
+    return {key: next(iter(names)) for key, names in rows.items() if len(names) == 1}
 
 
-def _of_cells(contents: Contents) -> Iterator[Stored]:
+def _of_cells(contents: Contents) -> Iterator[StoredResult]:
     for grid in contents.grids:
         for stages in grid.results.values():
             for results in stages.values():
                 yield from results
 
 
-def _cited(documents: list[Mapping[str, Any]], known: set[str], folder: Path) -> Iterator[Stored]:
+def _cited(documents: list[Mapping[str, Any]], known: set[str], folder: Path) -> Iterator[StoredResult]:
     """Results that tables are made of and that lie elsewhere, as the cells of a grid do, where they are still there."""
     files = {
         run["key"]: folder / str(run["file"])
@@ -147,7 +153,7 @@ def _cited(documents: list[Mapping[str, Any]], known: set[str], folder: Path) ->
         with suppress(ResultError):
             result = load(path)
             if result.run.key == key:
-                yield Stored(result=result, path=path)
+                yield StoredResult(result=result, path=path)
 
 
 def _curves(contents: Contents, left_out: list[str]) -> Iterator[CurveView]:
@@ -175,5 +181,5 @@ def _environment() -> "Environment":
 
 
 def _shown(value: object) -> object:
-    """What stands in a place of the page; markup of our own is a subclass of str and stays as it is."""
+    """A value of the page as text; markup of our own is a subclass of str and stays as it is."""
     return printable(value) if type(value) is str else value

@@ -1,6 +1,6 @@
 """A table's JSON document as rows and columns of the page; every measured number knows its runs.
 
-Measured columns stand first, so that a phone shows them without scrolling.
+Measured columns come first, so that a phone shows them without scrolling.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +15,8 @@ FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """What stands in one place of the table."""
+class TableCell:
+    """The content of one cell of the table."""
 
     text: str = ""
     extra: str = ""  # below it: interval, spread
@@ -25,11 +25,11 @@ class Place:
     best: bool = False
     runs: tuple[str, ...] = ()  # keys of what it is made of
     what: str = ""  # which number it is
-    said: str = ""  # the number in words, with its interval and what it is compared with
+    in_words: str = ""  # the number in words, with its interval and what it is compared with
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heading:
+class HeadingView:
     """A column, and what its neighbours share with it."""
 
     text: str
@@ -38,13 +38,13 @@ class Heading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class RowView:
     """A row."""
 
     name: str
     group: str
     begins: bool  # a new group begins with it
-    places: tuple[Place, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,21 +53,21 @@ class TableView:
 
     name: str
     title: str
-    headings: tuple[Heading, ...]
-    lines: tuple[Line, ...]
+    headings: tuple[HeadingView, ...]
+    lines: tuple[RowView, ...]
     reasons: tuple[str, ...]  # of what failed or could not run, by letter
     notes: tuple[str, ...]
 
     @property
     def spans(self) -> tuple[tuple[str, str, int], ...]:
         """Text, kind and width of the headings above headings."""
-        found: list[tuple[str, str, int]] = []
+        spans: list[tuple[str, str, int]] = []
         for heading in self.headings:
-            if found and found[-1][0] == heading.group and heading.group:
-                found[-1] = (heading.group, heading.kind, found[-1][2] + 1)
+            if spans and spans[-1][0] == heading.group and heading.group:
+                spans[-1] = (heading.group, heading.kind, spans[-1][2] + 1)
             else:
-                found.append((heading.group, heading.kind, 1))
-        return tuple(found)
+                spans.append((heading.group, heading.kind, 1))
+        return tuple(spans)
 
 
 def table_view(document: Mapping[str, Any]) -> TableView:
@@ -86,7 +86,7 @@ class _Reader:
         self.document = document
         self.cells = {(cell["row"], cell["column"]): cell for cell in document["cells"]}
         columns: Sequence[Mapping[str, Any]] = document["columns"]
-        self.rows = [row for row in document["rows"] if row["paper"] or self._asked(row, columns)]
+        self.rows = [row for row in document["rows"] if row["paper"] or self._is_requested(row, columns)]
         self.labels = [label for label in document["labels"] if any(row["labels"].get(label) for row in self.rows)]
         self.columns = columns
         self.published = [column for column in columns if column["published"]]
@@ -96,11 +96,11 @@ class _Reader:
 
     def view(self) -> TableView:
         """The whole table."""
-        lines: list[Line] = []
+        lines: list[RowView] = []
         for row in self.rows:
             begins = bool(row["group"]) and (not lines or lines[-1].group != row["group"])
-            places = tuple(self._places(row))
-            lines.append(Line(name=row["name"], group=row["group"], begins=begins, places=places))
+            cells = tuple(self._cells(row))
+            lines.append(RowView(name=row["name"], group=row["group"], begins=begins, cells=cells))
         return TableView(
             name=self.document["table"],
             title=self.document["title"],
@@ -110,58 +110,58 @@ class _Reader:
             notes=tuple(str(note) for note in self.document["notes"]),
         )
 
-    def _asked(self, row: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) -> bool:
+    def _is_requested(self, row: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) -> bool:
         return any(self.cells[row["name"], column["name"]]["status"] for column in columns)
 
     def _any(self, column: Mapping[str, Any], field: str) -> bool:
         return any(self.cells[row["name"], column["name"]][field] is not None for row in self.rows)
 
-    def _headings(self) -> Iterator[Heading]:
+    def _headings(self) -> Iterator[HeadingView]:
         for column in self.columns:
             cached = "" if column["protocol"]["like_paper"] else " (cached)"
             group = f"measured, {column['measured_on']}"
-            yield Heading(text=f"{column['heading']}{cached}", group=group, kind="measured")
+            yield HeadingView(text=f"{column['heading']}{cached}", group=group, kind="measured")
         for column in self.differing:
             group = f"measured less published, {_real(column)}"
-            yield Heading(text=column["heading"], group=group, kind="difference")
+            yield HeadingView(text=column["heading"], group=group, kind="difference")
         for column in self.published:
-            yield Heading(text=column["heading"], group=f"published, {_real(column)}", kind="published")
+            yield HeadingView(text=column["heading"], group=f"published, {_real(column)}", kind="published")
         if self.covered:
-            yield Heading(text="coverage")
+            yield HeadingView(text="coverage")
         for label in self.labels:
-            yield Heading(text=self.document["labels"][label])
+            yield HeadingView(text=self.document["labels"][label])
 
-    def _places(self, row: Mapping[str, Any]) -> Iterator[Place]:
+    def _cells(self, row: Mapping[str, Any]) -> Iterator[TableCell]:
         for column in self.columns:
             yield self._measured(self.cells[row["name"], column["name"]], column)
         for column in self.differing:
-            found = self.cells[row["name"], column["name"]]["difference"]
-            yield Place(text="" if found is None else f"{found:+.1f}", kind="difference")
+            difference = self.cells[row["name"], column["name"]]["difference"]
+            yield TableCell(text="" if difference is None else f"{difference:+.1f}", kind="difference")
         for column in self.published:
             cell = self.cells[row["name"], column["name"]]
-            yield Place(text=_published(cell["published"]), kind="published", best=cell["best_published"])
+            yield TableCell(text=_published(cell["published"]), kind="published", best=cell["best_published"])
         if self.covered:
-            yield Place(text=self._coverage(row), kind="label")
+            yield TableCell(text=self._coverage(row), kind="label")
         for label in self.labels:
-            yield Place(text=row["labels"].get(label, ""), kind="label")
+            yield TableCell(text=row["labels"].get(label, ""), kind="label")
 
-    def _measured(self, cell: Mapping[str, Any], column: Mapping[str, Any]) -> Place:
+    def _measured(self, cell: Mapping[str, Any], column: Mapping[str, Any]) -> TableCell:
         letter = f"[{self.letters.of(cell['reason'])}]" if cell["reason"] else ""
-        found = cell["measured"]
-        if found is None:
-            return Place(text=cell["status"], mark=letter, kind="measured")
+        measured = cell["measured"]
+        if measured is None:
+            return TableCell(text=cell["status"], mark=letter, kind="measured")
         versus = cell["versus"]
-        spread = "" if found["spread"] is None else f"± {found['spread']:.1f} "
-        interval = "" if found["low"] is None else f"[{found['low']:.1f}, {found['high']:.1f}]"
-        return Place(
-            text=f"{found['value']:.1f}",
+        spread = "" if measured["spread"] is None else f"± {measured['spread']:.1f} "
+        interval = "" if measured["low"] is None else f"[{measured['low']:.1f}, {measured['high']:.1f}]"
+        return TableCell(
+            text=f"{measured['value']:.1f}",
             extra=f"{spread}{interval}".strip(),
             mark=("*" if versus and versus["significant"] else "") + letter,
             kind="measured",
             best=cell["best"],
-            runs=tuple(run["key"] for run in found["runs"]),
+            runs=tuple(run["key"] for run in measured["runs"]),
             what=f"{cell['row']}, {column['heading']} on {column['measured_on']}",
-            said=_in_words(found, versus),
+            in_words=_in_words(measured, versus),
         )
 
     def _coverage(self, row: Mapping[str, Any]) -> str:
@@ -183,10 +183,10 @@ def _published(value: float | str | None) -> str:
     return "" if value is None else FAILED if isinstance(value, str) else f"{value:.1f}"
 
 
-def _in_words(found: Mapping[str, Any], versus: Mapping[str, Any] | None) -> str:
-    interval = "" if found["low"] is None else f", 95 % interval {found['low']:.2f} to {found['high']:.2f}"
-    seeds = "" if found["spread"] is None else f", mean of {len(found['runs'])} seeds ± {found['spread']:.2f}"
-    words = f"{found['value']:.2f} % of {found['clips']:,} clips{interval}{seeds}"
+def _in_words(measured: Mapping[str, Any], versus: Mapping[str, Any] | None) -> str:
+    interval = "" if measured["low"] is None else f", 95 % interval {measured['low']:.2f} to {measured['high']:.2f}"
+    seeds = "" if measured["spread"] is None else f", mean of {len(measured['runs'])} seeds ± {measured['spread']:.2f}"
+    words = f"{measured['value']:.2f} % of {measured['clips']:,} clips{interval}{seeds}"
     if versus:
         bounds = "" if versus["low"] is None else f" [{versus['low']:+.2f}, {versus['high']:+.2f}]"
         against = f"{versus['difference']:+.2f}{bounds}, p {p_in_words(versus['p'])}"

@@ -1,9 +1,18 @@
-"""Where the videos behind a result lie on this machine, found by the data set's own reader."""
+"""The videos behind a result: where they lie on this machine, and small strips of their frames.
 
+A strip holds frames side by side in one picture, that the page plays by moving it. It can be paused, which an animated
+GIF or WebP cannot: people who ask for less motion see its first frame.
+"""
+
+import base64
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tvts_bench import registry
 from tvts_bench.datasets.base import Dataset
@@ -13,8 +22,14 @@ from tvts_bench.results import Result
 from tvts_bench.runtime import default_cache
 from tvts_bench.snapshot import is_unchanged
 from tvts_bench.tables.base import EMBEDDED
+from tvts_bench.video import sequential
+from tvts_bench.video.container import VideoDecodeError, read_index
+from tvts_bench.video.sampling import segment_indices
 
-WORLDS = "scripted-motion"  # folder of embedded worlds in the cache
+WORLDS = "scripted-motion"  # folder of built-in synthetic sets in the cache
+FRAMES, SIDE = 8, 96  # of a strip; pixels of the longer side of a frame, which is never enlarged beyond its own
+QUALITY = 50  # of WebP
+BYTES = 8 * 2**20  # of all strips of a page; more are not made
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,7 +86,7 @@ def _readable(name: str) -> str:
 
 
 def _recorded(result: Result, base: str) -> Path | None:
-    """Where the result was measured; the embedded world may lie in this machine's cache instead."""
+    """Where the result was measured; the built-in synthetic set may lie in this machine's cache instead."""
     recorded = result.provenance.get("root")
     if not isinstance(recorded, str):
         return None
@@ -80,3 +95,65 @@ def _recorded(result: Result, base: str) -> Path | None:
         return root
     world = root.parent  # its parts lie in folders named like the data sets they look like
     return world if world.is_dir() else default_cache() / WORLDS / world.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Frames of one video, side by side."""
+
+    name: str  # unique on the page
+    data: str  # data: URI of a WebP
+    width: int  # of one frame, pixels
+    height: int
+
+
+class Strips:
+    """The strips of a page, each video once, and how many bytes they take."""
+
+    def __init__(self, limit: int = BYTES) -> None:
+        """No strips yet; `limit` is of all together, in bytes."""
+        self.limit, self.bytes, self.is_full = limit, 0, False
+        self.by_path: dict[Path, Strip] = {}
+        self.failed: dict[Path, str] = {}  # why there is none
+
+    def add(self, path: Path) -> Strip | None:
+        """The strip of a video; None where it cannot be read, or once one did not fit."""
+        if path in self.by_path or path in self.failed or self.is_full:
+            return self.by_path.get(path)
+        try:
+            strip = make_strip(path, f"p{len(self.by_path)}")
+        except VideoDecodeError as error:
+            self.failed[path] = error.problem
+            return None
+        self.is_full = self.bytes + len(strip.data) > self.limit
+        if self.is_full:
+            return None
+        self.bytes += len(strip.data)
+        self.by_path[path] = strip
+        return strip
+
+
+def make_strip(path: Path, name: str) -> Strip:
+    """The middle frame of each of `FRAMES` equal parts of a video.
+
+    Raises:
+        VideoDecodeError: it cannot be read.
+    """
+    frames, _, _ = sequential.decode(path, read_index(path), lambda count: segment_indices(count, FRAMES))
+    return _strip(frames, name)
+
+
+def _strip(frames: NDArray[np.uint8], name: str) -> Strip:
+    """`frames` [T, H, W, 3] side by side, as WebP."""
+    from PIL import Image
+
+    _, height, width, _ = frames.shape
+    scale = min(1.0, SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    strip = Image.new("RGB", (size[0] * len(frames), size[1]))
+    for number, frame in enumerate(frames):
+        strip.paste(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS), (number * size[0], 0))
+    buffer = io.BytesIO()
+    strip.save(buffer, "WEBP", quality=QUALITY, method=4)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return Strip(name=name, data=f"data:image/webp;base64,{data}", width=size[0], height=size[1])

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tvts_bench.metrics.paired_tests import MIN_PAIRS_OF_SEEDS, PairedTest, compare_outcomes, compare_seeds
-from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Row, Table, dataset_in_words
-from tvts_bench.tables.cells import Found, Scored, make_cell
-from tvts_bench.tables.filled import Cell, FilledTable, Measured, Versus
+from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Table, TableRow, dataset_in_words
+from tvts_bench.tables.cells import CellResults, Scored, make_cell
+from tvts_bench.tables.model import Cell, FilledTable, Measured, Versus
 from tvts_bench.tables.notes import notes_of
 
 Key = tuple[str, str]
@@ -16,58 +16,68 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
-    """All that was found for a table."""
+class TableResults:
+    """All that fills a table."""
 
-    found: Mapping[Key, Found]
+    cells: Mapping[Key, CellResults]
     protocols: Mapping[str, Protocol] = field(default_factory=dict)  # column -> protocol, where it is not the first one
-    embedded: bool  # whether the embedded world stands in for the data sets
+    embedded: bool  # whether the built-in synthetic set (ScriptedMotion) stands in for the data sets
     baseline: str | None = None  # row to test against; None: as the table says
-    remarks: tuple[str, ...] = ()  # notes of whoever found it
+    remarks: tuple[str, ...] = ()  # notes of whoever read or measured them
 
 
-def assemble(table: Table, findings: Findings, out: Path) -> FilledTable:
-    """The table filled with what was found.
+def assemble(table: Table, results: TableResults, out: Path) -> FilledTable:
+    """The table filled with results.
 
     Args:
         table: the declaration.
-        findings: results by row and column.
+        results: by row and column.
         out: folder of all results, which files are named from.
+
+    Returns:
+        With intervals, tests against the baseline row, and notes.
     """
-    found = findings.found
-    rows = (*table.rows, *(table.embedded_rows if findings.embedded else ()))
-    columns = tuple(c for c in table.columns if c.published or any((row.name, c.name) in found for row in rows))
-    protocols = {column.name: findings.protocols.get(column.name, column.protocols[0]) for column in columns}
+    by_cell = results.cells
+    rows = (*table.rows, *(table.embedded_rows if results.embedded else ()))
+    columns = tuple(c for c in table.columns if c.published or any((row.name, c.name) in by_cell for row in rows))
+    protocols = {column.name: results.protocols.get(column.name, column.protocols[0]) for column in columns}
     scored = {
-        (row.name, column.name): make_cell(row, column, protocols[column.name], found.get((row.name, column.name)), out)
+        (row.name, column.name): make_cell(
+            row, column, protocols[column.name], by_cell.get((row.name, column.name)), out
+        )
         for row in rows
         for column in columns
     }
-    baseline = _baseline(table, rows, scored, findings.baseline)
+    baseline = _baseline(table, rows, scored, results.baseline)
     cells = {key: _compared(key, each, scored, baseline) for key, each in scored.items()}
     for column in columns:
         _mark_best(cells, column.name)
-    measured_on = _measured_on(columns, cells, findings.embedded)
+    measured_on = _measured_on(columns, cells, results.embedded)
     filled = FilledTable(
         table=table,
-        title=_title(table, cells, measured_on, findings.embedded),
+        title=_title(table, cells, measured_on, results.embedded),
         columns=columns,
         protocols=protocols,
         measured_on=measured_on,
         rows=rows,
         cells=cells,
         baseline=baseline,
-        embedded=findings.embedded,
+        embedded=results.embedded,
     )
-    asked = findings.baseline
-    missing = (f"nothing is tested: the row {asked} has no number",) if asked and baseline is None else ()
-    return replace(filled, notes=(*notes_of(filled, found), *missing, *findings.remarks))
+    missing = (
+        (f"nothing is tested: the row {results.baseline} has no number",)
+        if results.baseline and baseline is None
+        else ()
+    )
+    return replace(filled, notes=(*notes_of(filled, by_cell), *missing, *results.remarks))
 
 
-def _baseline(table: Table, rows: tuple[Row, ...], scored: Mapping[Key, Scored], asked: str | None) -> str | None:
+def _baseline(
+    table: Table, rows: tuple[TableRow, ...], scored: Mapping[Key, Scored], requested: str | None
+) -> str | None:
     """The row to test against; None where it has no number."""
     measured = {row for (row, _), each in scored.items() if each.cell.measured}
-    wanted = (asked,) if asked else table.baselines
+    wanted = (requested,) if requested else table.baselines
     return next((name for name in wanted if name in measured), None)
 
 
@@ -99,7 +109,7 @@ def _in_percent(test: PairedTest) -> PairedTest:
 
 
 def _mark_best(cells: dict[Key, Cell], column: str) -> None:
-    """The highest of each kind of number, all of them where several are; of a single number nothing is said."""
+    """The highest of each kind of number, all of them where several are; a single number is not marked."""
     keys = [key for key in cells if key[1] == column]
     measured = {key: cell.measured.value for key in keys if (cell := cells[key]).measured}
     published = {key: cell.published for key in keys if isinstance((cell := cells[key]).published, float)}
@@ -111,16 +121,16 @@ def _mark_best(cells: dict[Key, Cell], column: str) -> None:
 
 def _measured_on(columns: tuple[Column, ...], cells: Mapping[Key, Cell], embedded: bool) -> dict[str, str]:
     """Each column's data in words; a column without numbers has that of the others of its data set."""
-    found: dict[str, str] = {}
+    words: dict[str, str] = {}
     for column in columns:
         measured = [cell.measured for (_, name), cell in cells.items() if name == column.name and cell.measured]
         if measured:
-            found[column.name] = _data_of(measured)
-    by_dataset = {column.dataset: found[column.name] for column in columns if column.name in found}
+            words[column.name] = _data_of(measured)
+    by_dataset = {column.dataset: words[column.name] for column in columns if column.name in words}
     for column in columns:
         unmeasured = dataset_in_words(f"{EMBEDDED}-{column.dataset}" if embedded else column.dataset)
-        found.setdefault(column.name, by_dataset.get(column.dataset, unmeasured))
-    return found
+        words.setdefault(column.name, by_dataset.get(column.dataset, unmeasured))
+    return words
 
 
 def _data_of(measured: Sequence[Measured]) -> str:

@@ -1,15 +1,23 @@
 """What a table is: rows, columns, and which protocol on which data set fills a cell. Nothing here is measured."""
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from importlib import resources
+from typing import Any, Final, Literal
 
 from tvts_bench.metrics.measured import FORWARD
-from tvts_bench.tables.published import Published, published_value, read_published
 
-EMBEDDED = "scripted_motion"  # the data set whose variants stand in for the real ones
+EMBEDDED = "scripted_motion"  # the built-in synthetic set (ScriptedMotion), whose variants stand in for the real ones
 TITLES = {"ssv2": "SSV2", "k400": "K400", "ucf101": "UCF-101", "hmdb51": "HMDB-51", EMBEDDED: "ScriptedMotion"}
 """Data sets as tables print them."""
+
+
+FAILED: Final = "failed"  # a run that did not converge, as the paper itself reports
+
+Published = float | Literal["failed"] | None
+"""A number in percent, a run that failed, or nothing where the paper has none."""
 
 
 def dataset_in_words(name: str) -> str:
@@ -39,21 +47,21 @@ class Column:
 
     name: str  # unique in the table; in published/*.csv where there is a published number
     heading: str
-    dataset: str  # "ssv2"; on the embedded world "scripted_motion:ssv2"
+    dataset: str  # "ssv2"; on the built-in synthetic set "scripted_motion:ssv2"
     metric: str  # of the result: "R@1", "top-1"
-    protocols: tuple[Protocol, ...]  # the first unless another is asked for
+    protocols: tuple[Protocol, ...]  # the first unless another is requested
     published: bool = True  # False: ours, shown only where it was measured
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """One method."""
 
     name: str  # on the command line and in files, unique in the table
     group: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)  # label column -> text
     published: Mapping[str, Published] = field(default_factory=dict)  # column -> number
-    backbone: str | None = None  # what the embedded world measures in this row; None: the paper's row
+    backbone: str | None = None  # what is measured in this row on the built-in synthetic set; None: the paper's row
     cell: str | None = None  # the row of the table's grid that fills it
 
 
@@ -65,8 +73,8 @@ class Table:
     title: str
     labels: Mapping[str, str]  # label column -> heading
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    embedded_rows: tuple[Row, ...] = ()  # shown below the others where the embedded world is measured
+    rows: tuple[TableRow, ...]
+    embedded_rows: tuple[TableRow, ...] = ()  # shown below the others on the built-in synthetic set
     baselines: tuple[str, ...]  # rows that the others are tested against: the first of them that was measured
     grid: str | None = None  # of `tvts-bench ablate`, whose cells fill the rows; None: backbones do
     examples: tuple[str, ...]  # command lines, for the help of its command
@@ -89,7 +97,7 @@ def published_rows(
     group: str | None = None,
     labels: tuple[str, ...] = (),
     cells: Mapping[str, str] | None = None,
-) -> tuple[Row, ...]:
+) -> tuple[TableRow, ...]:
     """Rows of published/TABLE.csv.
 
     Args:
@@ -99,10 +107,13 @@ def published_rows(
         group: field that groups rows.
         labels: fields that are shown beside the name.
         cells: name of a row -> row of the table's grid; a row that is not there is one of its own name.
+
+    Returns:
+        In the paper's order.
     """
     numbers = [column.name for column in columns if column.published]
     return tuple(
-        Row(
+        TableRow(
             name=record[name],
             group=record[group] if group else "",
             labels={label: record[label] for label in labels},
@@ -111,3 +122,24 @@ def published_rows(
         )
         for record in read_published(table)
     )
+
+
+@cache
+def read_published(table: str) -> tuple[Mapping[str, str], ...]:
+    """The rows of a published table (published/README.md names the source) in the paper's order.
+
+    Args:
+        table: "table1" to "table5" or "table7".
+
+    Returns:
+        Column -> text of each row; "" where the paper says nothing.
+    """
+    file = resources.files("tvts_bench.tables").joinpath("published", f"{table}.csv")
+    return tuple(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+
+
+def published_value(text: str) -> Published:
+    """A field of a published table as a value."""
+    if text == FAILED:
+        return FAILED
+    return float(text) if text else None

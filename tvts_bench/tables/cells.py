@@ -1,4 +1,4 @@
-"""One cell from the results that were found for it."""
+"""One cell of a table from its results."""
 
 import os
 import re
@@ -11,20 +11,20 @@ import numpy as np
 
 from tvts_bench.metrics.bootstrap import bootstrap_interval
 from tvts_bench.metrics.measured import SplitCoverage
-from tvts_bench.tables.base import Column, Protocol, Row
-from tvts_bench.tables.filled import Cell, Measured, Part, RunOf, Status
-from tvts_bench.tables.outcomes import Outcomes, read_outcomes
-from tvts_bench.tables.stored import Stored
+from tvts_bench.results.index import StoredResult
+from tvts_bench.results.per_sample import Outcomes, read_outcomes
+from tvts_bench.tables.base import Column, Protocol, TableRow
+from tvts_bench.tables.model import Cell, Measured, Part, RunOf, Status
 
-Seeded = tuple[int | None, Stored]
+Seeded = tuple[int | None, StoredResult]
 """A seed of pretraining (None where the backbone is given), and a result."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
-    """What there is for a cell: results, or why there is none."""
+class CellResults:
+    """What fills a cell: results, or why there is none."""
 
-    stored: tuple[Seeded, ...] = ()  # a seed each, in the order of the seeds
+    stored: tuple[Seeded, ...] = ()  # one per seed, in the order of the seeds
     status: Status = "measured"
     reason: str | None = None  # one sentence: why there is no result, or not of every seed
 
@@ -38,30 +38,33 @@ class Scored:
     outcomes: Mapping[int | None, Outcomes] = field(default_factory=dict)  # of each query or clip, where they were kept
 
 
-def make_cell(row: Row, column: Column, protocol: Protocol, found: Found | None, out: Path) -> Scored:
+def make_cell(row: TableRow, column: Column, protocol: Protocol, results: CellResults | None, out: Path) -> Scored:
     """The cell of `row` and `column`, not compared with anything yet.
 
     Args:
         row: with the published number.
         column: which number.
         protocol: which the results were measured by.
-        found: results; None where nothing was asked for.
+        results: None where nothing was requested.
         out: folder of all results, which files are named from.
+
+    Returns:
+        With the outcomes of each seed, where they were kept.
     """
     published = row.published.get(column.name)
-    if found is None or not found.stored:
-        status, reason = (found.status, found.reason) if found else ("", None)
+    if results is None or not results.stored:
+        status, reason = (results.status, results.reason) if results else ("", None)
         return Scored(cell=Cell(row=row.name, column=column.name, published=published, status=status, reason=reason))
-    measured, outcomes = _measured(column, protocol, found.stored, out)
+    measured, outcomes = _measured(column, protocol, results.stored, out)
     difference = None
-    if isinstance(published, float) and protocol.like_paper and _is_official(column, found.stored):
+    if isinstance(published, float) and protocol.like_paper and _is_official(column, results.stored):
         difference = measured.value - published
     cell = Cell(
         row=row.name,
         column=column.name,
         published=published,
         status="measured",
-        reason=found.reason,
+        reason=results.reason,
         measured=measured,
         difference=difference,
     )
@@ -74,7 +77,7 @@ def _measured(
 ) -> tuple[Measured, list[Outcomes | None]]:
     """The number, and what each query or clip scored in each of its results."""
     metrics = [each.result.metric(column.metric, protocol.condition) for _, each in stored]
-    outcomes = [read_outcomes(each.path, column, protocol) for _, each in stored]
+    outcomes = [read_outcomes(each, column.metric, protocol.condition) for _, each in stored]
     low, high = metrics[0].low, metrics[0].high
     if len(metrics) > 1:  # each clip's outcome is averaged over the seeds first
         means = _mean_outcomes(outcomes)
@@ -125,12 +128,12 @@ def _is_official(column: Column, stored: Sequence[Seeded]) -> bool:
     return names == {column.dataset} and all(item.complete and item.official for item in parts)
 
 
-def _mean_outcomes(found: Sequence[Outcomes | None]) -> Outcomes | None:
+def _mean_outcomes(by_seed: Sequence[Outcomes | None]) -> Outcomes | None:
     """Of each clip, the mean over the seeds; None unless all seeds kept theirs, of the same clips."""
-    first = found[0]
-    if first is None or any(each is None or each.keys() != first.keys() for each in found):
+    first = by_seed[0]
+    if first is None or any(each is None or each.keys() != first.keys() for each in by_seed):
         return None
-    return {clip: float(np.mean([each[clip] for each in found if each is not None])) for clip in sorted(first)}
+    return {clip: float(np.mean([each[clip] for each in by_seed if each is not None])) for clip in sorted(first)}
 
 
 def _relative(path: Path, out: Path) -> str:

@@ -1,17 +1,16 @@
-"""A filled table as text in rows and columns, before any mark-up: what people read, in every format alike."""
+"""A filled table as text in rows and columns, before any mark-up: what people read, the same in every format."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_lowercase
 
-from tvts_bench.tables.base import TITLES, Column, Row, dataset_in_words
-from tvts_bench.tables.filled import Cell, FilledTable
-from tvts_bench.tables.published import FAILED
+from tvts_bench.tables.base import FAILED, TITLES, Column, TableRow, dataset_in_words
+from tvts_bench.tables.model import Cell, FilledTable
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """What stands in one place."""
+    """The content of one cell."""
 
     text: str = ""
     bold: bool = False
@@ -44,7 +43,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class TableLayout:
     """A table to be marked up."""
 
     title: str
@@ -73,7 +72,7 @@ def lay_out(
     measured: bool = True,
     labels: bool = True,
     dataset: str | None = None,
-) -> Layout:
+) -> TableLayout:
     """The table as text.
 
     Args:
@@ -82,6 +81,9 @@ def lay_out(
         measured: with what was measured, its rows and columns.
         labels: with what the paper says of each method beside its name.
         dataset: only the columns of this one.
+
+    Returns:
+        With a letter for each reason, and the notes.
     """
     if dataset is not None:
         table = replace(table, columns=tuple(column for column in table.columns if column.dataset == dataset))
@@ -98,7 +100,7 @@ def lay_out(
         begins = not lines or lines[-1].group != row.group
         lines.append(Line(group=row.group, begins=begins, texts=shown.texts(row, letters)))
     reasons = tuple(f"[{letter}] {reason}" for reason, letter in letters.reasons.items())
-    return Layout(title=table.title, headings=shown.headings(), lines=tuple(lines), notes=(*reasons, *table.notes))
+    return TableLayout(title=table.title, headings=shown.headings(), lines=tuple(lines), notes=(*reasons, *table.notes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ class _Columns:
     """Which columns there are: labels, published, measured, differences, coverage."""
 
     table: FilledTable
-    rows: Sequence[Row]  # those that are shown
+    rows: Sequence[TableRow]  # those that are shown
     published: bool
     measured: bool
     labels: bool
@@ -114,8 +116,8 @@ class _Columns:
     @property
     def _labels(self) -> tuple[str, ...]:
         """Label columns in which any row says something."""
-        said = [label for label in self.table.table.labels if any(row.labels.get(label) for row in self.rows)]
-        return tuple(said) if self.labels else ()
+        used = [label for label in self.table.table.labels if any(row.labels.get(label) for row in self.rows)]
+        return tuple(used) if self.labels else ()
 
     @property
     def _published(self) -> tuple[Column, ...]:
@@ -136,7 +138,7 @@ class _Columns:
 
     @property
     def _covered(self) -> bool:
-        """Whether coverage has to be told."""
+        """Whether coverage is shown."""
         return self.measured and any(
             (cell := self.table.cell(row, column)).measured and not cell.measured.complete
             for row in self.rows
@@ -146,26 +148,26 @@ class _Columns:
     def headings(self) -> tuple[Heading, ...]:
         """Of all columns."""
         table = self.table
-        found = [Heading(text="method", numbers=False)]
-        found += [Heading(text=table.table.labels[label], numbers=False) for label in self._labels]
-        found += [Heading(text=column.heading, kind="published", data=_real(column)) for column in self._published]
-        found += [
+        headings = [Heading(text="method", numbers=False)]
+        headings += [Heading(text=table.table.labels[label], numbers=False) for label in self._labels]
+        headings += [Heading(text=column.heading, kind="published", data=_real(column)) for column in self._published]
+        headings += [
             Heading(text=_qualified(table, column), kind="measured", data=table.measured_on[column.name])
             for column in self._measured
         ]
-        found += [Heading(text=c.heading, kind="measured less published", data=_real(c)) for c in self._differing]
-        return tuple([*found, Heading(text="coverage", numbers=False)] if self._covered else found)
+        headings += [Heading(text=c.heading, kind="measured less published", data=_real(c)) for c in self._differing]
+        return tuple([*headings, Heading(text="coverage", numbers=False)] if self._covered else headings)
 
-    def texts(self, row: Row, letters: Letters) -> tuple[Text, ...]:
+    def texts(self, row: TableRow, letters: Letters) -> tuple[Text, ...]:
         """Of one row."""
         table = self.table
-        found = [Text(text=row.name), *(Text(text=row.labels.get(label, "")) for label in self._labels)]
-        found += [_published_text(table.cell(row, column)) for column in self._published]
-        found += [_measured_text(table.cell(row, column), letters) for column in self._measured]
+        texts = [Text(text=row.name), *(Text(text=row.labels.get(label, "")) for label in self._labels)]
+        texts += [_published_text(table.cell(row, column)) for column in self._published]
+        texts += [_measured_text(table.cell(row, column), letters) for column in self._measured]
         for column in self._differing:
             difference = table.cell(row, column).difference
-            found.append(Text(text="" if difference is None else f"{difference:+.1f}"))
-        return tuple([*found, Text(text=_coverage(table, row))] if self._covered else found)
+            texts.append(Text(text="" if difference is None else f"{difference:+.1f}"))
+        return tuple([*texts, Text(text=_coverage(table, row))] if self._covered else texts)
 
 
 def _real(column: Column) -> str:
@@ -198,7 +200,7 @@ def _measured_text(cell: Cell, letters: Letters) -> Text:
     )
 
 
-def _coverage(table: FilledTable, row: Row) -> str:
+def _coverage(table: FilledTable, row: TableRow) -> str:
     """How much of each data set was measured; nothing for a row without numbers."""
     numbers = [measured for column in table.columns if (measured := table.cell(row, column).measured)]
     return coverage_in_words(
@@ -210,8 +212,8 @@ def _coverage(table: FilledTable, row: Row) -> str:
 
 def coverage_in_words(parts: Iterable[tuple[str, str, float]]) -> str:
     """Data sets (`Dataset.name`), splits and percents of them as text; of a split that comes twice the least."""
-    found: dict[str, float] = {}
+    least: dict[str, float] = {}
     for dataset, split, percent in parts:
         name = f"{dataset_in_words(dataset)} {split}"
-        found[name] = min(percent, found.get(name, percent))
-    return ", ".join(f"{name} {percent:.4g} %" for name, percent in found.items())
+        least[name] = min(percent, least.get(name, percent))
+    return ", ".join(f"{name} {percent:.4g} %" for name, percent in least.items())

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 
-from tvts_bench.result_files import backbone_fact
 from tvts_bench.results import Result
-from tvts_bench.tables.base import Column, Row
-from tvts_bench.tables.cells import Found
-from tvts_bench.tables.filled import ALPHA, Cell, FilledTable
+from tvts_bench.results.summary import backbone_fact
+from tvts_bench.tables.base import Column, TableRow
+from tvts_bench.tables.cells import CellResults
+from tvts_bench.tables.model import ALPHA, Cell, FilledTable
+
+Results = Mapping[tuple[str, str], CellResults]
+"""(row, column) -> what fills the cell."""
 
 
-def notes_of(table: FilledTable, found: Mapping[tuple[str, str], Found]) -> tuple[str, ...]:
+def notes_of(table: FilledTable, results: Results) -> tuple[str, ...]:
     """The lines below a table; those on single cells are put there by the layout."""
     measured = [cell for cell in table.cells.values() if cell.measured]
     return tuple(
@@ -19,15 +22,15 @@ def notes_of(table: FilledTable, found: Mapping[tuple[str, str], Found]) -> tupl
                 *_of_chance(table),
                 *_of_tests(table, measured),
                 *_of_protocols(table),
-                *_of_results(table, found),
+                *_of_results(table, results),
             )
         )
     )
 
 
-def results_of(table: FilledTable, found: Mapping[tuple[str, str], Found], column: Column) -> list[tuple[str, Result]]:
+def _column_results(table: FilledTable, results: Results, column: Column) -> list[tuple[str, Result]]:
     """Row and result of every number of `column`, in the table's order."""
-    rows = [(row.name, found[row.name, column.name]) for row in table.rows if (row.name, column.name) in found]
+    rows = [(row.name, results[row.name, column.name]) for row in table.rows if (row.name, column.name) in results]
     return [(name, stored.result) for name, each in rows for _, stored in each.stored]
 
 
@@ -70,13 +73,13 @@ def _of_seeds(measured: list[Cell]) -> str:
 
 def _of_fewer_seeds(table: FilledTable) -> Iterator[str]:
     """The numbers that are of fewer seeds than others of their column, and columns of one seed beside others."""
-    found = {}
+    seeds = {}
     for column in table.columns:
         cells = {row.name: table.cell(row, column).measured for row in table.rows}
-        found[column.name] = {name: len(measured.runs) for name, measured in cells.items() if measured}
-    most_of_all = max((count for counts in found.values() for count in counts.values()), default=0)
+        seeds[column.name] = {name: len(measured.runs) for name, measured in cells.items() if measured}
+    most_of_all = max((count for counts in seeds.values() for count in counts.values()), default=0)
     for column in table.columns:
-        counts = found[column.name]
+        counts = seeds[column.name]
         most, where = max(counts.values(), default=0), f"{table.measured_on[column.name]} {column.heading}"
         if most == 1 < most_of_all:
             yield f"one seed of pretraining in {where}: intervals and tests there say nothing about another"
@@ -128,7 +131,7 @@ def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
             yield f"{row.name} less {table.baseline}: {'; '.join(parts)}"
 
 
-def _of_shared_seeds(table: FilledTable, row: Row, column: Column) -> str:
+def _of_shared_seeds(table: FilledTable, row: TableRow, column: Column) -> str:
     """Which seeds a difference is of, where it is not that of the two means: only what both have is compared."""
     assert table.baseline is not None
     both = (table.cell(row, column).measured, table.cells[table.baseline, column.name].measured)
@@ -137,7 +140,7 @@ def _of_shared_seeds(table: FilledTable, row: Row, column: Column) -> str:
     return "" if ours == theirs else f" (seed{'s' * (len(ours & theirs) > 1)} {shared} alone)"
 
 
-def _untested(table: FilledTable, row: Row, column: Column) -> bool:
+def _untested(table: FilledTable, row: TableRow, column: Column) -> bool:
     """Whether both were measured and could not be compared."""
     assert table.baseline is not None
     both = table.cells[table.baseline, column.name].measured and table.cell(row, column).measured
@@ -156,23 +159,23 @@ def _of_protocols(table: FilledTable) -> Iterator[str]:
             yield protocol.note
 
 
-def _of_results(table: FilledTable, found: Mapping[tuple[str, str], Found]) -> Iterator[str]:
-    """Backbones, then what the results of a column say alike, then what any of them notes."""
+def _of_results(table: FilledTable, results: Results) -> Iterator[str]:
+    """Backbones, then what all results of a column say, then what any of them notes."""
     if table.table.grid is None:
         for column in table.columns:
-            for row, result in results_of(table, found, column):
+            for row, result in _column_results(table, results, column):
                 yield f"{row}: {backbone_fact(result)}"
     for column in table.columns:
-        results = [result for _, result in results_of(table, found, column)]
-        for result in results:
+        shown = [result for _, result in _column_results(table, results, column)]
+        for result in shown:
             yield from (
                 f"{result.run.dataset['name']} {item.split}: {item.used:,} of {item.listed:,} clips used"
                 f" (fingerprint {item.fingerprint[:12]})"
                 for item in result.coverage
             )
-        first = results[0] if results else None
+        first = shown[0] if shown else None
         if first:
-            yield from (line for line in first.protocol if all(line in result.protocol for result in results))
-            yield from ("read by " + ", ".join(result.provenance["decoders"]) for result in results)
-        for row, result in results_of(table, found, column):
+            yield from (line for line in first.protocol if all(line in result.protocol for result in shown))
+            yield from ("read by " + ", ".join(result.provenance["decoders"]) for result in shown)
+        for row, result in _column_results(table, results, column):
             yield from (f"{row}: {note}" for note in result.notes)

@@ -1,6 +1,6 @@
-"""The protocols that tables are measured by."""
+"""What tables share: protocols, the columns of grids, and the rows of the built-in synthetic set (ScriptedMotion)."""
 
-from tvts_bench.tables.base import Protocol
+from tvts_bench.tables.base import Column, Protocol, TableRow
 
 RETRIEVAL = Protocol(
     name="zero-shot retrieval",
@@ -44,3 +44,36 @@ ONE_SPLIT = Protocol(
     condition="fine-tuned",
     note="UCF-101 and HMDB-51: official split 1; `tvts-bench finetune --split all` gives the mean of the three",
 )
+
+GROUP = "embedded world"
+
+TVTS = TableRow(name="TVTS (shipped)", group=GROUP, backbone="tvts:scripted_motion_tiny")
+BASE_ONLY = TableRow(name="L_base only (twin)", group=GROUP, backbone="tvts:scripted_motion_tiny_l_base")
+RANDOM = TableRow(name="random initialisation", group=GROUP, backbone="tvts:tiny")
+PIXELS = TableRow(name="pixels (mean colours)", group=GROUP, backbone="pixels")
+
+
+def grid_columns(datasets: tuple[str, ...], finetune: Protocol) -> tuple[Column, ...]:
+    """Fine-tuned top-1 as in the paper; then ours, the linear probe and zero-shot R@1. Each on all of `datasets`."""
+    published = tuple(
+        Column(
+            name=f"{dataset}_top1", heading="fine-tuned top-1", dataset=dataset, metric="top-1", protocols=(finetune,)
+        )
+        for dataset in datasets
+    )
+    ours = tuple(
+        Column(
+            name=f"{dataset}_{name}",
+            heading=heading,
+            dataset=dataset,
+            metric=metric,
+            protocols=(protocol,),
+            published=False,
+        )
+        for dataset in datasets
+        for name, heading, metric, protocol in (
+            ("linear_top1", "linear top-1", "top-1", CACHED_PROBE),
+            ("r1", "R@1", "R@1", RETRIEVAL),
+        )
+    )
+    return published + ours

@@ -1,8 +1,7 @@
 """Table 1: what is put in order: transcripts, or video."""
 
 from tvts_bench.tables.base import Table, published_rows
-from tvts_bench.tables.grid_columns import grid_columns
-from tvts_bench.tables.protocols import ONE_SPLIT
+from tvts_bench.tables.protocols import ONE_SPLIT, grid_columns
 
 CELLS = {
     "Baseline": "none",

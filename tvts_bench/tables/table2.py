@@ -1,8 +1,7 @@
 """Table 2: training objectives, with and without the stop-gradient before the text encoder."""
 
 from tvts_bench.tables.base import Table, published_rows
-from tvts_bench.tables.grid_columns import grid_columns
-from tvts_bench.tables.protocols import FINETUNE
+from tvts_bench.tables.protocols import FINETUNE, grid_columns
 
 COLUMNS = grid_columns(("ssv2", "k400"), FINETUNE)
 

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from tvts_bench.printable import printable
-from tvts_bench.tables.filled import FilledTable
-from tvts_bench.tables.layout import Layout, Line, Text, lay_out
+from tvts_bench.tables.layout import Line, TableLayout, Text, lay_out
+from tvts_bench.tables.model import FilledTable
 
 TEXT_WIDTH = 10  # least of a column of words, where columns have to give way
 
@@ -28,7 +28,7 @@ def terminal_tables(table: FilledTable, width: int) -> list[Table]:
         lambda: [published, lay_out(table, published=False, labels=False)],
         lambda: [published, *(lay_out(table, published=False, labels=False, dataset=each) for each in datasets)],
     )
-    parts: list[Layout] = []
+    parts: list[TableLayout] = []
     for way in ways:
         parts = [part for part in way() if part.lines]
         if all(_fits(part, width, len(datasets) > 1) for part in parts):
@@ -36,13 +36,13 @@ def terminal_tables(table: FilledTable, width: int) -> list[Table]:
     return [as_terminal(part, len(datasets) > 1) for part in parts]
 
 
-def _fits(layout: Layout, width: int, name_data: bool) -> bool:
+def _fits(layout: TableLayout, width: int, name_data: bool) -> bool:
     console = Console(width=1000)
     return Measurement.get(console, console.options, as_terminal(layout, name_data)).maximum <= width
 
 
-def as_terminal(layout: Layout, name_data: bool = True) -> Table:
-    """A rich table: what its numbers are above each column (the data set if asked for), intervals below the numbers."""
+def as_terminal(layout: TableLayout, name_data: bool = True) -> Table:
+    """A rich table: what its numbers are above each column (with the data set on request), intervals below numbers."""
     table = Table()
     for number, heading in enumerate(layout.headings):
         parts = (heading.kind, heading.data if name_data else "", heading.text)
@@ -68,6 +68,6 @@ def _cell(text: Text) -> RichText:
     return cell
 
 
-def _longest(layout: Layout, number: int) -> int:
+def _longest(layout: TableLayout, number: int) -> int:
     """Characters of the longest text of a column."""
     return max(len(printable(line.texts[number].text)) for line in layout.lines)

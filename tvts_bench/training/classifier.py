@@ -1,22 +1,25 @@
-"""A backbone with a linear head: what probes and fine-tuning train."""
+"""A backbone with a linear head: what probes and fine-tuning train.
+
+Its stochastic depth draws from a clip's own seed: the same whatever batch, micro-batch or process the clip is in.
+"""
 
 import copy
+from collections.abc import Sequence
 
+import numpy as np
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.backbones.base import Backbone, as_embedding
 from tvts_bench.errors import UserError
-from tvts_bench.training.stochastic_depth import ClipDropPath
+
+from timm.layers import DropPath  # type: ignore[attr-defined] # isort: skip
+from timm.models.vision_transformer import Block  # isort: skip
 
 HEAD_STD = (
     2e-5  # as BEiT's and VideoMAE's fine-tuning: 0.02 x 0.001, so that the first steps disturb the backbone little
 )
-
-
-class ClassifierError(UserError):
-    """A classifier that cannot be made of this backbone."""
 
 
 class Classifier(nn.Module):
@@ -29,7 +32,8 @@ class Classifier(nn.Module):
     def __init__(
         self, backbone: Backbone, num_classes: int, *, frozen: bool, drop_path: float = 0.0, seed: int = 0
     ) -> None:
-        """
+        """Copy the backbone and draw the head.
+
         Args:
             backbone: copied, with its weights.
             num_classes: C.
@@ -38,7 +42,7 @@ class Classifier(nn.Module):
             seed: of the head's weights; no global random state is read or changed.
 
         Raises:
-            ClassifierError: `drop_path` for a backbone without timm's blocks.
+            UserError: `drop_path` for a backbone without timm's blocks.
         """
         super().__init__()
         self.backbone = copy.deepcopy(backbone).requires_grad_(not frozen)
@@ -75,7 +79,7 @@ def _set_drop_path(backbone: Backbone, rate: float) -> None:
     blocks = [module for module in backbone.modules() if isinstance(module, Block)]
     if not blocks:
         if rate:
-            raise ClassifierError(
+            raise UserError(
                 f"backbone {backbone.family} has no transformer blocks to drop at random: drop_path must be 0 for it,"
                 f" got {rate}"
             )
@@ -85,3 +89,31 @@ def _set_drop_path(backbone: Backbone, rate: float) -> None:
         block.drop_path1, block.drop_path2 = (
             ClipDropPath(own, 2 * depth + branch) if own else nn.Identity() for branch in range(2)
         )
+
+
+class ClipDropPath(DropPath):
+    """timm's DropPath, with a draw from each clip's own seed. Without seeds it draws as timm's does."""
+
+    def __init__(self, drop_prob: float, number: int) -> None:
+        """`number` tells this one from the others of a network."""
+        super().__init__(drop_prob)
+        self.number = number
+        self.seeds: Sequence[int] | None = None  # of the clips of the coming forward pass
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` [B, ...] or [B * n, ...], the n rows of a clip one after the other."""
+        if self.seeds is None or not self.training:
+            return super().forward(x)  # type: ignore[no-any-return]
+        assert len(x) % len(self.seeds) == 0, (x.shape, len(self.seeds))
+        rows = len(x) // len(self.seeds)
+        draws = [np.random.Generator(np.random.PCG64([seed, self.number])).random(rows) for seed in self.seeds]
+        kept = torch.from_numpy(np.concatenate(draws) >= self.drop_prob)
+        scale = kept.to(x.device, x.dtype) / (1 - self.drop_prob)
+        return x * scale.view(-1, *(1,) * (x.ndim - 1))
+
+
+def seed_drop_paths(model: nn.Module, seeds: Sequence[int]) -> None:
+    """Give every `ClipDropPath` of `model` the seeds of the clips of its next forward pass."""
+    for module in model.modules():
+        if isinstance(module, ClipDropPath):
+            module.seeds = seeds

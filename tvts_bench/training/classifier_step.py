@@ -1,7 +1,7 @@
 """One step of supervised training: a pure function of weights, batch, and (seed, step).
 
-Nothing that is drawn depends on how a batch is divided. Clips are mixed in pairs that stay together (see `ClipOrder`);
-`_MIXED_ALIKE` clips share a draw, as those of a GPU do in the official code; stochastic depth draws from a clip's seed.
+Nothing that is drawn depends on how a batch is divided. Clips are mixed in pairs that stay together (`ClipSampler`);
+`_SAME_DRAW` clips share a draw, as those of a GPU do in the official code; stochastic depth draws from a clip's seed.
 So no state of a random number generator outlives a step, and several processes or micro-batches do what one does at
 once, but for rounding, for the statistics of batch norms, and for dropout that a network brings along: that is seeded
 by (seed, step, micro-batch), micro-batches being numbered over all processes.
@@ -10,37 +10,31 @@ by (seed, step, micro-batch), micro-batches being numbered over all processes.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DistributedDataParallel
 
+from tvts_bench.distributed import Rank, sync_on_last
 from tvts_bench.errors import UserError
-from tvts_bench.training.clip_loader import ClipBatch
-from tvts_bench.training.clip_order import BatchError
-from tvts_bench.training.mixing import mix
+from tvts_bench.training.classifier import seed_drop_paths
+from tvts_bench.training.dataloader import ClipBatch
+from tvts_bench.training.mixup import mix
 from tvts_bench.training.optim import autocast
-from tvts_bench.training.ranks import Rank
-from tvts_bench.training.recipes import Recipe
-from tvts_bench.training.stochastic_depth import seed_drop_paths
+from tvts_bench.training.recipe import Recipe
+from tvts_bench.training.sampler import seed_of
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import normalise
 
 _MIX, _DROP = 3, 4  # what a seed is for; clips and their order use 1 and 2
-_MIXED_ALIKE = 12  # clips: the paper's batch a GPU; an even number
-
-
-class TrainingError(UserError):
-    """A training that this machine cannot do."""
+_SAME_DRAW = 12  # clips: the paper's batch a GPU; an even number
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepSettings:
+class ClassifierSettings:
     """What a step needs beside its batch."""
 
     recipe: Recipe
@@ -49,9 +43,10 @@ class StepSettings:
     rank: Rank
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense."""
         parts = self.rank.world_size * self.recipe.accumulate
         if self.recipe.batch_size % parts:
-            raise BatchError(
+            raise UserError(
                 f"a batch of {self.recipe.batch_size} clips cannot be divided into {self.rank.world_size} processes x"
                 f" {self.recipe.accumulate} micro-batches; make it a multiple of {parts}"
             )
@@ -62,7 +57,7 @@ class StepSettings:
         return self.recipe.batch_size // self.rank.world_size
 
 
-def backward(model: nn.Module, batch: ClipBatch, step: int, settings: StepSettings) -> Tensor:
+def backward(model: nn.Module, batch: ClipBatch, step: int, settings: ClassifierSettings) -> Tensor:
     """Add the gradient of the step's loss to the parameters; this rank's loss, without gradient.
 
     The loss is the sum of the clips' cross-entropies, divided by the clips of a full batch: the mean over the ranks is
@@ -73,16 +68,18 @@ def backward(model: nn.Module, batch: ClipBatch, step: int, settings: StepSettin
         batch: this rank's.
         step: its number.
         settings: the rest.
+
+    Returns:
+        A scalar on the rank's device.
     """
     recipe, rank = settings.recipe, settings.rank
     total = torch.zeros((), device=rank.device)
     parts = _parts(batch.positions, recipe.accumulate)
     for number, rows in enumerate(parts):
         pixels, targets = _mixed(batch, rows, step, settings)
-        waits = isinstance(model, DistributedDataParallel) and number < len(parts) - 1
         seed_drop_paths(model, batch.seeds[rows] or (0,))
-        torch.manual_seed(_number(_DROP, recipe.seed, step, rank.rank * recipe.accumulate + number))
-        with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
+        torch.manual_seed(seed_of(_DROP, recipe.seed, step, rank.rank * recipe.accumulate + number))
+        with sync_on_last(model, is_last=number == len(parts) - 1):
             with autocast(rank.device, recipe.precision), _norms_at_rest(model, batch, rows, settings):
                 logits = model(pixels)
             loss = F.cross_entropy(logits.float(), targets, reduction="sum") / settings.share
@@ -91,7 +88,7 @@ def backward(model: nn.Module, batch: ClipBatch, step: int, settings: StepSettin
     return total
 
 
-def _mixed(batch: ClipBatch, rows: slice, step: int, settings: StepSettings) -> tuple[Tensor, Tensor]:
+def _mixed(batch: ClipBatch, rows: slice, step: int, settings: ClassifierSettings) -> tuple[Tensor, Tensor]:
     """Normalised clips and soft targets on the device. In place of no clip, one without a class, and so no loss."""
     device, recipe, clips = settings.rank.device, settings.recipe, batch.clips[rows]
     if not len(clips):  # all were unreadable; DistributedDataParallel waits for a backward pass all the same
@@ -103,13 +100,13 @@ def _mixed(batch: ClipBatch, rows: slice, step: int, settings: StepSettings) -> 
         return mix(pixels, labels, recipe.mix, settings.num_classes, seed=0)
     mixed = []
     for pair in _pairs(batch.positions[rows]):
-        seed = _number(_MIX, recipe.seed, step, batch.positions[rows][pair.start] // _MIXED_ALIKE)
+        seed = seed_of(_MIX, recipe.seed, step, batch.positions[rows][pair.start] // _SAME_DRAW)
         mixed.append(mix(pixels[pair], labels[pair], recipe.mix, settings.num_classes, seed))
     return torch.cat([each for each, _ in mixed]), torch.cat([targets for _, targets in mixed])
 
 
 @contextmanager
-def _norms_at_rest(model: nn.Module, batch: ClipBatch, rows: slice, settings: StepSettings) -> Iterator[None]:
+def _norms_at_rest(model: nn.Module, batch: ClipBatch, rows: slice, settings: ClassifierSettings) -> Iterator[None]:
     """Batch norms use the statistics that they have while what is fed is no batch: nothing, or one clip of several.
 
     The others of its part could not be read. Parts of one clip by the recipe are fed as they are.
@@ -140,17 +137,12 @@ def _parts(positions: Sequence[int], count: int) -> list[slice]:
     return [slice(start, end) for start, end in itertools.pairwise(bounds) if end > start] or [slice(0, 0)]
 
 
-def _number(*key: int) -> int:
-    """0 to 2**63 - 1, another one wherever the key differs."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 @contextmanager
-def fitting(settings: StepSettings) -> Iterator[None]:
+def fitting(settings: ClassifierSettings) -> Iterator[None]:
     """What this machine or its processes cannot train, as one sentence.
 
     Raises:
-        TrainingError: a GPU does not hold a micro-batch, batch norms see one clip at a time, or several processes wait
+        UserError: a GPU does not hold a micro-batch, batch norms see one clip at a time, or several processes wait
             for gradients that never come.
     """
     try:
@@ -158,7 +150,7 @@ def fitting(settings: StepSettings) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         recipe = settings.recipe
         clips = math.ceil(settings.share / recipe.accumulate)
-        raise TrainingError(
+        raise UserError(
             f"{settings.rank.device} has not enough memory to train on {clips} clips at once: raise --accumulate"
             f" (now {recipe.accumulate}), which leaves the batch of {recipe.batch_size} as it is"
         ) from error
@@ -166,7 +158,7 @@ def fitting(settings: StepSettings) -> Iterator[None]:
         if "Expected more than 1 value per channel" not in str(error):  # a batch norm's
             raise
         recipe = settings.recipe
-        raise TrainingError(
+        raise UserError(
             f"this backbone has batch norms, which need several clips at once, and a batch of {recipe.batch_size} in"
             f" {settings.rank.world_size} processes x {recipe.accumulate} micro-batches feeds it one: raise"
             " --total-batch or lower --accumulate"
@@ -174,7 +166,7 @@ def fitting(settings: StepSettings) -> Iterator[None]:
     except RuntimeError as error:
         if "Expected to have finished reduction" not in str(error):  # DistributedDataParallel's, of its second step
             raise
-        raise TrainingError(
+        raise UserError(
             f"{settings.rank.world_size} processes cannot train this backbone: some of its parameters have no part in"
             " its output, so no gradient; take them out of the network, or train it with one process"
         ) from error

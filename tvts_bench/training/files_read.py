@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tvts_bench.distributed import Rank, all_gather_objects
 from tvts_bench.provenance import file_sha256
 from tvts_bench.snapshot import FileSignature, Snapshot, file_signatures, signature, snapshot
-from tvts_bench.training.ranks import Rank, of_all_ranks
 
 UNREADABLE = ""  # in place of the sha256 of what cannot be read
 
@@ -57,16 +57,16 @@ class FilesRead:
         Every rank looks at its share, and at contents only where a signature differs. All ranks must call this.
         """
         before = json.loads(text)
-        found: dict[str, int] = {}
+        mine_changed: dict[str, int] = {}
         for split, contents in before["contents"].items():
             signatures, paths = before["signatures"][split], self._paths.get(split, {})
             mine = list(contents)[rank.rank :: rank.world_size]
-            found[split] = sum(not _is_same(paths.get(name), signatures[name], contents[name]) for name in mine)
-        shares = of_all_ranks(found, rank.world_size)
-        return {split: count for split in found if (count := sum(share[split] for share in shares))}
+            mine_changed[split] = sum(not _is_same(paths.get(name), signatures[name], contents[name]) for name in mine)
+        shares = all_gather_objects(mine_changed, rank.world_size)
+        return {split: count for split in mine_changed if (count := sum(share[split] for share in shares))}
 
     def restore(self, text: str) -> None:
-        """Take up the contents of what an earlier part of the training has read, and which has not `changed`."""
+        """Restore the contents of what an earlier part of the training has read, and which has not `changed`."""
         for split, contents in json.loads(text)["contents"].items():
             self._contents[split].update(contents)
 

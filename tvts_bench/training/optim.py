@@ -1,61 +1,23 @@
-"""The optimiser and its learning rate over a run, as configuration. Schedules are timm's, and functions of the step."""
+"""The optimiser and its learning rate over a run. Schedules are timm's, and functions of the step.
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+A classifier's learning rates fall towards the input: the head and the final norm have the full rate; each layer below
+has `factor` times that of the one above it, down to patches, positions and tokens, by timm (after BEiT).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.errors import UserError
+from tvts_bench.backbones.base import Backbone, BackboneError
+from tvts_bench.training.recipe import OptimConfig, Precision, Recipe, TimeTable
 
-Schedule = Literal["constant", "cosine", "step"]
-Precision = Literal["fp32", "bf16"]
-
-
-class OptimError(UserError):
-    """A value of the optimiser's configuration that makes no sense."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """AdamW and its schedule. The defaults are TVTS's: constant rate, x0.1 after 12 and 16 of 20 epochs."""
-
-    lr: float = 1e-4  # the highest learning rate; not scaled with the batch
-    weight_decay: float = 0.0  # of matrices only; biases, norms, positions and tokens have none
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    schedule: Schedule = "step"
-    warmup: float = 0.0  # share (0..1) of the run in which the rate rises linearly from about 0
-    milestones: tuple[float, ...] = (0.6, 0.8)  # shares of the run after which `step` lowers the rate
-    decay: float = 0.1  # factor of each milestone
-    final: float = 0.0  # of `cosine`, the rate at the end as a share of lr
-    clip_grad: float | None = None  # the largest norm of the whole gradient; null: not clipped
-    accumulate: int = 1  # micro-batches of one step; the step is that of the whole batch (see pretrain.step)
-    precision: Precision = "fp32"  # bf16: autocast; weights, gradients and losses stay float32
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "eps", "decay"):
-            if not getattr(self, name) > 0:
-                raise OptimError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("weight_decay", "final"):
-            if not getattr(self, name) >= 0:
-                raise OptimError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("lr", "eps", "decay", "weight_decay", "final", "clip_grad"):
-            if getattr(self, name) == math.inf:
-                raise OptimError(f"{name} must be finite, got inf")
-        if not 0 <= self.warmup < 1:
-            raise OptimError(f"warmup is a share of the run, from 0 to below 1, got {self.warmup}")
-        if list(self.milestones) != sorted(self.milestones) or any(not 0 < m < 1 for m in self.milestones):
-            raise OptimError(f"milestones are increasing shares of the run in (0, 1), got {self.milestones}")
-        if any(not 0 <= beta < 1 for beta in self.betas):
-            raise OptimError(f"betas must be in [0, 1), got {self.betas}")
-        if self.clip_grad is not None and not self.clip_grad > 0:
-            raise OptimError(f"clip_grad must be positive or null, got {self.clip_grad}")
-        if self.accumulate < 1:
-            raise OptimError(f"accumulate must be at least 1, got {self.accumulate}")
+from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]  # isort: skip
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # isort: skip
+from timm.scheduler.cosine_lr import CosineLRScheduler  # isort: skip
+from timm.scheduler.multistep_lr import MultiStepLRScheduler  # isort: skip
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -73,10 +35,80 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [group for group in groups if group["params"]]
 
 
+def layer_groups(
+    backbone: Backbone, head: nn.Module, *, weight_decay: float, factor: float = 1.0, time_table: TimeTable = "stem"
+) -> list[dict[str, Any]]:
+    """Groups of all trained parameters for a torch optimiser; timm's schedules multiply by a group's `lr_scale`.
+
+    Positions and tokens ([1, N, D]) are tables, not matrices: like biases and norms they have no weight decay.
+
+    Args:
+        backbone: frozen parameters (no `requires_grad`) are left out.
+        head: trained with the full rate.
+        weight_decay: of matrices and kernels.
+        factor: rate of a layer / rate of the layer above it; 1: the same everywhere, no `layer_of` is needed.
+        time_table: `head` trains `temporal_embed` with the head's rate and weight decay, as the official code does.
+
+    Returns:
+        The groups.
+
+    Raises:
+        BackboneError: `factor` is not 1 and the backbone does not know its layers.
+    """
+    parts = _Classifier(backbone, head)
+    tables = [name for name, _ in parts.named_parameters() if _is_table(name, time_table)]
+    groups: list[dict[str, Any]]
+    if factor == 1:
+        groups = param_groups_weight_decay(parts, weight_decay, no_weight_decay_list=tables)
+    else:
+        parts.assign_layers(time_table)
+        groups = param_groups_layer_decay(parts, weight_decay, no_weight_decay_list=tables, layer_decay=factor)
+    return groups
+
+
+def _is_table(name: str, time_table: TimeTable) -> bool:
+    last = name.rpartition(".")[2]
+    return last.endswith(("_embed", "_token")) and not (time_table == "head" and last == "temporal_embed")
+
+
+class _Classifier(nn.Module):
+    """Backbone and head under names of their own, with the layers that timm asks a model for."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        self._layers: dict[str, int] = {}
+
+    def assign_layers(self, time_table: TimeTable) -> None:
+        """Ask the backbone for the layer of every parameter."""
+        names = [name for name, _ in self.backbone.named_parameters()]
+        try:
+            self._layers = {f"backbone.{name}": self.backbone.layer_of(name) for name in names}
+        except BackboneError as error:
+            raise BackboneError(f"{error}; set the layer decay to 1 to train all of it with one rate") from error
+        last = max(self._layers.values(), default=0)
+        for name, _ in self.named_parameters():
+            if name.startswith("head.") or (time_table == "head" and name.endswith("temporal_embed")):
+                self._layers[name] = last
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """What timm asks a model for."""
+        return self._layers.__getitem__
+
+
 def build_optimizer(
     model: nn.Module, config: OptimConfig, scales: Mapping[str, float] | None = None
 ) -> torch.optim.AdamW:
-    """AdamW over what `model` trains; parameters whose names begin as in `scales` at that share of the rate."""
+    """AdamW over what `model` trains.
+
+    Args:
+        model: its parameters without `requires_grad` are left out.
+        config: rate, weight decay, betas.
+        scales: prefix of parameter names -> their share of the rate.
+
+    Returns:
+        The optimiser, with a group for each rate and weight decay.
+    """
     groups = parameter_groups(model, config.weight_decay)
     for prefix, scale in (scales or {}).items():
         if scale != 1:
@@ -97,9 +129,13 @@ class LearningRate:
     """Sets the learning rate of every step. Its only state is the step, so there is nothing to save."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, config: OptimConfig, steps: int) -> None:
-        from timm.scheduler.cosine_lr import CosineLRScheduler
-        from timm.scheduler.multistep_lr import MultiStepLRScheduler
+        """Set the highest rate of every group.
 
+        Args:
+            optimizer: its groups' own `lr` are their highest rates.
+            config: the schedule.
+            steps: of the whole run.
+        """
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", config.lr)
             group["lr"] = group["initial_lr"]
@@ -136,3 +172,57 @@ def clip_gradient(parameters: Iterable[nn.Parameter], largest: float | None) -> 
 def autocast(device: str, precision: Precision) -> torch.autocast:
     """bf16 where the configuration says so; float32 otherwise."""
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def classifier_optimizer(
+    recipe: Recipe, backbone: Backbone, head: nn.Module, total_batch: int
+) -> torch.optim.Optimizer:
+    """The optimiser of `recipe`.
+
+    Args:
+        recipe: kind, rates and weight decay.
+        backbone: its parameters without `requires_grad` are left out.
+        head: trained with the full rate.
+        total_batch: clips of a step, over all processes; the rate is scaled with it.
+
+    Returns:
+        It, with a group for each rate and weight decay.
+
+    Raises:
+        BackboneError: the recipe decays rates by layer and the backbone does not know its layers.
+    """
+    groups = layer_groups(
+        backbone,
+        head,
+        weight_decay=recipe.weight_decay,
+        factor=recipe.layer_decay,
+        time_table=recipe.time_table,
+    )
+    if recipe.optimizer == "sgd":  # Nesterov's, as what the official code calls sgd
+        return torch.optim.SGD(
+            groups, lr=recipe.lr(total_batch), momentum=recipe.momentum, nesterov=recipe.momentum > 0
+        )
+    return torch.optim.AdamW(groups, lr=recipe.lr(total_batch), betas=recipe.betas)
+
+
+def lr_schedule(
+    recipe: Recipe, optimizer: torch.optim.Optimizer, total_batch: int, steps_per_epoch: int
+) -> LearningRate:
+    """What sets the rate of every step (from 0) in `optimizer`; a group has its `lr_scale` times that.
+
+    With W = warmup_epochs * steps_per_epoch steps of warm-up, S steps in all and the highest rate
+    h = base_lr * total_batch / 256:
+
+        h * (step + 1) / (W + 1)                                           in the warm-up
+        f + (h - f) * (1 + cos(pi * (step - W) / (S - W))) / 2             after it, f = final_lr * h
+
+    Args:
+        recipe: the schedule.
+        optimizer: whose rates are set.
+        total_batch: clips of a step, over all processes.
+        steps_per_epoch: whole batches of an epoch.
+
+    Returns:
+        What sets the rate of a step.
+    """
+    return LearningRate(optimizer, recipe.schedule(total_batch), recipe.epochs * steps_per_epoch)

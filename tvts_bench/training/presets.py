@@ -1,18 +1,19 @@
-"""The recipes that have a name: one for each data set and task, and the paper's habits.
+"""The recipes that have a name: one for each data set and task, and the official code's quirks.
 
 Where they are from. SSV2: the scripts of TVTS's official code, which has no other data set. Kinetics-400 and UCF-101:
 that recipe with the frames, views and schedule of VideoMAE's scripts for the same network, of which the official code
-is a variation; HMDB-51 as UCF-101. The embedded world's: ours, minutes on two cores.
+is a variation; HMDB-51 as UCF-101. The built-in synthetic set's: ours, minutes on two cores.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
-from tvts_bench.training.mixing import UNMIXED
-from tvts_bench.training.recipes import Recipe, RecipeError, without_augmentation
+from tvts_bench.devices import resolve_dtype
+from tvts_bench.errors import UserError, did_you_mean
+from tvts_bench.training.recipe import UNMIXED, Recipe, without_augmentation
+from tvts_bench.video.spec import named_sampling, require_dense
 from tvts_bench.video.variation import ClipAugment
 
 Task = Literal["probe", "finetune"]
@@ -102,7 +103,7 @@ def preset(task: Task, dataset: str) -> Recipe:
     return {"probe": PROBE, "finetune": FINETUNE}[task][preset_name(dataset)]
 
 
-HABITS: Mapping[str, Callable[[Recipe], Recipe]] = {
+QUIRKS: Mapping[str, Callable[[Recipe], Recipe]] = {
     # CutMix cuts time x height: most boxes lie behind the last frame, and labels are mixed although no pixel is.
     "cutmix-axes": lambda recipe: replace(recipe, mix=replace(recipe.mix, cutmix_axes="paper")),
     # `temporal_embed` has the learning rate of the head and its weight decay.
@@ -118,24 +119,68 @@ HABITS: Mapping[str, Callable[[Recipe], Recipe]] = {
 }
 """Named changes to a recipe."""
 
-PAPER = ("cutmix-axes", "temporal-embed", "logits", "best-on-test")
-"""The habits that the published numbers were made with, as far as is known."""
+OFFICIAL_QUIRKS = ("cutmix-axes", "temporal-embed", "logits", "best-on-test")
+"""The quirks that the published numbers were made with, as far as is known."""
 
 
-def with_habits(recipe: Recipe, names: Iterable[str]) -> Recipe:
-    """The recipe with each named habit; "paper" stands for all of `PAPER`.
+def with_quirks(recipe: Recipe, names: Iterable[str]) -> Recipe:
+    """The recipe with each named quirk; "paper" stands for all of `OFFICIAL_QUIRKS`.
 
     Raises:
-        RecipeError: no habit of that name.
+        UserError: no quirk of that name.
     """
     for name in names:
         if name == "paper":
-            recipe = with_habits(recipe, PAPER)
-        elif name in HABITS:
-            recipe = HABITS[name](recipe)
+            recipe = with_quirks(recipe, OFFICIAL_QUIRKS)
+        elif name in QUIRKS:
+            recipe = QUIRKS[name](recipe)
         else:
-            known = ["paper", *HABITS]
-            close = difflib.get_close_matches(name, known)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise RecipeError(f"there is no habit {name!r}{hint}; there are: {', '.join(known)}")
+            known = ["paper", *QUIRKS]
+            raise UserError(f"there is no habit {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
     return recipe
+
+
+def changed_recipe(
+    base: Recipe,
+    device: str,
+    *,
+    sampling: str | None = None,
+    dtype: str = "auto",
+    **fields: Any,
+) -> Recipe:
+    """A recipe with what a user changes of it.
+
+    Args:
+        base: Of the data set.
+        device: That it will run on; decides what precision "auto" is.
+        sampling: "center" or "dense"; None changes nothing.
+        dtype: "auto", "fp32" or "bf16".
+        **fields: Fields of the recipe.
+
+    Raises:
+        UserError: A value that makes no sense, alone or with the others.
+    """
+    if sampling is not None:
+        fields["sampling"] = named_sampling(sampling, for_training=True).sampling
+    if dtype != "auto":
+        fields["precision"] = resolve_dtype(dtype, device)
+    if "epochs" in fields:  # the same share of warm-up, which could be longer than the whole run otherwise
+        fields.setdefault("warmup_epochs", base.warmup_epochs * fields["epochs"] / base.epochs)
+    changed = replace(base, **fields)
+    require_dense(fields.get("stride"), changed.sampling)
+    if dtype == "auto" and changed.precision == "bf16":  # not where it would be emulated
+        changed = replace(changed, precision=resolve_dtype("auto", device))
+    return changed
+
+
+def named_recipe(task: Task, name: str) -> Recipe:
+    """The recipe for a task by its name, which is a data set's.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in FINETUNE:
+        raise UserError(
+            f"there is no --recipe {name!r}{did_you_mean(name, FINETUNE)}; there are: {', '.join(FINETUNE)}"
+        )
+    return preset(task, name)

@@ -1,4 +1,4 @@
-"""What a classifier says of every clip of a list, over all its views: what is measured while and after training."""
+"""The logits of a classifier for every clip of a list, over all its views, while and after training."""
 
 import math
 from collections import Counter
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.devices import together
+from tvts_bench.distributed import all_gather_objects, run_on_all_ranks
 from tvts_bench.features.base import Failure
 from tvts_bench.features.decoding import Decoded, Decoding
 from tvts_bench.features.workers import load_clips
 from tvts_bench.runtime import Runtime
 from tvts_bench.training.files_read import content_sha256
-from tvts_bench.training.optim import Precision, autocast
-from tvts_bench.training.ranks import of_all_ranks
+from tvts_bench.training.optim import autocast
+from tvts_bench.training.recipe import Precision
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import normalise
 
@@ -41,12 +41,20 @@ class Scores:
 
 
 class Scorer:
-    """Scores one list of records, as often as asked; under torchrun every rank scores its share and gets all.
+    """Scores one list of records, as often as needed; under torchrun every rank scores its share and gets all.
 
     A small list is decoded once and kept (up to `KEPT_BYTES`, uint8), so that measuring after each epoch costs little.
     """
 
     def __init__(self, records: Sequence[VideoRecord], clip: ClipSpec, decoder: str, runtime: Runtime) -> None:
+        """Read nothing yet.
+
+        Args:
+            records: scored in this order.
+            clip: what is decoded of each, all its views.
+            decoder: by name.
+            runtime: device, ranks, workers; changes no number but for rounding.
+        """
         self.records, self.clip, self.runtime = records, clip, runtime
         self._mine = records[runtime.rank :: runtime.world_size]
         self._decoding = Decoding(clip=clip, decoder=decoder, workers=runtime.workers, timeout=runtime.clip_timeout)
@@ -54,7 +62,15 @@ class Scorer:
         self._kept: list[Decoded | Failure] | None = None
 
     def score(self, model: nn.Module, precision: Precision, num_classes: int) -> Scores:
-        """The logits that `model` (on the runtime's device) gives in evaluation mode; its mode is restored.
+        """The logits that `model` gives in evaluation mode; its mode is restored.
+
+        Args:
+            model: from normalised clips [B, 3, T, H, W] to logits [B, C], on the runtime's device.
+            precision: that it computes in.
+            num_classes: C.
+
+        Returns:
+            Logits [N, V, C] of all records that can be read, the same on every rank.
 
         Raises:
             UserError: on every rank, if one of them cannot go on.
@@ -62,17 +78,21 @@ class Scorer:
         training = model.training
         model.eval()
         try:
-            mine = together(self.runtime, lambda: self._score(model, precision, num_classes))
+            mine = run_on_all_ranks(self.runtime, lambda: self._score(model, precision, num_classes))
         finally:
             model.train(training)
-        return _merged(self.records, of_all_ranks(mine, self.runtime.world_size), (self.clip.num_views, num_classes))
+        return _merged(
+            self.records, all_gather_objects(mine, self.runtime.world_size), (self.clip.num_views, num_classes)
+        )
 
     def contents(self) -> dict[str, str]:
-        """id -> sha256 (hex) of every file, or `UNREADABLE`; each rank reads its share. All ranks must call this."""
+        """SHA-256 (hex) of every file by id, or `UNREADABLE`; each rank reads its share. All ranks must call this."""
         with ThreadPoolExecutor(max(1, self.runtime.workers)) as pool:  # hashing lets other threads run
             read = pool.map(content_sha256, (record.path for record in self._mine))
             mine = dict(zip((record.id for record in self._mine), read, strict=True))
-        return {name: each for share in of_all_ranks(mine, self.runtime.world_size) for name, each in share.items()}
+        return {
+            name: each for share in all_gather_objects(mine, self.runtime.world_size) for name, each in share.items()
+        }
 
     def _score(self, model: nn.Module, precision: Precision, num_classes: int) -> "_Share":
         """This rank's share: whole clips are collected until a batch of views is full."""
@@ -132,7 +152,7 @@ class Scorer:
 
 
 class _Share:
-    """What one rank found."""
+    """What one rank scored."""
 
     def __init__(self) -> None:
         self.logits: dict[str, NDArray[np.float32]] = {}

@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM, Ctrl-C and SIGHUP (a terminal or a connection is gone) wait until a step is done."""
+"""Signals to stop: SIGTERM, Ctrl-C and SIGHUP (a terminal or a connection is gone) wait until a step is done."""
 
 import signal
 import threading
@@ -14,6 +14,7 @@ class StoppedError(Exception):
     """SIGTERM, Ctrl-C or SIGHUP. `signal` is its number."""
 
     def __init__(self, number: int) -> None:
+        """`number` is the signal's."""
         super().__init__(f"stopped by signal {number}")
         self.signal = number
 

@@ -50,8 +50,9 @@ def decord_turns(path: Path, *, is_mp4: bool) -> bool:
 
 
 def _track_matrices(path: Path) -> Iterator[Signs]:
-    """Those of all tracks, and that of the whole presentation, which is combined with each: if it is not upright,
-    something that no rotation is.
+    """Yields those of all tracks, and something that no rotation is where the whole presentation is not upright.
+
+    The matrix of the whole presentation is combined with that of each track.
     """
     with path.open("rb") as file:
         for movie in boxes(file, 0, path.stat().st_size):

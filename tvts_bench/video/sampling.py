@@ -31,8 +31,9 @@ def segment_indices(num_frames: int, t: int, rng: Generator | None = None, offse
 
 
 def dense_indices(num_frames: int, t: int, stride: int, rng: Generator | None = None, offset: float = 0.5) -> IntArray:
-    """Every `stride`-th of a window of (t - 1) * stride + 1 frames: `offset` (0 to 1) of the way along the video, or at
-    a random place with `rng`. Shape [t].
+    """Returns every `stride`-th frame of a window of (t - 1) * stride + 1 frames, shape [t].
+
+    The window lies `offset` (0 to 1) of the way along the video, or at random with `rng`.
 
     A window longer than the video starts at its first frame and repeats the last one.
     """

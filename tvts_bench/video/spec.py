@@ -1,8 +1,12 @@
 """Every decision that selects a clip's pixels, in one frozen, hashable place. Needs neither torch nor a decoder."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
+from tvts_bench.config_fields import Option, check_fields
 from tvts_bench.errors import UserError
 from tvts_bench.provenance import WHERE_SET
 from tvts_bench.video.variation import ClipAugment
@@ -11,6 +15,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 MAX_BYTES = 2**28  # of one clip; several are in flight for every worker, and no backbone takes more
+MAX_SEED = 2**32 - 1  # what every random generator takes
 
 Sampling = Literal["segments", "dense", "endpoints"]
 Resize = Literal["short_side", "squash"]
@@ -19,8 +24,62 @@ FrameOrder = Literal["forward", "reversed", "shuffled", "single"]
 Interpolation = Literal["bilinear", "bicubic"]
 
 
-class ClipSpecError(UserError):
-    """A field of a clip specification has a value that makes no sense."""
+@dataclass(frozen=True, kw_only=True)
+class NamedSampling:
+    """A way to choose frames, as users name it."""
+
+    sampling: Sampling
+    position: Position
+    help: str
+    for_training: bool = False  # the augmentation says where in a segment or window, so a name of the position is none
+
+
+SAMPLINGS: Mapping[str, NamedSampling] = MappingProxyType(
+    {
+        "center": NamedSampling(
+            sampling="segments", position="center", help="the middle frame of each of equal segments", for_training=True
+        ),
+        "random": NamedSampling(
+            sampling="segments", position="random", help="a random frame of each segment, the paper's"
+        ),
+        "dense": NamedSampling(
+            sampling="dense", position="center", help="every --stride-th frame of the middle", for_training=True
+        ),
+        "endpoints": NamedSampling(
+            sampling="endpoints", position="center", help="evenly spread from the first to the last"
+        ),
+    }
+)
+"""The one vocabulary of `--sampling`."""
+
+
+def named_sampling(name: str, *, for_training: bool = False) -> NamedSampling:
+    """The sampling of that name.
+
+    Raises:
+        UserError: There is none, or not where clips are trained on.
+    """
+    known = [each for each, sampling in SAMPLINGS.items() if sampling.for_training or not for_training]
+    if name not in known:
+        where = " where clips are trained on" if for_training else ""
+        raise UserError(f"--sampling must be one of {', '.join(known)}{where}, got {name!r}")
+    return SAMPLINGS[name]
+
+
+def colours(text: str, option: str) -> tuple[float, float, float]:
+    """Numbers for red, green and blue from "0.485,0.456,0.406"; one stands for all three.
+
+    Raises:
+        UserError: It is neither one finite number nor three.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
+        raise UserError(f"{option} must be one number or three, such as 0.485,0.456,0.406, got {text!r}")
+    red, green, blue = values * 3 if len(values) == 1 else values
+    return red, green, blue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,64 +89,59 @@ class ClipSpec:
     The defaults are TVTS's input (paper, section 4): 16 frames, one from each of 16 equal segments, 224 x 224.
     """
 
-    num_frames: int = 16  # T, frames a clip
-    sampling: Sampling = (
-        "segments"  # T equal segments; `dense`: every stride-th frame of a window; `endpoints`: T frames
+    num_frames: Annotated[int, Option("Frames a clip; the backbone's own by default.", flag="--frames", above=0)] = (
+        16  # T
     )
-    # evenly spread from the first to the last, both included, which leaves nothing to draw and no other views
+    # T equal segments; `dense`: every stride-th frame of a window; `endpoints`: T frames evenly spread from the first
+    # to the last, both included, which leaves nothing to draw and no other views
+    sampling: Sampling = "segments"
     position: Position = "center"  # the frame of a segment (or place of a dense window): middle, or random from `seed`
-    stride: int = 4  # frames between frames of a dense clip; unused by the others
+    stride: Annotated[int, Option("Frames between dense frames.", above=0)] = 4
     seed: int = 0  # of every random choice; each video derives its own generator from it and the video's id
     frame_order: FrameOrder = "forward"  # temporal controls: reversed, shuffled, or one frame repeated
-    short_side: int = 224  # pixels; the frame's shorter side is resized to this, aspect ratio kept (unless squashed)
-    resize: Resize = "short_side"  # or `squash`: both sides become `short_side`, whatever the aspect ratio was
-    crop: int = 224  # pixels; square, centred unless there are several spatial views
-    interpolation: Interpolation = "bilinear"  # always antialiased
-    temporal_views: int = 1  # clips a video along time
+    short_side: Annotated[
+        int,
+        Option(
+            "Pixels that a frame's shorter side is resized to; the backbone's own by default, as for all of these.",
+            above=0,
+        ),
+    ] = 224
+    resize: Annotated[Resize, Option("short_side, or squash: both sides become --short-side.")] = "short_side"
+    crop: Annotated[int, Option("Pixels of the square cut out of it.", above=0)] = 224  # centred, but for spatial views
+    interpolation: Annotated[Interpolation, Option("Of resizing: bilinear or bicubic.")] = "bilinear"  # antialiased
+    temporal_views: Annotated[int, Option("Clips a video along time.", above=0)] = 1
     spatial_views: Literal[1, 3] = 1  # crops along the longer side: centre, or three evenly spread
-    mean: tuple[float, float, float] = IMAGENET_MEAN  # of RGB in 0..1, subtracted on the device
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: Annotated[
+        tuple[float, float, float],
+        Option("Subtracted from red, green and blue in 0..1: 0.45, or 0.485,0.456,0.406.", parse=colours),
+    ] = IMAGENET_MEAN  # on the device
+    std: Annotated[tuple[float, float, float], Option("What they are then divided by.", parse=colours, above=0)] = (
+        IMAGENET_STD
+    )
     augment: ClipAugment | None = field(default=None, metadata=WHERE_SET)  # a training view: varied, as `seed` draws
 
     def __post_init__(self) -> None:
-        choices = {
-            "sampling": Sampling,
-            "position": Position,
-            "frame_order": FrameOrder,
-            "resize": Resize,
-            "interpolation": Interpolation,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in get_args(allowed):
-                raise ClipSpecError(
-                    f"{name} must be one of {', '.join(get_args(allowed))}, got {getattr(self, name)!r}"
-                )
-        for name in ("num_frames", "stride", "short_side", "crop", "temporal_views"):
-            if getattr(self, name) <= 0:
-                raise ClipSpecError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.spatial_views not in (1, 3):
-            raise ClipSpecError(f"spatial_views must be 1 or 3, got {self.spatial_views}")
+        """Refuse values that make no sense."""
+        check_fields(self)
         if self.crop > self.short_side:
-            raise ClipSpecError(f"crop {self.crop} does not fit into short_side {self.short_side}: change both")
+            raise UserError(f"crop {self.crop} does not fit into short_side {self.short_side}: change both")
         if self.sampling == "endpoints" and (self.position != "center" or self.temporal_views > 1):
-            raise ClipSpecError(
+            raise UserError(
                 "sampling endpoints takes the same frames each time: position must be center and temporal_views 1,"
                 f" got {self.position} and {self.temporal_views}; sampling segments has others"
             )
         if self.resize == "squash" and self.spatial_views > 1:
-            raise ClipSpecError(
+            raise UserError(
                 f"resize squash leaves no longer side for {self.spatial_views} spatial views to lie along:"
                 " take 1, or resize short_side"
             )
         if self.augment is not None and self.spatial_views > 1:
-            raise ClipSpecError(f"an augmented clip has one spatial view, got {self.spatial_views}")
+            raise UserError(f"an augmented clip has one spatial view, got {self.spatial_views}")
         if self.num_bytes > MAX_BYTES:
-            raise ClipSpecError(
+            raise UserError(
                 f"{self.num_frames} frames of {self.crop} x {self.crop} in {self.num_views} views take"
                 f" {self.num_bytes / 2**30:.1f} GiB a clip, more than the {MAX_BYTES / 2**30:g} GiB that is allowed"
             )
-        if min(self.std) <= 0:
-            raise ClipSpecError(f"std must be positive, got {self.std}")
 
     @property
     def num_bytes(self) -> int:
@@ -110,3 +164,43 @@ class ClipSpec:
         frames = "endpoints" if self.sampling == "endpoints" else f"{self.sampling}/{self.position}"
         squashed = " squashed" if self.resize == "squash" else ""
         return f"{self.num_frames} frames, {frames}, {self.crop} x {self.crop}{squashed}, {views}"
+
+
+def changed_clip(
+    clip: ClipSpec, *, sampling: str | None = None, views: str | None = None, seed: int | None = None, **fields: Any
+) -> ClipSpec:
+    """A backbone's own clip with what a user changes of it.
+
+    Args:
+        clip: The backbone's own.
+        sampling: A name of `SAMPLINGS`; None changes nothing, as for all of these.
+        views: Temporal x spatial ones: "2x3".
+        seed: Of random frames.
+        **fields: Fields of the clip.
+
+    Raises:
+        UserError: A value that makes no sense, alone or with the others.
+    """
+    if sampling is not None:
+        named = named_sampling(sampling)
+        fields |= {"sampling": named.sampling, "position": named.position}
+    if views is not None:
+        temporal, _, spatial = views.partition("x")
+        if not (temporal.isdecimal() and spatial.isdecimal()):
+            raise UserError(f"--views must be TEMPORALxSPATIAL such as 1x1 or 2x3, got {views!r}")
+        fields |= {"temporal_views": int(temporal), "spatial_views": int(spatial)}
+    if seed is not None:
+        fields["seed"] = seed
+    changed = replace(clip, **fields)
+    require_dense(fields.get("stride"), changed.sampling)
+    return changed
+
+
+def require_dense(stride: int | None, sampling: Sampling) -> None:
+    """Refuse a stride where no frames are dense.
+
+    Raises:
+        UserError: With the option that is missing.
+    """
+    if stride is not None and sampling != "dense":
+        raise UserError(f"--stride {stride} is the distance of dense frames: add --sampling dense")

@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from tvts_bench import provenance
+from tvts_bench.config_fields import Option
 from tvts_bench.datasets.base import DatasetError
 
 GENERATOR_VERSION = 3
@@ -18,19 +19,25 @@ class WorldError(DatasetError):
 
 @dataclass(frozen=True, kw_only=True)
 class StoryConfig:
-    """What narrated videos tell, and how their narrator talks; shares are percentages. The frames depend on the first
-    share alone."""
+    """What narrated videos tell, and how their narrator talks; shares are percentages.
 
-    # Of stories in which all that is done is undone again: an action, its opposite, another and its opposite, in random
-    # order. What is said of them, averaged, tells which circles move and never which way: that is in the order alone.
-    # In the others, the free ones, actions follow each other as they come, and the average of the words tells nearly
-    # all that the order does.
-    undone_share: int = 100
-    # Of sentences with openers, closers, fillers, and words that speech recognition mishears. With them, alignment of a
-    # tiny network stays at chance for hundreds of steps.
-    chatter_share: int = 0
-    # Of sentences that name the digit, its colour or the ground. At 40, appearance does for alignment and for sorting.
-    topic_share: int = 20
+    The frames depend on `undone_share` alone. What is said of an undone story, averaged, tells which circles move and
+    never which way: that is in the order alone. In the others, the free ones, the average of the words tells nearly all
+    that the order does. With chatter, alignment of a tiny network stays at chance for hundreds of steps; at 40 percent
+    of topics, appearance does for alignment and for sorting.
+    """
+
+    undone_share: Annotated[
+        int,
+        Option(
+            "Percent of stories in which all that is done is undone again: an action, its opposite, another and its"
+            " opposite, in random order."
+        ),
+    ] = 100
+    chatter_share: Annotated[
+        int, Option("Percent of sentences with openers, closers, fillers, and words that speech recognition mishears.")
+    ] = 0
+    topic_share: Annotated[int, Option("Percent of sentences that name the digit, its colour or the ground.")] = 20
 
     def __post_init__(self) -> None:
         for name in ("undone_share", "chatter_share", "topic_share"):

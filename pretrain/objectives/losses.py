@@ -1,0 +1,104 @@
+"""The losses of pretraining by name, and the loss of one step: their weighted sum."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pretrain.model.tvts import TVTSOutput
+from pretrain.objectives import ordering
+from pretrain.objectives.alignment import alignment
+from pretrain.objectives.config import ObjectiveConfig
+from tvts_bench.distributed import all_gather_rows, all_reduce_sum, rank_and_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """One part of the total."""
+
+    weight: Callable[[ObjectiveConfig], float]  # 0: the loss is off
+    compute: Callable[[TVTSOutput, Tensor, ObjectiveConfig], dict[str, Tensor]]
+    """As `step_loss`: the scalar to differentiate under the loss's own name, and beside it what is logged. The mean
+    over the ranks of every scalar is its value for the global batch (with equal batches)."""
+    chance: Callable[[ObjectiveConfig, int, int], dict[str, float]]  # as `chance`
+
+
+def step_loss(output: TVTSOutput, segments: Tensor, config: ObjectiveConfig) -> dict[str, Tensor]:
+    """All scalars of one batch, computed in float32 where the model is of lower precision.
+
+    A collective call: with several processes, every rank must make it, with a batch of the same size.
+
+    Args:
+        output: of the model, for the same batch.
+        segments: int64 [B]; samples with fewer than K segments (captions) take part in L_base only.
+        config: which losses.
+
+    Returns:
+        "loss", the weighted sum, to call backward() on; detached, each loss that is on by its name, and its metrics
+        in percent, whose names are those of `chance`.
+    """
+    total = torch.zeros((), device=segments.device)
+    scalars: dict[str, Tensor] = {}
+    with torch.autocast(segments.device.type, enabled=False):
+        for name, loss in LOSSES.items():
+            if weight := loss.weight(config):
+                values = loss.compute(output, segments, config)
+                total = total + weight * values[name]
+                scalars |= {key: value.detach() for key, value in values.items()}
+    return {"loss": total, **scalars}
+
+
+def chance(config: ObjectiveConfig, global_batch: int, items: int) -> dict[str, float]:
+    """Percent that a guess reaches in each of `step_loss`'s metrics.
+
+    Args:
+        config: which losses.
+        global_batch: samples of one step over all ranks.
+        items: how many things are put in order, `TVTSConfig.items`.
+    """
+    parts = [loss.chance(config, global_batch, items) for loss in LOSSES.values() if loss.weight(config)]
+    return {name: percent for part in parts for name, percent in part.items()}
+
+
+def _align(output: TVTSOutput, segments: Tensor, config: ObjectiveConfig) -> dict[str, Tensor]:
+    """L_base: clips and transcripts of the global batch are told from each other."""
+    assert output.video is not None
+    assert output.text is not None
+    video, text = _precise(output.video), _precise(output.text)
+    candidates = all_gather_rows(video), all_gather_rows(text)
+    aligned = alignment(video, text, candidates, rank_and_size()[0] * len(segments), config.temperature)
+    return {"base": aligned.loss, "alignment_accuracy": aligned.accuracy}
+
+
+def _sort(output: TVTSOutput, segments: Tensor, config: ObjectiveConfig) -> dict[str, Tensor]:
+    """L_sort, and `sorted_samples`, of all ranks: those that took part; at 0, the loss and its metrics are 0."""
+    assert output.sort_logits is not None
+    is_sorted = segments == config.segments
+    samples = all_reduce_sum(is_sorted.sum().float())
+    result = ordering.sorting(config.sort, _precise(output.sort_logits), output.order)
+    # All rows go through the sorter and captions weigh 0, so that no rank ever lacks a gradient.
+    share = is_sorted * rank_and_size()[1]  # [B]
+    values = {"sort": result.loss, **result.accuracies}
+    means = {name: (each * share).sum() / samples.clamp(min=1) for name, each in values.items()}
+    return {**means, "sorted_samples": samples}
+
+
+def _precise(values: Tensor) -> Tensor:
+    """`values` in float32, or float64 if they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+LOSSES: Mapping[str, Loss] = {
+    "base": Loss(
+        weight=lambda config: config.base_weight if config.align else 0.0,
+        compute=_align,
+        chance=lambda config, global_batch, items: {"alignment_accuracy": 100 / global_batch},
+    ),
+    "sort": Loss(
+        weight=lambda config: config.weight if config.sorts else 0.0,
+        compute=_sort,
+        chance=lambda config, global_batch, items: ordering.chance(config.sort, items),
+    ),
+}
+"""In the order in which they are added up."""

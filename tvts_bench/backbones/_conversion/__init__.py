@@ -1,0 +1,1 @@
+"""What several families do with files: names of tensors, and descriptions beside weights."""

@@ -1,0 +1,167 @@
+"""Results as terminal tables, and what every measuring command shows and writes. Imported inside commands."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.evaluators.ranking import recall_difference
+from tvts_bench.metrics.measured import FORWARD, Metric, failure_line
+from tvts_bench.results import Result
+from tvts_bench.results import as_json as as_document
+from tvts_bench.results.files import write_files
+from tvts_bench.results.summary import facts
+
+SHOWN_FAILURES = 10
+
+
+def show_retrieval(result: Result, out: Path, as_json: bool) -> None:
+    """Show and write a result of zero-shot retrieval; see `show_result`."""
+    controls = controls_table(result)
+    tables = (retrieval_table(result), *([] if controls is None else [controls]))
+    show_result(result, "Zero-shot retrieval", tables, out, as_json)
+
+
+def show_classification(result: Result, title: str, out: Path, as_json: bool, *, is_part: bool = False) -> None:
+    """Show and write a result of a probe or of fine-tuning; see `show_result`."""
+    show_result(result, title, (classification_table(result),), out, as_json, is_part=is_part)
+
+
+def show_result(
+    result: Result, title: str, tables: Iterable[Table], out: Path, as_json: bool, *, is_part: bool = False
+) -> None:
+    """Write the files of a result, and print its tables, or its JSON.
+
+    Args:
+        result: It.
+        title: What was measured.
+        tables: What is printed of it, before the lines on what made it.
+        out: Folder of its files.
+        as_json: Print the JSON instead.
+        is_part: Of another result; its JSON lies in its file alone, since standard output holds one document.
+
+    Raises:
+        ResultError: `out` cannot be written to.
+    """
+    written = write_files(result, out)
+    if as_json and not is_part:
+        typer.echo(json.dumps(as_document(result), indent=2))  # ASCII: whatever the terminal's encoding
+    elif not as_json:
+        stdout.print(f"{title} on {result.run.dataset['name']}", style="italic")
+        for table in tables:
+            stdout.print(table)
+        for line in facts(result):
+            stdout.print(line, style="dim", soft_wrap=True)
+    for line in failures(result):
+        stderr.print(line, soft_wrap=True)
+    stem = written.saved.json.stem
+    others = (written.csv, written.markdown, *written.tables, *written.copies)
+    beside = ", ".join(path.name.removeprefix(stem) for path in others)
+    stderr.print(f"written: {written.saved.json} (and {beside})", soft_wrap=True)
+
+
+def retrieval_table(result: Result) -> Table:
+    """One row per metric: value, interval, spread over seeds, chance."""
+    spread = any(metric.per_seed for metric in result.metrics)
+    table = Table()
+    for heading in ("", *_headings(spread)):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for metric in result.metrics:
+        if metric.condition == FORWARD:
+            table.add_row(metric.name, *_cells(metric, spread))
+    return table
+
+
+def classification_table(result: Result) -> Table:
+    """One row per classifier and metric: value, interval, spread over seeds, chance."""
+    spread = any(metric.per_seed for metric in result.metrics)
+    table = Table()
+    for heading in ("", "", *_headings(spread)):
+        # In a narrow terminal names go on in a second line; a number that is cut would be another number.
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
+    last: Metric | None = None
+    for metric in result.metrics:
+        new = last is None or last.condition != metric.condition
+        if new and last is not None:
+            table.add_section()
+        table.add_row(metric.condition if new else "", metric.name, *_cells(metric, spread))
+        last = metric
+    return table
+
+
+def controls_table(result: Result) -> Table | None:
+    """What is left of each metric when time is taken away from the clips; None if no control was measured."""
+    conditions = list(dict.fromkeys(metric.condition for metric in result.metrics))
+    if len(conditions) < 2:
+        return None
+    table = Table(title="Temporal controls, %", title_justify="left")
+    table.add_column("")
+    for condition in conditions:
+        table.add_column(condition, justify="right", no_wrap=True)
+    measured = {(metric.condition, metric.name): metric for metric in result.metrics}
+    for name in dict.fromkeys(metric.name for metric in result.metrics):
+        cells = (measured.get((condition, name)) for condition in conditions)
+        table.add_row(name, *("" if cell is None else f"{cell.value:.2f}" for cell in cells))
+    return table
+
+
+def comparison_table(results: Mapping[str, Result]) -> Table:
+    """Recall of several backbones over the same clips, one row per label, chance, and the first less each other.
+
+    Every cell has its 95 % interval below it; that of a difference is paired over queries.
+    """
+    (label, first), *others = results.items()
+    recalls = [metric for metric in first.metrics if metric.name.startswith("R@") and metric.condition == FORWARD]
+    table = Table()
+    table.add_column("")
+    for recall in recalls:
+        table.add_column(f"{recall.name}, %", justify="right", no_wrap=True)
+    for name, result in results.items():
+        measured = [result.metric(recall.name) for recall in recalls]
+        cells = (_below(f"{metric.value:.2f}", f"{metric.low:.1f} - {metric.high:.1f}") for metric in measured)
+        table.add_row(name, *cells)
+    table.add_row("chance", *(f"{recall.chance:.2f}" for recall in recalls), end_section=True)
+    for name, result in others:
+        cells = (_difference(first, result, int(recall.name.removeprefix("R@"))) for recall in recalls)
+        table.add_row(f"{_short(label)} minus {_short(name)}", *cells)
+    return table
+
+
+def failures(result: Result) -> Iterator[str]:
+    """One line per clip that could not be read, with the reason; the JSON lists them all."""
+    for coverage in result.coverage:
+        for number, (clip, reason) in enumerate(coverage.failed.items()):
+            if number == SHOWN_FAILURES:
+                yield f"  ... and {len(coverage.failed) - number} more, all in the JSON"
+                break
+            yield f"  {failure_line(clip, reason)}"
+
+
+def _headings(spread: bool) -> tuple[str, ...]:
+    return ("%", "95 % interval", *(["sd of seeds"] if spread else []), "chance")
+
+
+def _cells(metric: Metric, spread: bool) -> list[str | Text]:
+    interval = "" if metric.low is None else f"{metric.low:.1f} - {metric.high:.1f}"
+    deviation = ["" if metric.spread is None else f"{metric.spread:.2f}"] if spread else []
+    chance = "" if metric.chance is None else f"{metric.chance:.2f}"
+    return [Text(f"{metric.value:.2f}", style="bold"), interval, *deviation, chance]
+
+
+def _difference(first: Result, second: Result, k: int) -> Text:
+    ahead = recall_difference(first.tables["neighbors"], second.tables["neighbors"], k)
+    return _below(f"{ahead.value:+.2f}", f"{ahead.interval.low:+.1f} to {ahead.interval.high:+.1f}")
+
+
+def _below(value: str, interval: str) -> Text:
+    """A number with its interval in the line below it."""
+    return Text.assemble((value, "bold"), f"\n{interval}")
+
+
+def _short(label: str) -> str:
+    """A label without what is in brackets."""
+    return label.partition(" (")[0]
