@@ -173,7 +173,7 @@ def start(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Make the common start of runs on the embedded world, if it is not there, and print where it lies.
+    """Make the common start of runs on the built-in synthetic set, if it is not there, and print where it lies.
 
     It holds a video and a text encoder, trained in under a minute. init.start=SEED makes it on first use.
     """

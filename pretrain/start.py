@@ -89,8 +89,8 @@ def ensure_start(cache: Path, seed: int) -> Path:
         environment = {name: value for name, value in os.environ.items() if name not in _RANKS}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if ended.returncode or not path.is_file():
-            said = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
-            raise UserError(f"the common start of seed {seed} cannot be made: {said[0].removeprefix('error: ')}")
+            last = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
+            raise UserError(f"the common start of seed {seed} cannot be made: {last[0].removeprefix('error: ')}")
     return path
 
 

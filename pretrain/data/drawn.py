@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pretrain.data.cropping import CropConfig, crop_clip
 from pretrain.data.index import Entry, Index, Report
-from pretrain.data.pool import TELLINGS, StoryPool, Told, make_pool
+from pretrain.data.pool import TELLINGS, PooledStory, StoryPool, make_pool
 from pretrain.data.segments import Cut, SegmentConfig, draw_cut, frame_times, usable
 from pretrain.data.sources import Sample, Source, SourceConfig, SourceConfigError
 from pretrain.data.transcripts import Word, clean, text_between
@@ -88,13 +88,13 @@ class DrawnSource(Source):
         story, words = self.told(number)
         return _texts(words, draw_cut(words, story.num_frames / story.fps, self.segments, rng))
 
-    def for_pool(self, number: int) -> Told:
+    def for_pool(self, number: int) -> PooledStory:
         """Story `number` with frames and crop drawn once and for all, and all that is said of it."""
         sample, cut, story = self._draw(number, np.random.default_rng([_POOL, number]), training=True)
         again = (retell(self.index.world, story, telling) for telling in range(1, TELLINGS))
         tellings = [_texts(words_heard(other), cut) for other in again]
         # A telling that falls silent in a segment, as those of other worlds can, gives way to the first.
-        return Told(
+        return PooledStory(
             clip=sample.clip, tellings=(sample.texts, *(each if all(each) else sample.texts for each in tellings))
         )
 

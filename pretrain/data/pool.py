@@ -39,7 +39,7 @@ Texts = list[list[list[str]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class PooledStory:
     """One story as a pool holds it."""
 
     clip: Tensor  # uint8 [3, T, size, size]
@@ -73,7 +73,7 @@ class StoryPool:
 
 
 def make_pool(
-    made_of: Any, count: int, tell: Callable[[int], Told], *, cache: Path, progress: Progress = silent
+    made_of: Any, count: int, tell: Callable[[int], PooledStory], *, cache: Path, progress: Progress = silent
 ) -> StoryPool:
     """The pool of `count` stories, from the cache if it is there whole.
 
@@ -102,14 +102,14 @@ def make_pool(
     return StoryPool(path)
 
 
-def _make(path: Path, count: int, tell: Callable[[int], Told], progress: Progress) -> None:
+def _make(path: Path, count: int, tell: Callable[[int], PooledStory], progress: Progress) -> None:
     clips, texts = None, [[[""]] * count for _ in range(TELLINGS)]
     with progress(count, "stories", "drawing a pool of stories (once)") as advance:
         for number in range(count):
-            told = tell(number)
-            clips = torch.empty(count, *told.clip.shape, dtype=torch.uint8) if clips is None else clips
-            clips[number] = told.clip
-            for telling, words in enumerate(told.tellings):
+            story = tell(number)
+            clips = torch.empty(count, *story.clip.shape, dtype=torch.uint8) if clips is None else clips
+            clips[number] = story.clip
+            for telling, words in enumerate(story.tellings):
                 texts[telling][number] = list(words)
             advance(1)
     assert clips is not None

@@ -160,8 +160,8 @@ class TextTokenizer:
         """Ids and mask, int64 [N, L] each; L is the longest text's tokens. A text without words is [CLS] alone."""
         tokens = [self._ids(text) for text in texts]
         longest = max(map(len, tokens), default=1)
-        padded = [[*found, *[self.pad_id] * (longest - len(found))] for found in tokens]
-        lengths = torch.tensor([len(found) for found in tokens])
+        padded = [[*row, *[self.pad_id] * (longest - len(row))] for row in tokens]
+        lengths = torch.tensor([len(row) for row in tokens])
         ids = torch.tensor(padded, dtype=torch.int64).reshape(len(tokens), longest)
         return ids, (torch.arange(longest) < lengths[:, None]).long()
 

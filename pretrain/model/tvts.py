@@ -176,8 +176,8 @@ class TVTS(nn.Module):
         """[CLS] of every segment, [B, K, Dt], of ids and mask int64 [B, K, L]."""
         mask = attention_mask.flatten(0, 1).clone()
         mask[:, 0] = 1  # a row of padding attends to its first token: a softmax over nothing is NaN on some devices
-        found: Tensor = cls_tokens(self.text_model, input_ids.flatten(0, 1), mask).unflatten(0, input_ids.shape[:2])
-        return found
+        cls: Tensor = cls_tokens(self.text_model, input_ids.flatten(0, 1), mask).unflatten(0, input_ids.shape[:2])
+        return cls
 
     def embed_video(self, clips: Tensor) -> Tensor:
         """[B, P] of whole clips [B, 3, T, H, W], nothing dropped; compare with `embed_text` by cosine."""

@@ -54,11 +54,11 @@ def test_clips_and_words_are_of_the_same_story(tmp_path: Path) -> None:
     """What a pool says is what is drawn for that story without one, or another telling of it."""
     source, drawn = pooled(tmp_path), cast(DrawnSource, build_sources(tiny(tmp_path)[0], None)[0])
     for number in range(6):
-        told = drawn.for_pool(number)
-        assert torch.equal(told.clip, sample(source, number).clip)
-        assert {sample(source, number, seed).texts for seed in range(40)} <= set(told.tellings)
-        assert told.tellings[0] == tuple(drawn.for_pool(number).tellings[0])
-    assert len(set(told.tellings)) > 1
+        story = drawn.for_pool(number)
+        assert torch.equal(story.clip, sample(source, number).clip)
+        assert {sample(source, number, seed).texts for seed in range(40)} <= set(story.tellings)
+        assert story.tellings[0] == tuple(drawn.for_pool(number).tellings[0])
+    assert len(set(story.tellings)) > 1
 
 
 def test_held_out_samples_are_drawn_as_without_a_pool(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_start_says_where_both_encoders_begin(tmp_path: Path) -> None:
         tiny(tmp_path, "init.checkpoint=a.pt", "init.start=0")
     with pytest.raises(ConfigError, match="text_steps=3 would train anew the text encoder that start=0 brings along"):
         tiny(tmp_path, "init.text_steps=3", "init.start=0")
-    with pytest.raises(ConfigError, match="init.start must be at least 0 or left out, got -1"):
+    with pytest.raises(ConfigError, match=r"init\.start must be at least 0 or left out, got -1"):
         tiny(tmp_path, "init.start=-1")
 
 
