@@ -41,8 +41,8 @@ LAYERS: tuple[frozenset[str], ...] = (
             "time_limit",
         }
     ),
-    frozenset({"config_fields"}),
-    frozenset({"errors", "version", "regular_file", "printable", "typed_json"}),
+    frozenset({"config_fields", "typed_json"}),
+    frozenset({"errors", "version", "regular_file", "printable"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FOR_PRETRAINING = {
@@ -65,6 +65,7 @@ FOR_PRETRAINING |= {
     "regular_file",
     "errors",
     "config_fields",
+    "typed_json",
     "version",
     "cli",
 }  # cli: the console and the error handling of both

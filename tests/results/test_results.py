@@ -251,10 +251,10 @@ def test_any_value_anywhere_is_refused_or_harmless(place: Place, value: Any) -> 
     [
         (("metrics", 0, "low"), None, r"R@1 low, high: (None, 15.0)"),
         (("metrics",), [], "metrics: ()"),
-        (("coverage", 0, "used"), "8", "coverage[0].used must be a whole number, got '8'"),
+        (("coverage", 0, "used"), "8", "coverage.0.used must be a whole number, got '8'"),
         (("run", "backbone", "sha256"), REMOVED, "backbone.sha256 is missing"),
-        (("provenance", "decoders"), [1], "provenance.decoders must be an object, got a list"),
-        (("metrics", 0, "colour"), "red", "metrics[0].colour is no field of it"),
+        (("provenance", "decoders"), [1], "provenance.decoders is a group of keys, got [1]"),
+        (("metrics", 0, "colour"), "red", "unknown key 'metrics.0.colour'"),
         (("provenance",), REMOVED, "'provenance' is missing"),
         (("run", "evaluator", "x"), DEEP, "nested at most 32 deep"),
     ],
