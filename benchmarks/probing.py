@@ -44,10 +44,9 @@ from tvts_bench.probes.low_label import LowLabel
 from tvts_bench.probes.scaling import Scaling
 from tvts_bench.probes.selection import hold_out
 from tvts_bench.runtime import Runtime, default_workers
-from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.classifier_step import ClassifierSettings, backward
+from tvts_bench.training.classifier import Classifier, ClassifierSettings, backward
 from tvts_bench.training.dataloader import ClipBatch
-from tvts_bench.training.optim import classifier_optimizer, lr_schedule
+from tvts_bench.training.optim import LearningRate, classifier_optimizer
 from tvts_bench.training.presets import preset
 from tvts_bench.training.recipe import Precision, Recipe, without_augmentation
 from tvts_bench.training.sampler import ClipSampler
@@ -123,9 +122,9 @@ def online_head_on(bench: Bench, train: Features, test: Features) -> IntArray:
     recipe = bench.recipe
     assert train.ids == tuple(record.id for record in bench.dataset.records("train"))  # numbered alike
     model = Classifier(bench.backbone, len(bench.dataset.class_names), frozen=True, seed=recipe.seed)
-    optimizer = classifier_optimizer(recipe, model.backbone, model.head, recipe.batch_size)
+    optimizer = classifier_optimizer(recipe, model.backbone, model.head)
     order = ClipSampler(size=len(train.ids), batch_size=recipe.batch_size, seed=recipe.seed)
-    rate = lr_schedule(recipe, optimizer, recipe.batch_size, order.steps_per_epoch)
+    rate = LearningRate(optimizer, recipe.schedule, recipe.epochs * order.steps_per_epoch)
     values, labels = torch.from_numpy(train.values), torch.from_numpy(train.labels)
     for step in range(recipe.epochs * order.steps_per_epoch):
         rate.set(step)
@@ -142,7 +141,7 @@ def compare_probes(bench: Bench) -> tuple[Table, float, Features, Features]:
     online, answers = clocked(lambda: predicted(OnlineProbe(recipe=recipe), bench))
     extraction, (train, test) = clocked(lambda: (bench.features("train"), bench.features("val")))
     full = Linear(epochs=bench.epochs)
-    one = replace(full, lrs=(recipe.lr(recipe.batch_size),), weight_decays=(0.0,), batch_size=recipe.batch_size)
+    one = replace(full, lrs=(recipe.lr,), weight_decays=(0.0,), batch_size=recipe.batch_size)
     grid = CachedProbe(heads=("linear",), settings=Heads(linear=full), clip=bench.clip)
     alone = replace(grid, settings=Heads(linear=one, scaled=False), held_out=0.0)
     found = {
@@ -189,7 +188,7 @@ def compare_steps(backbone: Backbone, recipe: Recipe, batch: int, precision: Pre
     clip, classes = backbone.clip_spec, 174
     recipe = replace(recipe, batch_size=batch, precision=precision)
     model = Classifier(backbone, classes, frozen=False, drop_path=recipe.drop_path).to(DEVICE)
-    optimizer = classifier_optimizer(recipe, model.backbone, model.head, batch)
+    optimizer = classifier_optimizer(recipe, model.backbone, model.head)
     settings = ClassifierSettings(recipe=recipe, clip=clip, num_classes=classes, rank=Rank(device=DEVICE))
     seed = torch.Generator().manual_seed(0)
     noise = ClipBatch(

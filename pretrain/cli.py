@@ -193,7 +193,7 @@ def _train(folder: Path, train: Callable[[], Path]) -> None:
     """Run, and end with the code that says how it went."""
     from pretrain.runs import DivergedError
     from tvts_bench.distributed import under_torchrun
-    from tvts_bench.training.signals import StoppedError
+    from tvts_bench.signals import StoppedError
 
     is_first = not under_torchrun() or os.environ["RANK"] == "0"  # of several processes, one speaks
     if not is_first:

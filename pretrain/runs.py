@@ -51,9 +51,9 @@ from tvts_bench.distributed import Rank, barrier, init_distributed
 from tvts_bench.errors import UserError
 from tvts_bench.provenance import digest
 from tvts_bench.runtime import Progress, default_cache, default_workers, silent
+from tvts_bench.signals import StoppedError
 from tvts_bench.training.checkpoint import BEST, LAST, TrainingStateError, save_checkpoint
 from tvts_bench.training.metric_logger import MetricWriter, NonFiniteLossError
-from tvts_bench.training.signals import StoppedError
 
 LOGGED_FILES = 1000  # accepted on resume, by name
 

@@ -25,8 +25,7 @@ from tvts_bench.training.checkpoint import BEST, LAST, TrainingStateError, try_t
 from tvts_bench.training.dataloader import WorkerError
 from tvts_bench.training.metric_logger import MetricWriter, NonFiniteLossError, StepMetrics, refuse_not_finite
 from tvts_bench.training.optim import LearningRate, build_optimizer
-from tvts_bench.training.task import StepOutput
-from tvts_bench.training.trainer import Trainer, TrainerConfig
+from tvts_bench.training.trainer import StepOutput, Trainer, TrainerConfig
 
 logger = logging.getLogger(__name__)
 

@@ -42,7 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"config_fields", "typed_json"}),
-    frozenset({"errors", "version", "regular_file", "printable"}),
+    frozenset({"errors", "version", "regular_file", "printable", "signals"}),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 FOR_PRETRAINING = {
@@ -67,6 +67,7 @@ FOR_PRETRAINING |= {
     "config_fields",
     "typed_json",
     "version",
+    "signals",
     "cli",
 }  # cli: the console and the error handling of both
 NO_TORCH = ("datasets", "metrics", "neighbors", "results", "tables")

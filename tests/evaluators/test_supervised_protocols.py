@@ -19,11 +19,11 @@ from tvts_bench.evaluators.online_probe import OnlineProbe
 from tvts_bench.probes.selection import hold_out
 from tvts_bench.results import Result, as_json, from_json
 from tvts_bench.runtime import Runtime
+from tvts_bench.signals import StoppedError
 from tvts_bench.training.checkpoint import TrainingStateError
 from tvts_bench.training.classifier import Classifier
 from tvts_bench.training.recipe import Recipe, without_augmentation
 from tvts_bench.training.sampler import ClipSampler
-from tvts_bench.training.signals import StoppedError
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.transforms import normalise
 

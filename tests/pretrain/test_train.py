@@ -35,8 +35,8 @@ from tvts_bench.datasets.scripted_motion import World, make_world, narration
 from tvts_bench.datasets.scripted_motion.world import StoryConfig
 from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
+from tvts_bench.signals import StoppedError
 from tvts_bench.training.optim import clip_gradient
-from tvts_bench.training.signals import StoppedError
 from tvts_bench.video.container import VideoDecodeError
 
 Golden = Callable[[str, Any], Any]

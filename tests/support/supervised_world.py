@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,9 @@ from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 from tvts_bench.runtime import Progress
 from tvts_bench.training.checkpoint import RunDir
 from tvts_bench.training.classification import Measure, Trained, train_classifier
-from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.classifier_step import ClassifierSettings
-from tvts_bench.training.dataloader import ClipLoader, ClipsConfig
-from tvts_bench.training.recipe import Recipe
+from tvts_bench.training.classifier import Classifier, ClassifierSettings
+from tvts_bench.training.dataloader import ClipLoader
+from tvts_bench.training.recipe import UNMIXED, Recipe
 
 COLOURS = ((200, 40, 40), (40, 180, 40), (40, 40, 200))
 RECIPE = Recipe(
@@ -36,6 +36,7 @@ RECIPE = Recipe(
     best="last",
 )
 """With everything that draws random numbers turned on."""
+STEADY = replace(RECIPE, mix=UNMIXED, drop_path=0.0)  # draws nothing but clips
 
 
 TWELVE = VideoTransformerConfig(embed_dim=8, depth=12, num_heads=2, image_size=8, patch_size=4, num_frames=4)
@@ -66,9 +67,7 @@ def settings_of(recipe: Recipe = RECIPE, rank: Rank | None = None) -> Classifier
 
 def loader_of(records: Sequence[VideoRecord], recipe: Recipe = RECIPE, rank: Rank | None = None) -> ClipLoader:
     """A rank's batches, made in this process."""
-    rank = rank or Rank()
-    config = ClipsConfig.of(recipe, tiny_backbone().clip_spec, "pyav")
-    return ClipLoader(records, config, rank=rank.rank, world_size=rank.world_size)
+    return ClipLoader(records, recipe, tiny_backbone().clip_spec, decoder="pyav", rank=rank or Rank())
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Training classifiers: what is stopped goes on exactly, ranks and micro-batches take the same step."""
+"""Training classifiers: what is stopped is resumed exactly, and nothing is trained on in place of what is missing."""
 
 import csv
 import os
@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,31 +17,21 @@ from torch import Tensor, nn
 from tests.support.short_of_space import files_no_longer_than
 from tests.support.supervised_world import (
     RECIPE,
+    STEADY,
     loader_of,
     settings_of,
     stopping_after,
     tiny_backbone,
     train,
-    write_records,
 )
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
+from tvts_bench.signals import StoppedError
 from tvts_bench.training.checkpoint import TrainingStateError
-from tvts_bench.training.classifier import Classifier, ClipDropPath
-from tvts_bench.training.classifier_step import backward
+from tvts_bench.training.classifier import Classifier, backward
 from tvts_bench.training.dataloader import ClipBatch, ClipLoader
 from tvts_bench.training.metric_logger import STEP_COLUMNS, CurveWriter, NonFiniteLossError
-from tvts_bench.training.recipe import UNMIXED, without_augmentation
-from tvts_bench.training.signals import StoppedError
-
-STEADY = replace(RECIPE, mix=UNMIXED, drop_path=0.0)  # draws nothing but clips
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoRecord, ...]:
-    return write_records(tmp_path_factory.mktemp("videos"))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -50,14 +39,14 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def assert_equal_to_the_bit(first: nn.Module, second: nn.Module) -> None:
+def assert_bit_identical(first: nn.Module, second: nn.Module) -> None:
     ours, theirs = first.state_dict(), second.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.mark.parametrize("step", [3, 5])  # at the end of an epoch, and within one
-def test_a_training_that_was_stopped_goes_on_to_the_bit(
+def test_a_training_that_was_stopped_and_resumed_is_bit_identical(
     tmp_path: Path, records: Sequence[VideoRecord], step: int
 ) -> None:
     whole, trained = train(records, tmp_path / "whole")
@@ -66,7 +55,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_bit(
     assert stopped.value.signal == 15
     assert len(rows(tmp_path / "parts/steps.csv")) == step
     resumed, again = train(records, tmp_path / "parts", resume=True)
-    assert_equal_to_the_bit(resumed, whole)
+    assert_bit_identical(resumed, whole)
     assert again.history == trained.history
     without_speed = [
         [{**row, "clips_per_second": ""} for row in rows(tmp_path / name / "steps.csv")] for name in ("whole", "parts")
@@ -91,7 +80,7 @@ def test_workers_that_die_of_the_same_signal_do_not_hide_it(
         with pytest.raises(StoppedError):
             train(records, tmp_path / "parts")
     resumed, _ = train(records, tmp_path / "parts", resume=True)  # from the end of the first epoch
-    assert_equal_to_the_bit(resumed, whole)
+    assert_bit_identical(resumed, whole)
 
 
 def test_sighup_saves_as_sigterm_does_but_not_under_nohup(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
@@ -133,7 +122,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path, records: Seque
     with pytest.raises(TrainingStateError, match="at step 9 of 9: add --resume"):
         train(records, tmp_path)
     again, trained = train(records, tmp_path, resume=True)
-    assert_equal_to_the_bit(again, model)
+    assert_bit_identical(again, model)
     assert len(trained.history) == 3
     assert (tmp_path / "last.pt").read_bytes() == state
 
@@ -243,99 +232,16 @@ def test_training_leaves_the_callers_backbone_and_generators_alone(
     torch.manual_seed(5)
     train(records, tmp_path)
     assert torch.equal(torch.rand(3), expected)
-    assert_equal_to_the_bit(backbone, tiny_backbone())
+    assert_bit_identical(backbone, tiny_backbone())
     assert all(weight.grad is None for weight in backbone.parameters())
 
 
 def test_a_probe_trains_the_head_alone(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
     model, _ = train(records, tmp_path, replace(STEADY, layer_decay=1.0), frozen=True)
-    assert_equal_to_the_bit(model.backbone, tiny_backbone())
+    assert_bit_identical(model.backbone, tiny_backbone())
     assert float(model.head.weight.detach().abs().max()) > 1e-3
     saved = torch.load(tmp_path / "last.pt", weights_only=True)["model"]
     assert set(saved) == {"weight", "bias"}
-
-
-def gradient(model: Classifier) -> dict[str, Tensor]:
-    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
-
-
-def test_micro_batches_give_the_gradient_of_the_whole_batch(records: Sequence[VideoRecord]) -> None:
-    found = []
-    for accumulate in (1, 2):
-        recipe = replace(STEADY, accumulate=accumulate)
-        model = Classifier(tiny_backbone(), 3, frozen=False)
-        loss = backward(model, next(loader_of(records, recipe).batches(0, 1)), 0, settings_of(recipe))
-        found.append((gradient(model), loss))
-    assert float(found[1][1]) == pytest.approx(float(found[0][1]), rel=1e-6)
-    for name, grad in found[0][0].items():
-        torch.testing.assert_close(found[1][0][name], grad, rtol=1e-5, atol=1e-7, msg=name)
-
-
-@pytest.mark.parametrize(
-    ("world_size", "accumulate"),
-    [(1, 2), (2, 1), (3, 1), (2, 3)],
-    ids=["micro-batches", "two ranks", "three", "ranks and micro-batches"],
-)
-def test_nothing_that_is_drawn_depends_on_how_a_batch_is_divided(
-    records: Sequence[VideoRecord], world_size: int, accumulate: int
-) -> None:
-    """Mixing, stochastic depth, augmentation: six clips, the pairs of which two or three ranks cannot share evenly."""
-    whole = replace(RECIPE, batch_size=6)
-    model = Classifier(tiny_backbone(), 3, frozen=False, drop_path=0.5)
-    loss = backward(model, next(loader_of(records, whole).batches(1, 2)), 1, settings_of(whole))
-    expected = gradient(model)
-    divided = replace(whole, accumulate=accumulate)
-    shares: list[dict[str, Tensor]] = []
-    ids: list[str] = []
-    total = 0.0
-    for number in range(world_size):
-        rank = Rank(rank=number, world_size=world_size)
-        batch = next(loader_of(records, divided, rank).batches(1, 2))
-        ids += batch.ids
-        model = Classifier(tiny_backbone(), 3, frozen=False, drop_path=0.5)
-        total += float(backward(model, batch, 1, settings_of(divided, rank))) / world_size
-        shares.append(gradient(model))
-    assert len(set(ids)) == len(ids) == 6
-    assert total == pytest.approx(float(loss), rel=1e-5)
-    for name, grad in expected.items():
-        mean = torch.stack([share[name] for share in shares]).mean(dim=0)
-        torch.testing.assert_close(mean, grad, rtol=1e-4, atol=1e-6, msg=name)
-
-
-def test_clips_that_are_drawn_together_differ_in_their_stochastic_depth(records: Sequence[VideoRecord]) -> None:
-    """A draw belongs to a clip and a branch: of equal clips in one batch some lose it, in another epoch others."""
-    depth = ClipDropPath(0.5, number=3)
-    kept = {}
-    for epoch in range(2):
-        depth.seeds = [1000 * epoch + clip for clip in range(64)]
-        kept[epoch] = depth(torch.ones(64, 2)).bool()
-    assert 16 < int(kept[0][:, 0].sum()) < 48
-    assert torch.equal(kept[0][:, 0], kept[0][:, 1])
-    assert not torch.equal(kept[0], kept[1])
-    other = ClipDropPath(0.5, number=4)
-    other.seeds = range(64)
-    assert not torch.equal(other(torch.ones(64, 2)).bool(), kept[0])
-
-
-def test_a_clip_that_is_missing_has_no_gradient_and_gives_its_share_to_none(records: Sequence[VideoRecord]) -> None:
-    recipe = without_augmentation(STEADY)
-    batch = next(loader_of(records, recipe).batches(0, 1))
-    three = replace(
-        batch,
-        clips=batch.clips[:3],
-        labels=batch.labels[:3],
-        ids=batch.ids[:3],
-        positions=(0, 1, 2),
-        seeds=batch.seeds[:3],
-    )
-    model = Classifier(tiny_backbone(), 3, frozen=False)
-    loss = backward(model, three, 0, settings_of(recipe))
-    # A head of almost zeros gives each of three classes a third: log 3 a clip, over the four of a full batch.
-    assert float(loss) == pytest.approx(3 * np.log(3) / 4, abs=1e-3)
-    nothing = replace(batch, clips=batch.clips[:0], labels=batch.labels[:0], ids=(), positions=(), seeds=())
-    model = Classifier(tiny_backbone(), 3, frozen=False)
-    assert float(backward(model, nothing, 0, settings_of(recipe))) == 0
-    assert all(not grad.any() for grad in gradient(model).values())
 
 
 def test_unreadable_training_clips_are_left_out_and_named_also_after_a_stop(
@@ -380,13 +286,6 @@ def test_batch_norms_are_not_trained_on_what_is_no_batch(tmp_path: Path, records
     assert norm.num_batches_tracked == 2 * 6 - 2  # in either epoch one of six batches held one clip
     with pytest.raises(UserError, match=r"batch norms, which need several clips at once, and a batch of 1 in 1 proc"):
         train(records, tmp_path / "one", replace(recipe, batch_size=1), backbone=NormedVectors())
-
-
-def test_a_batch_that_cannot_be_divided_is_refused(records: Sequence[VideoRecord]) -> None:
-    with pytest.raises(UserError, match="4 clips cannot be divided into 2 processes x 3 micro-batches"):
-        settings_of(replace(RECIPE, accumulate=3), Rank(world_size=2))
-    with pytest.raises(UserError, match="12 clips, fewer than one batch of 16"):
-        loader_of(records, replace(RECIPE, batch_size=16))
 
 
 def test_two_gloo_processes_take_the_steps_of_one(tmp_path: Path, records: Sequence[VideoRecord]) -> None:

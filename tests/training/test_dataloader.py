@@ -13,17 +13,17 @@ import torch
 
 from tests.plain_videos import write_frames
 from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
-from tvts_bench.training.dataloader import ClipBatch, ClipLoader, ClipsConfig
-from tvts_bench.training.frame_cache import FrameCache
+from tvts_bench.training.dataloader import ClipBatch, ClipLoader, FrameCache
 from tvts_bench.training.recipe import Recipe, without_augmentation
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.reader import VideoDecodeError
 from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.variation import PLAIN, ClipAugment
+from tvts_bench.video.variation import PLAIN
 
 CLIP = ClipSpec(num_frames=4, short_side=32, crop=32, position="random")
-CONFIG = ClipsConfig(clip=CLIP, augment=ClipAugment(), batch_size=4)
+RECIPE = Recipe(batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,7 @@ def same(first: Sequence[ClipBatch], second: Sequence[ClipBatch]) -> bool:
 
 def test_a_batch_holds_clips_with_their_own_labels(videos: list[VideoRecord]) -> None:
     labels = {record.id: record.label for record in videos}
-    plain = replace(CONFIG, augment=PLAIN, clip=replace(CLIP, position="center"))
-    loader = ClipLoader(videos, plain)
+    loader = ClipLoader(videos, replace(RECIPE, augment=PLAIN), CLIP)
     assert loader.steps_per_epoch == 2
     for batch in taken(loader, 0, 4):
         assert batch.clips.shape == (4, 3, 4, 32, 32)
@@ -72,13 +71,13 @@ def test_a_batch_holds_clips_with_their_own_labels(videos: list[VideoRecord]) ->
 def test_without_augmentation_they_are_the_clips_that_features_come_from(videos: list[VideoRecord]) -> None:
     recipe = without_augmentation(Recipe(batch_size=4))
     paths = {record.id: record.path for record in videos}
-    for batch in taken(ClipLoader(videos, ClipsConfig.of(recipe, CLIP)), 0, 2):
+    for batch in taken(ClipLoader(videos, recipe, CLIP), 0, 2):
         for name, clip in zip(batch.ids, batch.clips, strict=True):
             assert torch.equal(clip, load_clip(paths[name], name, replace(CLIP, position="center")).pixels[0])
 
 
 def test_frames_are_drawn_anew_every_epoch(videos: list[VideoRecord]) -> None:
-    loader = ClipLoader(videos, replace(CONFIG, augment=replace(PLAIN, frames="random")))
+    loader = ClipLoader(videos, replace(RECIPE, augment=replace(PLAIN, frames="random")), CLIP)
     reds: dict[str, set[tuple[int, ...]]] = {}
     for batch in taken(loader, 0, 20):
         for name, clip in zip(batch.ids, batch.clips, strict=True):
@@ -89,14 +88,14 @@ def test_frames_are_drawn_anew_every_epoch(videos: list[VideoRecord]) -> None:
 
 
 def test_batches_do_not_depend_on_workers_or_where_one_begins(videos: list[VideoRecord]) -> None:
-    alone = taken(ClipLoader(videos, CONFIG), 0, 5)
-    assert same(taken(ClipLoader(videos, CONFIG, workers=2), 2, 5), alone[2:])
-    assert not same(alone[:2], taken(ClipLoader(videos, replace(CONFIG, seed=1)), 0, 2))
+    alone = taken(ClipLoader(videos, RECIPE, CLIP), 0, 5)
+    assert same(taken(ClipLoader(videos, RECIPE, CLIP, workers=2), 2, 5), alone[2:])
+    assert not same(alone[:2], taken(ClipLoader(videos, replace(RECIPE, seed=1), CLIP), 0, 2))
 
 
 def test_two_ranks_make_the_batch_of_one(videos: list[VideoRecord]) -> None:
-    whole = taken(ClipLoader(videos, CONFIG), 0, 3)
-    halves = [taken(ClipLoader(videos, CONFIG, rank=rank, world_size=2), 0, 3) for rank in range(2)]
+    whole = taken(ClipLoader(videos, RECIPE, CLIP), 0, 3)
+    halves = [taken(ClipLoader(videos, RECIPE, CLIP, rank=Rank(rank=rank, world_size=2)), 0, 3) for rank in range(2)]
     for one, left, right in zip(whole, *halves, strict=True):
         assert one.ids == left.ids + right.ids
         assert torch.equal(one.clips, torch.cat([left.clips, right.clips]))
@@ -105,15 +104,15 @@ def test_two_ranks_make_the_batch_of_one(videos: list[VideoRecord]) -> None:
 def test_making_batches_moves_no_global_generator(videos: list[VideoRecord]) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    taken(ClipLoader(videos, CONFIG), 0, 1)
+    taken(ClipLoader(videos, RECIPE, CLIP), 0, 1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_an_unreadable_video_is_left_out_and_named_once(
     one_broken: list[VideoRecord], videos: list[VideoRecord], caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = taken(ClipLoader(videos, CONFIG), 0, 10)
-    loader = ClipLoader(one_broken, replace(CONFIG, max_failures=0.2))
+    whole = taken(ClipLoader(videos, RECIPE, CLIP), 0, 10)
+    loader = ClipLoader(one_broken, replace(RECIPE, max_failures=0.2), CLIP)
     with caplog.at_level(logging.WARNING):
         batches = taken(loader, 0, 10)
     for batch, full in zip(batches, whole, strict=True):
@@ -141,8 +140,8 @@ def test_a_video_that_never_ends_is_unreadable_and_not_waited_for_twice(
     videos: list[VideoRecord], tmp_path: Path, workers: int
 ) -> None:
     endless = [replace(r, path=EndlessPath(r.path)) if r.id == "v4" else r for r in videos]
-    every = replace(CONFIG, batch_size=9, max_failures=0.2)
-    loader = ClipLoader(endless, every, workers=workers, clip_timeout=2.0)
+    every = replace(RECIPE, batch_size=9, max_failures=0.2)
+    loader = ClipLoader(endless, every, CLIP, workers=workers, clip_timeout=2.0)
     start = time.monotonic()
     batches = taken(loader, 0, 8)
     assert all(sorted(batch.ids) == [f"v{number}" for number in range(9) if number != 4] for batch in batches)
@@ -152,7 +151,7 @@ def test_a_video_that_never_ends_is_unreadable_and_not_waited_for_twice(
 
 
 def test_a_batch_of_which_nothing_can_be_read_is_empty(one_broken: list[VideoRecord]) -> None:
-    loader = ClipLoader(one_broken[4:5], replace(CONFIG, batch_size=1, max_failures=1.0))
+    loader = ClipLoader(one_broken[4:5], replace(RECIPE, batch_size=1), CLIP)
     (batch,) = taken(loader, 0, 1)
     assert batch.clips.shape == (0, 3, 4, 32, 32)
     assert (len(batch), batch.labels.shape, batch.labels.dtype) == (0, (0,), torch.int64)
@@ -166,11 +165,11 @@ def test_too_many_unreadable_videos_end_the_run(
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     fewer = [replace(r, path=tmp_path / "broken.mp4") if n < broken else r for n, r in enumerate(videos)]
     with pytest.raises(UserError, match=rf"{broken} of 9 training videos .* the {allowed} allowed: .*broken\.mp4"):
-        taken(ClipLoader(fewer, replace(CONFIG, max_failures=share)), 0, 10)
+        taken(ClipLoader(fewer, replace(RECIPE, max_failures=share), CLIP), 0, 10)
 
 
 def test_what_was_found_unreadable_before_a_run_was_resumed_counts(one_broken: list[VideoRecord]) -> None:
-    loader = ClipLoader(one_broken, replace(CONFIG, max_failures=0.12))
+    loader = ClipLoader(one_broken, replace(RECIPE, max_failures=0.12), CLIP)
     loader.failed["elsewhere"] = "it is not among the loader's"
     taken(loader, 0, 10)
     loader.failed["v0"] = "it could not be read before"
@@ -180,9 +179,9 @@ def test_what_was_found_unreadable_before_a_run_was_resumed_counts(one_broken: l
 
 def test_a_batch_larger_than_the_set_is_refused_before_anything_is_read(videos: list[VideoRecord]) -> None:
     with pytest.raises(UserError, match="has 9 clips, fewer than one batch of 10"):
-        ClipLoader(videos, replace(CONFIG, batch_size=10))
+        ClipLoader(videos, replace(RECIPE, batch_size=10), CLIP)
     with pytest.raises(UserError, match="cannot be divided among 3"):
-        ClipLoader(videos, CONFIG, world_size=3)
+        ClipLoader(videos, RECIPE, CLIP, rank=Rank(world_size=3))
 
 
 def test_short_videos_kept_in_memory_cost_no_decoding_and_change_nothing(
@@ -191,13 +190,13 @@ def test_short_videos_kept_in_memory_cost_no_decoding_and_change_nothing(
     moving = [replace(r, path=tmp_path / r.path.name) for r in videos]
     for old, new in zip(videos, moving, strict=True):
         new.path.write_bytes(old.path.read_bytes())
-    every = replace(CONFIG, batch_size=9)
-    batches = ClipLoader(moving, every).batches(0, 3)
+    every = replace(RECIPE, batch_size=9)
+    batches = ClipLoader(moving, every, CLIP).batches(0, 3)
     kept = [next(batches)]
     for record in moving:
         record.path.unlink()
     kept += list(batches)
-    assert same(kept, taken(ClipLoader(videos, every, memory=0), 0, 3))
+    assert same(kept, taken(ClipLoader(videos, every, CLIP, memory=0), 0, 3))
 
 
 def test_the_memory_has_its_limit_and_long_videos_are_not_kept(videos: list[VideoRecord], tmp_path: Path) -> None:

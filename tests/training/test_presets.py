@@ -47,8 +47,8 @@ def test_ssv2_is_the_official_recipe() -> None:
     finetune, probe = FINETUNE["ssv2"], PROBE["ssv2"]
     assert (finetune.optimizer, probe.optimizer) == ("adamw", "sgd")
     assert (finetune.epochs, finetune.warmup_epochs, finetune.layer_decay, finetune.drop_path) == (50, 5, 0.75, 0)
-    assert (finetune.lr(384), finetune.weight_decay) == pytest.approx((1.5e-3, 0.05))
-    assert (probe.lr(384), probe.weight_decay) == pytest.approx((0.15, 1e-9), rel=1e-6, abs=0)
+    assert (finetune.lr, finetune.weight_decay) == pytest.approx((1.5e-3, 0.05))
+    assert (probe.lr, probe.weight_decay) == pytest.approx((0.15, 1e-9), rel=1e-6, abs=0)
     assert (probe.epochs, probe.warmup_epochs, probe.momentum) == (100, 10, 0.9)
     for recipe in (finetune, probe):
         assert recipe.batch_size == 384  # 12 a GPU on 32

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tvts_bench.results.grids import Failure
-from tvts_bench.training.signals import STOPPING
+from tvts_bench.signals import STOPPING
 
 DIVERGED = 3  # exit code of tvts-pretrain
 GRACE = 60.0  # seconds that a command has to save its state, from the request to stop until it is killed

@@ -231,7 +231,7 @@ def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOption
     from tvts_bench.cli.ablation_views import live, status_table
     from tvts_bench.results import require_writable
     from tvts_bench.results.grids import merge_records, read_grid, write_grid
-    from tvts_bench.training.signals import stop_signals
+    from tvts_bench.signals import stop_signals
 
     out = planned.request.out
     require_writable(out)

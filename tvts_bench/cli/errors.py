@@ -18,7 +18,7 @@ import typer
 from tvts_bench.cli.console import say, stderr
 from tvts_bench.errors import UserError
 from tvts_bench.printable import printable
-from tvts_bench.training.signals import StoppedError
+from tvts_bench.signals import StoppedError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -124,7 +124,7 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
             _report(request, _grid_results(request, out), out)
             return
         from tvts_bench.cli import setup
-        from tvts_bench.training.signals import StoppedError
+        from tvts_bench.signals import StoppedError
 
         local = setup.make_runtime(machine, strict)
         try:

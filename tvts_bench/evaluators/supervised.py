@@ -26,12 +26,10 @@ from tvts_bench.probes.selection import hold_out
 from tvts_bench.provenance import digest
 from tvts_bench.runtime import Runtime, silent
 from tvts_bench.snapshot import file_signatures, snapshot
-from tvts_bench.training.checkpoint import RunDir
+from tvts_bench.training.checkpoint import FilesRead, RunDir
 from tvts_bench.training.classification import Measure, Trained, train_classifier
-from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.classifier_step import ClassifierSettings
-from tvts_bench.training.dataloader import ClipLoader, ClipsConfig
-from tvts_bench.training.files_read import FilesRead
+from tvts_bench.training.classifier import Classifier, ClassifierSettings
+from tvts_bench.training.dataloader import ClipLoader
 from tvts_bench.training.presets import Task, preset
 from tvts_bench.training.recipe import Recipe
 from tvts_bench.training.scoring import Scorer, Scores, average_views
@@ -167,13 +165,13 @@ class _Run:
         recipe, runtime, classes = self.recipe, self.runtime, len(self.dataset.class_names)
         rank = Rank(rank=runtime.rank, world_size=runtime.world_size, device=runtime.device)
         settings = ClassifierSettings(recipe=recipe, clip=self.clip, num_classes=classes, rank=rank)
-        config = ClipsConfig.of(recipe, self.clip, self.decoder)
         loader = ClipLoader(
             fit,
-            replace(config, max_failures=0.0) if runtime.strict else config,
+            replace(recipe, max_failures=0.0) if runtime.strict else recipe,
+            self.clip,
+            decoder=self.decoder,
             workers=runtime.workers,
-            rank=runtime.rank,
-            world_size=runtime.world_size,
+            rank=rank,
             clip_timeout=runtime.clip_timeout,
         )
         drop_path = 0.0 if self.frozen else recipe.drop_path

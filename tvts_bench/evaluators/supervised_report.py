@@ -118,7 +118,7 @@ def in_words(tested: Tested) -> tuple[str, ...]:
 
 
 def _optimiser(recipe: Recipe, frozen: bool) -> str:
-    rate = f"{recipe.lr(recipe.batch_size):g} ({recipe.base_lr:g} x {recipe.batch_size} / {REFERENCE_BATCH})"
+    rate = f"{recipe.lr:g} ({recipe.base_lr:g} x {recipe.batch_size} / {REFERENCE_BATCH})"
     parts = [f"{recipe.optimizer}, learning rate {rate}, weight decay {recipe.weight_decay:g}"]
     parts.append(
         f"{recipe.epochs} epochs of batches of {recipe.batch_size}, {recipe.warmup_epochs:g} of warm-up, cosine"

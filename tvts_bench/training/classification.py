@@ -19,13 +19,11 @@ from tvts_bench import torchvision_ops  # noqa: F401 - before timm
 from tvts_bench.atomic import remove_leftovers
 from tvts_bench.distributed import all_gather_objects, barrier, broadcast_buffers
 from tvts_bench.training.checkpoint import RunDir, TrainingState
-from tvts_bench.training.classifier import Classifier
-from tvts_bench.training.classifier_step import ClassifierSettings, backward, fitting
+from tvts_bench.training.classifier import Classifier, ClassifierSettings, backward, fitting
 from tvts_bench.training.dataloader import ClipBatch, ClipLoader
 from tvts_bench.training.metric_logger import CurveWriter, StepMetrics, refuse_not_finite
-from tvts_bench.training.optim import classifier_optimizer, lr_schedule
-from tvts_bench.training.task import StepOutput
-from tvts_bench.training.trainer import Trainer, TrainerConfig
+from tvts_bench.training.optim import LearningRate, classifier_optimizer
+from tvts_bench.training.trainer import StepOutput, Trainer, TrainerConfig
 
 from timm.utils.model_ema import ModelEmaV3  # isort: skip
 
@@ -116,13 +114,13 @@ class ClassificationTask:
         saved = run.state()
         state = self._unless_changed(saved)
         model.to(rank.device).train()
-        self.optimizer = classifier_optimizer(recipe, model.backbone, model.head, recipe.batch_size)
+        self.optimizer = classifier_optimizer(recipe, model.backbone, model.head)
         self.ema = EMA(model.trained, recipe.ema)
         if state is not None:
             self._restore(state)
         elif run.resume and saved is None and rank.is_first:
             log.warning("there is no state of this training in %s to resume: it begins", run.folder)
-        self.lr = lr_schedule(recipe, self.optimizer, recipe.batch_size, self.per_epoch)
+        self.lr = LearningRate(self.optimizer, recipe.schedule, self.steps)
         self.curves = CurveWriter(run.folder, self.start, self.history, active=rank.is_first)
 
     def batches(self, start: int, stop: int) -> Iterator[ClipBatch]:

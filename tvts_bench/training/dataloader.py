@@ -14,28 +14,35 @@ import math
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
 from tvts_bench.features.base import Failure
 from tvts_bench.processes import worker_context
-from tvts_bench.training.frame_cache import FrameCache
+from tvts_bench.signals import STOPPING
+from tvts_bench.time_limit import run_with_timeout
+from tvts_bench.training.checkpoint import UNREADABLE, content_sha256
 from tvts_bench.training.recipe import Recipe
 from tvts_bench.training.sampler import ClipDraw, ClipSampler
-from tvts_bench.training.signals import STOPPING
 from tvts_bench.video.augment import augment_clip
-from tvts_bench.video.reader import VideoDecodeError
-from tvts_bench.video.sampling import clip_indices
+from tvts_bench.video.clips import MAX_ASPECT
+from tvts_bench.video.reader import VideoDecodeError, decode_frames
+from tvts_bench.video.sampling import Sample, clip_indices
 from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.variation import ClipAugment
 
 MEMORY = 2**30  # bytes of short videos that a process tree keeps decoded
+SHORT = 64  # frames; only videos up to this length are decoded whole, to be kept
+ALONE = Rank()
 
 T = TypeVar("T")
 
@@ -71,31 +78,7 @@ class ClipBatch:
         return replace(self, clips=self.clips.pin_memory(), labels=self.labels.pin_memory())
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipsConfig:
-    """Everything that decides what training clips are."""
-
-    clip: ClipSpec  # one view; `position` says whether frames are drawn anew every epoch
-    augment: ClipAugment
-    batch_size: int  # clips a step, over all processes
-    seed: int = 0
-    decoder: str = "decord"
-    max_failures: float = 0.05  # share (0..1) of the videos that may be unreadable, but one at least; 0: none
-
-    @classmethod
-    def of(cls, recipe: Recipe, clip: ClipSpec, decoder: str = "decord") -> Self:
-        """What `recipe` says for a backbone whose own clip is `clip`."""
-        return cls(
-            clip=recipe.training_clip(clip),
-            augment=recipe.augment,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            decoder=decoder,
-            max_failures=recipe.max_failures,
-        )
-
-
-class ClipLoader:
+class ClipLoader(Dataset[ClipBatch]):
     """The batches of one process, by step.
 
     `failed` holds the reason for each video that could not be read so far, by id, and `transient` the ids of those that
@@ -103,18 +86,19 @@ class ClipLoader:
     both, and whoever reads other training clips (to choose the epoch by), what failed of them; the loader's own alone
     count against `max_failures`.
 
-    `contents` holds the sha256 of each file that this process was the first to read, by id (see `files_read`); whoever
+    `contents` holds the sha256 of each file that this process was the first to read, by id (see `FilesRead`); whoever
     keeps them may empty it.
     """
 
     def __init__(
         self,
         records: Sequence[VideoRecord],
-        config: ClipsConfig,
+        recipe: Recipe,
+        clip: ClipSpec,
         *,
+        decoder: str = "decord",
         workers: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
+        rank: Rank = ALONE,
         memory: int = MEMORY,
         clip_timeout: float = math.inf,
     ) -> None:
@@ -122,33 +106,27 @@ class ClipLoader:
 
         Args:
             records: the training set.
-            config: what decides the clips.
+            recipe: batch size, augmentation, seed, and the share of videos that may be unreadable.
+            clip: the backbone's own.
+            decoder: by name.
             workers: processes that make batches; 0: this one does.
-            rank: this process among `world_size`.
-            world_size: processes that share each batch.
+            rank: this process among those that share each batch.
             memory: bytes of short videos kept decoded, over all workers; 0: every epoch decodes anew.
             clip_timeout: seconds that reading one video may take; one that takes longer is unreadable.
 
         Raises:
             UserError: the batch is larger than the set, or cannot be divided among the processes.
         """
-        self.sampler = ClipSampler(size=len(records), batch_size=config.batch_size, seed=config.seed)
-        self.sampler.draws(0, rank, world_size)  # refuses a batch that cannot be divided now, not in a worker
+        self.sampler = ClipSampler(size=len(records), batch_size=recipe.batch_size, seed=recipe.seed)
+        self.sampler.draws(0, rank.rank, rank.world_size)  # refuses a batch that cannot be divided now, not in a worker
         self.failed: dict[str, str] = {}
         self.transient: set[str] = set()
         self.contents: dict[str, str] = {}
-        self._allowed = max(1, int(config.max_failures * len(records))) if config.max_failures else 0
+        self._records, self._clip, self._augment = tuple(records), recipe.training_clip(clip), recipe.augment
         self._ids = frozenset(record.id for record in records)
-        self._config, self._workers = config, workers
-        frames = FrameCache(decoder=config.decoder, limit=memory // max(workers, 1), seconds=clip_timeout)
-        self._steps = _Steps(
-            records=tuple(records),
-            config=config,
-            sampler=self.sampler,
-            frames=frames,
-            rank=rank,
-            world_size=world_size,
-        )
+        self._workers, self._rank = workers, rank
+        self._allowed = max(1, int(recipe.max_failures * len(records))) if recipe.max_failures else 0
+        self._frames = FrameCache(decoder=decoder, limit=memory // max(workers, 1), seconds=clip_timeout)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -164,7 +142,7 @@ class ClipLoader:
         Raises:
             UserError: more than `max_failures` of the videos could not be read so far.
         """
-        for batch in load_in_order(self._steps, range(start, stop), self._workers):
+        for batch in load_in_order(self, range(start, stop), self._workers):
             self._account(batch)
             yield batch
 
@@ -178,41 +156,28 @@ class ClipLoader:
             unread = len(self._ids & self.failed.keys())
             if unread > self._allowed:
                 raise UserError(
-                    f"{unread} of {self.sampler.size} training videos could not be read so far, more than the"
+                    f"{unread} of {len(self._records)} training videos could not be read so far, more than the"
                     f" {self._allowed} allowed: mend them or take them out of the lists (`tvts-bench check` finds all);"
                     f" the last: {reason}"
                 )
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Steps(Dataset[ClipBatch]):
-    """Steps as a data set: item `step` is that step's batch."""
-
-    records: tuple[VideoRecord, ...]
-    config: ClipsConfig
-    sampler: ClipSampler
-    frames: FrameCache
-    rank: int
-    world_size: int
-
     def __getitem__(self, step: int) -> ClipBatch:
+        """This process's batch of `step`; nothing of the loader changes but what it keeps decoded."""
         clips: list[Tensor] = []
         used: list[tuple[VideoRecord, ClipDraw]] = []
         failed: dict[str, Failure] = {}
-        new: list[VideoRecord] = []
-        for draw in self.sampler.draws(step, self.rank, self.world_size):
-            record = self.records[draw.index]
-            if self.sampler.is_first(step, draw.index):
-                new.append(record)
+        draws = self.sampler.draws(step, self._rank.rank, self._rank.world_size)
+        for draw in draws:
+            record = self._records[draw.index]
             try:
-                clips.append(self._clip(record, draw.seed))
+                clips.append(self._draw_clip(record, draw.seed))
                 used.append((record, draw))
             except VideoDecodeError as error:
                 failed[record.id] = Failure(reason=str(error), retry=error.transient)
             except MemoryError:
                 failed[record.id] = Failure(reason=f"out of memory while decoding {record.path}", retry=True)
-        clip = self.config.clip
-        nothing = torch.empty((0, 3, clip.num_frames, clip.crop, clip.crop), dtype=torch.uint8)
+        new = [self._records[draw.index] for draw in draws if self.sampler.is_first(step, draw.index)]
+        nothing = torch.empty((0, 3, self._clip.num_frames, self._clip.crop, self._clip.crop), dtype=torch.uint8)
         return ClipBatch(
             clips=torch.stack(clips) if clips else nothing,
             labels=torch.tensor([record.label for record, _ in used], dtype=torch.int64),
@@ -221,18 +186,83 @@ class _Steps(Dataset[ClipBatch]):
             seeds=tuple(draw.seed for _, draw in used),
             failed=tuple((name, failure.reason) for name, failure in failed.items()),
             transient=tuple(name for name, failure in failed.items() if failure.retry),
-            contents={record.id: self.frames.content(record.path) for record in new},
+            contents={record.id: self._frames.content(record.path) for record in new},
         )
 
-    def _clip(self, record: VideoRecord, seed: int) -> Tensor:
+    def _draw_clip(self, record: VideoRecord, seed: int) -> Tensor:
         """uint8 [3, T, crop, crop]: frames and pixels drawn from `seed`."""
-        clip = replace(self.config.clip, seed=seed)
-        frames = self.frames.frames(record.path, lambda n: clip_indices(n, clip, record.id)[0])
-        return augment_clip(frames, self.config.augment, clip, np.random.Generator(np.random.PCG64(seed)))
+        clip = replace(self._clip, seed=seed)
+        frames = self._frames.frames(record.path, lambda n: clip_indices(n, clip, record.id)[0])
+        return augment_clip(frames, self._augment, clip, np.random.Generator(np.random.PCG64(seed)))
+
+
+@dataclass(kw_only=True)
+class FrameCache:
+    """Reads frames by index; keeps short videos decoded, up to `limit` bytes, so that later epochs cost no decoding.
+
+    What it returns is the same with and without room. It is of one process: each worker has its own.
+    """
+
+    decoder: str = "decord"
+    limit: int = 0  # bytes; 0 keeps nothing
+    seconds: float = math.inf  # to read one file; one that took longer is not tried again
+    held: int = 0  # bytes
+    _videos: dict[Path, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    _slow: set[Path] = field(default_factory=set, repr=False)
+
+    def frames(self, path: Path, sample: Sample) -> NDArray[np.uint8]:
+        """The frames that `sample(number of frames)` picks: uint8 [T, H, W, 3]; not to be written to.
+
+        Raises:
+            VideoDecodeError: the file cannot be read completely, or in time, or its frames cannot be cropped.
+        """
+        video = self._videos.get(path)
+        if video is not None:
+            return video[sample(len(video))]
+        wants_all = self.held < self.limit
+
+        def all_or_some(num_frames: int) -> NDArray[np.int64]:
+            is_whole = wants_all and num_frames <= SHORT
+            return np.arange(num_frames, dtype=np.int64) if is_whole else sample(num_frames)
+
+        frames, num_frames = self._read(path, all_or_some)
+        height, width = frames.shape[1:3]
+        if max(height, width) > MAX_ASPECT * min(height, width):
+            raise VideoDecodeError(path, f"its frames are {width} x {height} pixels, too long and thin to be cropped")
+        if not wants_all or num_frames > SHORT:
+            return frames
+        if self.held + frames.nbytes <= self.limit:
+            self._videos[path] = frames
+            self.held += frames.nbytes
+        return frames[sample(num_frames)]
+
+    def content(self, path: Path) -> str:
+        """sha256 (hex) of the file, `UNREADABLE` for one that cannot be read in time."""
+        try:
+            return UNREADABLE if path in self._slow else run_with_timeout(self.seconds, partial(content_sha256, path))
+        except TimeoutError:
+            self._slow.add(path)
+            return UNREADABLE
+
+    def _read(self, path: Path, sample: Sample) -> tuple[NDArray[np.uint8], int]:
+        """The frames of the file, and how many it has."""
+        try:
+            if path in self._slow:
+                raise TimeoutError
+            decoded = run_with_timeout(self.seconds, partial(decode_frames, path, sample, self.decoder))
+        except TimeoutError as error:
+            self._slow.add(path)
+            raise VideoDecodeError(path, f"decoding it takes longer than {self.seconds:g} s") from error
+        return decoded.frames, decoded.num_frames
 
 
 def load_in_order(items: Dataset[T], numbers: range, workers: int) -> Iterator[T]:
-    """The items `numbers` in that order, each made whole by one of `workers` processes (0: by this one).
+    """The items `numbers` in that order, each made whole by one process.
+
+    Args:
+        items: by number.
+        numbers: which.
+        workers: how many processes make them; 0: this one does.
 
     Raises:
         UserError: as `items` raised it, in whatever process that was.

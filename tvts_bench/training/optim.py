@@ -25,14 +25,9 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
     Positions and tokens ([1, N, D]) are tables, not matrices: they have no decay, as in timm.
     """
-    with_decay: list[nn.Parameter] = []
-    without: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            table = parameter.ndim < 2 or name.rpartition(".")[2].endswith(("_embed", "_token"))
-            (without if table else with_decay).append(parameter)
-    groups = [{"params": with_decay, "weight_decay": weight_decay}, {"params": without, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    tables = [name for name, _ in model.named_parameters() if _is_table(name)]
+    groups: list[dict[str, Any]] = param_groups_weight_decay(model, weight_decay, no_weight_decay_list=tables)
+    return [group for group in reversed(groups) if group["params"]]
 
 
 def layer_groups(
@@ -66,7 +61,7 @@ def layer_groups(
     return groups
 
 
-def _is_table(name: str, time_table: TimeTable) -> bool:
+def _is_table(name: str, time_table: TimeTable = "stem") -> bool:
     last = name.rpartition(".")[2]
     return last.endswith(("_embed", "_token")) and not (time_table == "head" and last == "temporal_embed")
 
@@ -174,16 +169,13 @@ def autocast(device: str, precision: Precision) -> torch.autocast:
     return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def classifier_optimizer(
-    recipe: Recipe, backbone: Backbone, head: nn.Module, total_batch: int
-) -> torch.optim.Optimizer:
+def classifier_optimizer(recipe: Recipe, backbone: Backbone, head: nn.Module) -> torch.optim.Optimizer:
     """The optimiser of `recipe`.
 
     Args:
         recipe: kind, rates and weight decay.
         backbone: its parameters without `requires_grad` are left out.
         head: trained with the full rate.
-        total_batch: clips of a step, over all processes; the rate is scaled with it.
 
     Returns:
         It, with a group for each rate and weight decay.
@@ -191,38 +183,8 @@ def classifier_optimizer(
     Raises:
         BackboneError: the recipe decays rates by layer and the backbone does not know its layers.
     """
-    groups = layer_groups(
-        backbone,
-        head,
-        weight_decay=recipe.weight_decay,
-        factor=recipe.layer_decay,
-        time_table=recipe.time_table,
-    )
+    decay, table = recipe.weight_decay, recipe.time_table
+    groups = layer_groups(backbone, head, weight_decay=decay, factor=recipe.layer_decay, time_table=table)
     if recipe.optimizer == "sgd":  # Nesterov's, as what the official code calls sgd
-        return torch.optim.SGD(
-            groups, lr=recipe.lr(total_batch), momentum=recipe.momentum, nesterov=recipe.momentum > 0
-        )
-    return torch.optim.AdamW(groups, lr=recipe.lr(total_batch), betas=recipe.betas)
-
-
-def lr_schedule(
-    recipe: Recipe, optimizer: torch.optim.Optimizer, total_batch: int, steps_per_epoch: int
-) -> LearningRate:
-    """What sets the rate of every step (from 0) in `optimizer`; a group has its `lr_scale` times that.
-
-    With W = warmup_epochs * steps_per_epoch steps of warm-up, S steps in all and the highest rate
-    h = base_lr * total_batch / 256:
-
-        h * (step + 1) / (W + 1)                                           in the warm-up
-        f + (h - f) * (1 + cos(pi * (step - W) / (S - W))) / 2             after it, f = final_lr * h
-
-    Args:
-        recipe: the schedule.
-        optimizer: whose rates are set.
-        total_batch: clips of a step, over all processes.
-        steps_per_epoch: whole batches of an epoch.
-
-    Returns:
-        What sets the rate of a step.
-    """
-    return LearningRate(optimizer, recipe.schedule(total_batch), recipe.epochs * steps_per_epoch)
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)

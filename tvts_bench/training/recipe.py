@@ -162,7 +162,7 @@ class Recipe:
         check_fields(self)
         if not 0 <= self.warmup_epochs < self.epochs:
             raise UserError(f"warmup_epochs must be less than {self.epochs} epochs, got {self.warmup_epochs:g}")
-        _ = self.num_views, self.schedule(REFERENCE_BATCH)  # each refuses what makes no sense to it
+        _ = self.num_views, self.schedule  # each refuses what makes no sense to it
 
     @property
     def num_views(self) -> tuple[int, Literal[1, 3]]:
@@ -176,14 +176,22 @@ class Recipe:
             )
         return int(match[1]), 3 if match[2] == "3" else 1
 
-    def lr(self, total_batch: int) -> float:
-        """The highest learning rate, for steps of `total_batch` clips."""
-        return self.base_lr * total_batch / REFERENCE_BATCH
+    @property
+    def lr(self) -> float:
+        """The highest learning rate, for steps of the recipe's batch."""
+        return self.base_lr * self.batch_size / REFERENCE_BATCH
 
-    def schedule(self, total_batch: int) -> OptimConfig:
-        """The learning rate over the run, and what else the optimiser needs."""
+    @property
+    def schedule(self) -> OptimConfig:
+        """The learning rate over the run, and what else the optimiser needs.
+
+        With W steps of warm-up, S steps in all and the highest rate h = `lr`:
+
+            h * (step + 1) / (W + 1)                                           in the warm-up
+            f + (h - f) * (1 + cos(pi * (step - W) / (S - W))) / 2             after it, f = final_lr * h
+        """
         return OptimConfig(
-            lr=self.lr(total_batch),
+            lr=self.lr,
             weight_decay=self.weight_decay,
             betas=self.betas,
             schedule="cosine",

@@ -1,22 +1,80 @@
 """The training loop of fine-tuning, the online probe and pretraining: steps, signals, metrics, states on disk.
 
+What is trained is a `TrainingTask`: it gives batches, gradients, measures and a state, and knows of classes and words.
+
 Nothing here draws a random number: a batch and all that is drawn for it are functions of (seed, step), so a training is
 resumed from weights, optimiser and step alone, and on a CPU ends bit-identical to one that was never stopped.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic
+from pathlib import Path
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
 
 from tvts_bench.distributed import Rank, all_reduce_max, wrap_ddp
 from tvts_bench.runtime import Progress, silent
-from tvts_bench.training.checkpoint import save_or_warn
+from tvts_bench.signals import StoppedError, stop_signals
+from tvts_bench.training.checkpoint import Saved, save_checkpoint, try_to_save
 from tvts_bench.training.dataloader import refuse_lost_worker
-from tvts_bench.training.metric_logger import MetricLogger
-from tvts_bench.training.optim import clip_gradient
-from tvts_bench.training.signals import StoppedError, stop_signals
-from tvts_bench.training.task import B, TrainingTask
+from tvts_bench.training.metric_logger import MetricLogger, StepMetrics
+from tvts_bench.training.optim import LearningRate, clip_gradient
+
+B = TypeVar("B")
+
+
+class StepOutput(NamedTuple):
+    """What a step's gradient came with."""
+
+    metrics: Mapping[str, Tensor]  # scalars, "loss" among them; the same names in every step of every rank
+    samples: int  # over all ranks
+
+
+class TrainingTask(Protocol[B]):
+    """One rank's part of a training. Its two implementations are `ClassificationTask` and `pretrain.task.TVTSTask`."""
+
+    lr: LearningRate
+    checkpoint: Path  # the file of the whole state
+
+    @property
+    def model(self) -> nn.Module:
+        """In training mode, on the rank's device."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Of what is trained of the model."""
+
+    def batches(self, start: int, stop: int) -> Iterator[B]:
+        """This rank's batches of steps `start` to `stop - 1`, a function of the step alone."""
+
+    def backward(self, model: nn.Module, batch: B, step: int, is_logged: bool) -> StepOutput:
+        """Add the gradient of the step's loss to the parameters.
+
+        Args:
+            model: the task's own, perhaps in DistributedDataParallel.
+            batch: of `batches`.
+            step: its number, from 0.
+            is_logged: whether the metrics are read after this step, so that what waits for a GPU may be looked at.
+        """
+
+    def on_update(self) -> None:
+        """The optimiser has changed the weights."""
+
+    def log(self, steps: Sequence[StepMetrics]) -> None:
+        """Write steps down; all ranks are called with the same.
+
+        Raises:
+            UserError: training has gone wrong.
+        """
+
+    def validate(self, step: int) -> None:
+        """Measure after `step` steps; all ranks are called, and no weight may change."""
+
+    def state(self, step: int) -> Saved:
+        """All that a training is resumed from after `step` steps; all ranks are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +185,9 @@ class Trainer(Generic[B]):
         """Write the state, after all that is to be logged; unless `required`, a full disk is only a warning."""
         self.read_metrics()
         state = self.task.state(self.step)
-        if self.rank.is_first:
-            save_or_warn(self.task.checkpoint, state, required=required)
+        if self.rank.is_first:  # a disk that is full from the start would cost the whole training
+            write = save_checkpoint if required or not self.task.checkpoint.exists() else try_to_save
+            write(self.task.checkpoint, state)
 
     def _is_due(self, every: int, after: int = 0) -> bool:
         """Whether what happens `every` steps, and after the last one, is due, or will be `after` more steps."""
