@@ -53,7 +53,7 @@ def run(
     """
     from pretrain.config import compose
     from pretrain.runs import begin
-    from tvts_bench.cli.progress import progress_bar
+    from tvts_bench.cli.console import progress_bar
 
     config, launch = compose(preset, assignments or [])
     assert launch.out is not None
@@ -72,7 +72,7 @@ def resume(
     data, as they are, and writes that down in metrics.jsonl.
     """
     from pretrain.runs import resume as go_on
-    from tvts_bench.cli.progress import progress_bar
+    from tvts_bench.cli.console import progress_bar
 
     _train(folder, lambda: go_on(folder, assignments or [], progress_bar))
 

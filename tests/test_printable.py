@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tvts_bench.cli.console import TextConsole
-from tvts_bench.cli.errors import PrintableFormatter
+from tvts_bench.cli.main import PrintableFormatter
 from tvts_bench.csv_files import csv_text
 from tvts_bench.printable import in_markdown, printable
 

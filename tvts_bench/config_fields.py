@@ -87,17 +87,24 @@ class Option:
     """The annotation of a field."""
 
     def __init__(
-        self, help: str, *, flag: str | None = None, parse: Callable[[str, str], Any] | None = None, **limits: float
+        self,
+        help: str,
+        *,
+        flag: str | None = None,
+        form: str | None = None,
+        parse: Callable[[str, str], Any] | None = None,
+        **limits: float,
     ) -> None:
         """What it means, and what it may be.
 
         Args:
             help: A sentence or two, with the unit, as `--help` shows it.
             flag: The option on the command line, where it is not made of the field's name.
+            form: What an option's text looks like, such as NAME=DIR; where its type does not say it.
             parse: What makes the value of an option's text, given the option; where the field's type does not.
             limits: `least`, `above`, `most`, `below` of a `Range`.
         """
-        self.help, self.flag, self.parse, self.range = help, flag, parse, Range(**limits)
+        self.help, self.flag, self.form, self.parse, self.range = help, flag, form, parse, Range(**limits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,15 +133,15 @@ class FieldOption:
         choices = f"One of {', '.join(map(str, self.choices))}." if self.choices else ""
         return " ".join(text for text in (self.option.help, self.option.range.in_words_of_help, choices) if text)
 
-    def read(self, value: Any) -> Any:
-        """The field's value from that of its option on the command line.
+    def read(self, value: Any, name: str | None = None) -> Any:
+        """The field's value from that of its option on the command line, refused under `name` as by `check`.
 
         Raises:
             UserError: It cannot be read, or the field cannot have it.
         """
         if self.option.parse is not None:
             value = self.option.parse(value, self.flag)
-        self.check(value)
+        self.check(value, name)
         return value
 
     def check(self, value: Any, name: str | None = None) -> None:
@@ -163,13 +170,19 @@ def field_options(cls: Hashable) -> Mapping[str, FieldOption]:
     """The annotated fields of a dataclass, by name; those of a Literal type have no need of an annotation."""
     assert isinstance(cls, type)
     hints = get_type_hints(cls, include_extras=True)
-    return MappingProxyType(
-        {field.name: made for field in fields(cls) if (made := _field_option(field.name, hints, field.default))}
-    )
+    made = (field_option(field.name, hints[field.name], field.default) for field in fields(cls))
+    return MappingProxyType({each.name: each for each in made if each is not None})
 
 
-def _field_option(name: str, hints: Mapping[str, Any], default: Any) -> FieldOption | None:
-    hint, option = hints[name], None
+def field_option(name: str, hint: Any, default: Any) -> FieldOption | None:
+    """A field, or a parameter, with what its annotation says of it; None without one.
+
+    Args:
+        name: The field's.
+        hint: Its whole annotation.
+        default: Its default.
+    """
+    option = None
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
         option = next((each for each in extras if isinstance(each, Option)), None)

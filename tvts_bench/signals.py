@@ -1,4 +1,4 @@
-"""Signals to stop: SIGTERM, Ctrl-C and SIGHUP (a terminal or a connection is gone) wait until a step is done."""
+"""Signals to stop: SIGTERM, Ctrl-C and SIGHUP (a terminal or a connection is gone)."""
 
 import signal
 import threading
@@ -19,6 +19,15 @@ class StoppedError(Exception):
         self.signal = number
 
 
+class StopSignal(KeyboardInterrupt):
+    """A signal that ends a command as Ctrl-C does: whatever is finished is kept, workers end."""
+
+    def __init__(self, number: int) -> None:
+        """The signal of that number."""
+        super().__init__(number)
+        self.signal = number
+
+
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], int]]:
     """Those of `STOPPING` are remembered until a step is done: yields what asks for the number of the last (or 0).
@@ -34,15 +43,32 @@ def stop_signals() -> Iterator[Callable[[], int]]:
             raise KeyboardInterrupt
         received = number
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
-        return
-    before = {number: signal.signal(number, remember) for number in STOPPING if not _is_nohup(number)}
-    try:
+    with _handled_by(remember, [number for number in STOPPING if not _is_nohup(number)]):
         yield lambda: received
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """A scheduler's SIGTERM and a lost terminal's SIGHUP raise `StopSignal`; one that is ignored (nohup) stays so."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise StopSignal(number)
+
+    with _handled_by(stop, [number for number in STOPPING if signal.getsignal(number) == signal.SIG_DFL]):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None], numbers: list[int]) -> Iterator[None]:
+    """These signals call `handler`, in the main thread, which alone gets signals; what they did before comes back."""
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _is_nohup(number: int) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tvts_bench.cli.main import app
-from tvts_bench.cli.options import Clip
+from tvts_bench.cli.options import ClipOptions
 from tvts_bench.config_fields import field_options
 from tvts_bench.errors import UserError
 from tvts_bench.video.spec import ClipSpec, changed_clip
@@ -84,5 +84,5 @@ def test_nothing_given_changes_nothing() -> None:
 
 def test_beside_a_recipe_frames_and_views_are_the_recipes() -> None:
     fields = read({"num_frames": 4, "stride": 3, "crop": 112, "mean": "0"})
-    clip = changed_clip(OWN, **Clip(sampling="random", views="2x3", fields=fields).pixels)
+    clip = changed_clip(OWN, **ClipOptions(sampling="random", views="2x3", fields=fields).pixels)
     assert clip == ClipSpec(num_frames=4, sampling="dense", stride=2, seed=5, crop=112, mean=(0, 0, 0))

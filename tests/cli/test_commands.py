@@ -129,7 +129,7 @@ def test_bad_input_is_one_sentence(
 def test_a_seed_that_no_generator_takes_is_refused_at_once(run: Run, videos: Path, option: str, value: str) -> None:
     result = run(*MEASURE, "--root", str(videos), option, value)
     assert result.exit_code == 2
-    assert f"'{option}'" in result.stderr
+    assert f"{option} must be at " in result.stderr
     assert not Path("results").exists()
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from tests.plain_videos import write_plain_video
 from tests.support.grids import grid, stage
-from tvts_bench.cli import progress
+from tvts_bench.cli import console as consoles
 from tvts_bench.cli.console import TextConsole
 from tvts_bench.cli.main import app
 from tvts_bench.printable import printable
@@ -148,8 +148,8 @@ def test_a_progress_bar_describes_them_escaped(monkeypatch: pytest.MonkeyPatch, 
     console = TextConsole(stderr=True)
     with (tmp_path / "out").open("w+") as file:
         console.file = file
-        monkeypatch.setattr(progress, "stderr", console)
-        with progress.progress_bar(2, "files", f"checking {EVIL}") as advance:
+        monkeypatch.setattr(consoles, "stderr", console)
+        with consoles.progress_bar(2, "files", f"checking {EVIL}") as advance:
             advance(2)
         file.seek(0)
         text = file.read()
@@ -159,7 +159,7 @@ def test_a_progress_bar_describes_them_escaped(monkeypatch: pytest.MonkeyPatch, 
 
 def test_the_traceback_of_a_bug_quotes_them_escaped() -> None:
     code = (
-        "import sys; from tvts_bench.cli.errors import guarded\n"
+        "import sys; from tvts_bench.cli.main import guarded\n"
         "def command(): raise RuntimeError(sys.argv[1])\n"
         "guarded(command)()"
     )

@@ -16,7 +16,11 @@ from tvts_bench.video.spec import SAMPLINGS
 CLIP = ["sampling", "views", "frames", "stride", "short_side", "crop", "resize", "interpolation", "mean", "std"]
 
 
-def command(strict: options.Strict = False, clip: options.Clip = options.NO_CLIP, k: int = 5) -> None:
+def command(
+    clip: options.ClipOptions,
+    strict: Annotated[bool, Option("Stop with an error.")] = False,
+    k: Annotated[int, Option("Recall at this rank.", least=1)] = 5,
+) -> None:
     """What it does."""
     raise LookupError(strict, clip, k)
 
@@ -24,7 +28,7 @@ def command(strict: options.Strict = False, clip: options.Clip = options.NO_CLIP
 def test_options_of_a_group_stand_in_its_place_with_their_defaults() -> None:
     spread = options.spread(command)
     parameters = inspect.signature(spread).parameters
-    assert list(parameters) == ["strict", *CLIP, "k"]
+    assert list(parameters) == [*CLIP, "strict", "k", "debug"]
     assert parameters["crop"].default is None
     kind, option = get_args(parameters["crop"].annotation)
     assert kind == int | None
@@ -33,16 +37,18 @@ def test_options_of_a_group_stand_in_its_place_with_their_defaults() -> None:
 
 
 def test_the_command_gets_the_group() -> None:
-    given = dict.fromkeys(CLIP) | {"crop": 112, "mean": "0.5", "strict": True, "k": 1}
+    given = dict.fromkeys(CLIP) | {"crop": 112, "mean": "0.5", "strict": True, "k": 1, "debug": False}
     with pytest.raises(LookupError) as called:
         options.spread(command)(**given)
-    assert called.value.args == (True, options.Clip(fields={"crop": 112, "mean": (0.5, 0.5, 0.5)}), 1)
+    assert called.value.args == (True, options.ClipOptions(fields={"crop": 112, "mean": (0.5, 0.5, 0.5)}), 1)
 
 
 def test_a_value_out_of_a_fields_range_is_refused_before_the_command_runs() -> None:
-    given: dict[str, Any] = dict.fromkeys(CLIP) | {"crop": 0, "strict": True, "k": 1}
+    given: dict[str, Any] = dict.fromkeys(CLIP) | {"crop": 0, "strict": True, "k": 1, "debug": False}
     with pytest.raises(UserError, match="crop must be positive, got 0"):
         options.spread(command)(**given)
+    with pytest.raises(UserError, match="--k must be at least 1, got 0"):
+        options.spread(command)(**{**given, "crop": 8, "k": 0})
 
 
 @pytest.mark.parametrize("name", ["retrieval", "probe", "finetune", "embed", "search"])

@@ -65,7 +65,7 @@ def test_a_signal_keeps_what_is_finished_and_says_so(
         stopped = CliRunner().invoke(app, command)
     assert stopped.exit_code == 128 + handled
     by = "" if handled == signal.SIGINT else f" by {signal.Signals(handled).name}"
-    assert f"stopped{by}; what was computed is kept, the same command takes it up again" in stopped.stderr
+    assert f"stopped{by}; what was computed is kept, the same command resumes it" in stopped.stderr
     assert "Traceback" not in stopped.output
     assert len(list(tmp_path.glob("cache/features/*/*.safetensors"))) == 1
     kept = next(tmp_path.glob("cache/features/*/*.safetensors"))

@@ -20,8 +20,8 @@ import pytest
 from typer.testing import CliRunner
 
 import tvts_bench
+from tvts_bench.cli.datasets import make_data
 from tvts_bench.cli.main import app
-from tvts_bench.cli.make_data import make_data
 from tvts_bench.datasets import scripted_motion
 from tvts_bench.datasets.base import DatasetError
 from tvts_bench.datasets.loading import load_dataset

@@ -123,7 +123,7 @@ Slurm = Annotated[
         " other option of sbatch (account=x); repeat it.",
     ),
 ]
-Device = Annotated[str, options.of_machine("--device", help=field_options(Runtime)["device"].option.help)]
+Device = Annotated[str, field_options(Runtime)["device"].option, options.MACHINE]
 Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="The --out of `tvts-bench ablate`.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Go on showing it until Ctrl-C.")]
 
@@ -146,7 +146,6 @@ def ablate(
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     out: Out = Path("runs/ablations"),
-    debug: options.Debug = False,
 ) -> None:
     """Pretrain and measure every cell of a grid, each in processes of its own. What is done is not done again.
 
@@ -200,7 +199,7 @@ def ablate(
         _run(planned, to_run, cluster or slots)
 
 
-def status(folder: Folder = Path("runs/ablations"), watch: Watch = False, debug: options.Debug = False) -> None:
+def status(folder: Folder = Path("runs/ablations"), watch: Watch = False) -> None:
     """How the grids of a folder stand: every cell, the step it is at, the time left, and why one failed."""
     from tvts_bench.cli.ablation_views import live, status_table
     from tvts_bench.results.grids import GridError, grid_names, grid_roots, read_grid

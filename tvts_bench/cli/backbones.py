@@ -8,6 +8,7 @@ import typer
 
 from tvts_bench.cli import options
 from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.config_fields import Option
 from tvts_bench.printable import printable
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ def backbones(
         str | None, typer.Argument(help="Show this one alone, with its variants.", show_default=False)
     ] = None,
     as_json: options.AsJson = False,
-    debug: options.Debug = False,
 ) -> None:
     """List the backbones: what each is, its official weights and licence, its input, features and published numbers.
 
@@ -164,13 +164,11 @@ def inspect(
     ],
     backbone: Annotated[
         str | None,
-        options.of_weights(
-            "--backbone", help="Family, or family:variant, to try it as; recognised from its tensors when left out."
-        ),
+        Option("Family, or family:variant, to try it as; recognised from its tensors when left out."),
+        options.WEIGHTS,
     ] = None,
     weights: options.WeightsKey = None,
     as_json: options.AsJson = False,
-    debug: options.Debug = False,
 ) -> None:
     """Say what a checkpoint is, which backbone it is of, and what of it would be used. Nothing in it is run.
 

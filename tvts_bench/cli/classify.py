@@ -1,155 +1,90 @@
 """`tvts-bench probe`, classes read from frozen features, and `tvts-bench finetune`, which trains the backbone, too."""
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tvts_bench.cli import options
-from tvts_bench.cli.options import FromFields, of_data, of_protocol, of_recipe
-from tvts_bench.config_fields import field_options
+from tvts_bench.cli.options import PROTOCOL, RECIPE, FromFields
+from tvts_bench.config_fields import Option
 from tvts_bench.errors import UserError
 from tvts_bench.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from tvts_bench.evaluators.base import Evaluator
-    from tvts_bench.evaluators.probe_heads import Heads
-    from tvts_bench.results import Result
     from tvts_bench.training.presets import Task
 
 ALL_FOLDS, FOLDS = "all", (1, 2, 3)  # --split all: the mean of the three
 WITH_FOLDS = ("ucf101", "hmdb51")
-
-Protocol = Annotated[
-    str,
-    of_protocol(
-        "--protocol",
-        help="cached: features extracted once, then every head from them. paper: the official online recipe.",
-    ),
-]
-Seed = Annotated[
-    int,
-    of_protocol(
-        "--seed",
-        min=0,
-        max=options.MAX_SEED,
-        help="First seed of what is drawn: labels kept, the held-out part, the order of clips.",
-    ),
-]
-RecipeSeed = Annotated[int, of_recipe("--seed", min=0, max=options.MAX_SEED, help="Of everything drawn.")]
-SplitOrFolds = Annotated[
-    str | None,
-    of_data(
-        "--split",
-        help="Split to measure; by default the one that the data set's papers report. `all` for UCF-101 and HMDB-51:"
-        " each of the three official splits (--fold), and their mean.",
-        show_default=False,
-    ),
-]
+PROTOCOLS = ("cached", "paper")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnFeatures:
     """The options of the cached protocol."""
 
+    panel: ClassVar[str] = PROTOCOL
+
     head: Annotated[
         list[str] | None,
-        of_protocol(
-            "--head",
-            help="knn, logistic, linear, or attentive (over patch tokens; small data sets); repeat it. The first three"
-            " by default.",
+        Option(
+            "knn, logistic, linear, or attentive (over patch tokens; small data sets); repeat it. The first three by"
+            " default."
         ),
     ] = None
     fraction: Annotated[
         float | None,
-        of_protocol(
-            "--fraction",
-            help="Share of every class's training labels that is used: 0.01, 0.1. With --seeds for a spread.",
-        ),
+        Option("Share of every class's training labels that is used: 0.01, 0.1. With --seeds for a spread."),
     ] = None
-    per_class: Annotated[int | None, of_protocol("--per-class", help="Training clips of every class: 4, 16.")] = None
+    per_class: Annotated[int | None, Option("Training clips of every class: 4, 16.")] = None
     solver: Annotated[
-        str,
-        of_protocol(
-            "--solver",
-            help="Of logistic regression: sklearn, torch, or auto: torch where a GPU is. Part of the record.",
-        ),
+        str, Option("Of logistic regression: sklearn, torch, or auto: torch where a GPU is. Part of the record.")
     ] = "auto"
     augmented_views: Annotated[
         int,
-        of_protocol(
-            "--augmented-views",
-            min=0,
-            help="Views of every training clip, varied as the online recipe varies them, that are extracted once and"
-            " trained on beside the plain one. Held-out and test clips stay plain.",
+        Option(
+            "Views of every training clip, varied as the online recipe varies them, that are extracted once and trained"
+            " on beside the plain one. Held-out and test clips stay plain.",
+            least=0,
         ),
     ] = 0
-
-    @property
-    def given(self) -> dict[str, object]:
-        """What differs from the defaults, by option."""
-        values = {"--head": self.head, "--fraction": self.fraction, "--per-class": self.per_class}
-        solver = None if self.solver == "auto" else self.solver
-        return {**values, "--augmented-views": self.augmented_views or None, "--solver": solver}
-
-    def settings(self, heads: "Heads", device: str, epochs: int | None) -> "Heads":
-        """The settings of every head, with the solver that suits the device and these epochs where a head has some.
-
-        Raises:
-            UserError: No such solver, or epochs for heads that have none.
-        """
-        solver = self.solver if self.solver != "auto" else "torch" if device.startswith("cuda") else "sklearn"
-        logistic = replace(heads.logistic, solver=solver)  # type: ignore[arg-type]  # it refuses what is no solver
-        if epochs is None:
-            return replace(heads, logistic=logistic)
-        if self.head and not set(self.head) - {"knn", "logistic"}:
-            raise UserError(f"--epochs has no meaning with --head {' --head '.join(self.head)}; leave it out")
-        trained = {name: replace(getattr(heads, name), epochs=epochs) for name in ("linear", "attentive")}
-        return replace(heads, logistic=logistic, **trained)
+    seeds: options.Seeds = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeOptions:
     """The options of a recipe that all trainings have; what is left out is as the data set's recipe says."""
 
+    panel: ClassVar[str] = RECIPE
+
     recipe: Annotated[
         str | None,
-        of_recipe(
-            "--recipe",
-            help="The recipe of another data set: ssv2, k400, ucf101, hmdb51, own, scripted_motion:ssv2, ... By default"
-            " that of --dataset. The options below change it.",
-            show_default=False,
+        Option(
+            "The recipe of another data set: ssv2, k400, ucf101, hmdb51, own, scripted_motion:ssv2, ... By default that"
+            " of --dataset. The options below change it."
         ),
     ] = None
     habit: Annotated[
         list[str] | None,
-        of_recipe(
-            "--habit",
-            help="A named change, as the official code does it: paper (all of them), cutmix-axes, temporal-embed,"
-            " logits, best-on-test; or no-augmentation. Repeat it.",
-            show_default=False,
+        Option(
+            "A named change, as the official code does it: paper (all of them), cutmix-axes, temporal-embed, logits,"
+            " best-on-test; or no-augmentation. Repeat it."
         ),
     ] = None
     fields: Annotated[
-        dict[str, Any], FromFields(Recipe, ("epochs", "batch_size", "base_lr", "best", "average"), options.RECIPE)
+        dict[str, Any], FromFields(Recipe, ("epochs", "batch_size", "base_lr", "best", "average"), RECIPE)
     ] = dataclasses.field(default_factory=dict)
 
-    @property
-    def given(self) -> dict[str, object]:
-        """What was given and has no meaning without a recipe, by option; the cached protocol has epochs, too."""
-        known = field_options(Recipe)
-        fields = {known[name].flag: value for name, value in self.fields.items() if name != "epochs"}
-        return {"--recipe": self.recipe, "--habit": self.habit, **fields}
-
-    def made(self, task: "Task", dataset: str, device: str, **changes: Any) -> Recipe:
+    def made(self, task: "Task", dataset: str, device: str, clip: options.ClipOptions, **changes: Any) -> Recipe:
         """The recipe for a data set: its preset or the one named, then the habits, then the options.
 
         Args:
             task: What is trained.
             dataset: Name of the data set.
             device: Where it will run.
-            **changes: Of `changed_recipe`, beside those of these options; None changes nothing.
+            clip: Its frames and views are the recipe's.
+            **changes: Of `changed_recipe`, beside those of these options.
 
         Raises:
             UserError: An option has a value that makes no sense, alone or with the others.
@@ -157,8 +92,9 @@ class RecipeOptions:
         from tvts_bench.training.presets import changed_recipe, named_recipe, preset, with_quirks
 
         base = preset(task, dataset) if self.recipe is None else named_recipe(task, self.recipe)
-        given = {name: value for name, value in changes.items() if value is not None}
-        return changed_recipe(with_quirks(base, self.habit or ()), device, **self.fields, **given)
+        of_clip = {"sampling": clip.sampling, "views": clip.views, "stride": clip.fields.get("stride")}
+        given = {name: value for name, value in of_clip.items() if value is not None}
+        return changed_recipe(with_quirks(base, self.habit or ()), device, **self.fields, **given, **changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,36 +103,49 @@ class FineTuning(RecipeOptions):
 
     further: Annotated[
         dict[str, Any],
-        FromFields(
-            Recipe,
-            ("warmup_epochs", "accumulate", "layer_decay", "drop_path", "ema", "clip_grad"),
-            options.RECIPE,
-        ),
+        FromFields(Recipe, ("warmup_epochs", "accumulate", "layer_decay", "drop_path", "ema", "clip_grad"), RECIPE),
     ] = dataclasses.field(default_factory=dict)
+    seed: Annotated[int, Option("Of everything drawn.", least=0, most=options.MAX_SEED)] = 0
+    resume: options.Resume = False
 
 
-ON_FEATURES, AS_THE_RECIPE, FINE_TUNING = OnFeatures(), RecipeOptions(), FineTuning()
+@dataclass(frozen=True, kw_only=True)
+class SplitsOrFolds(options.Splits):
+    """Splits, or all official ones."""
+
+    split: Annotated[
+        str | None,
+        Option(
+            "Split to measure; by default the one that the data set's papers report. `all` for UCF-101 and HMDB-51:"
+            " each of the three official splits (--fold), and their mean."
+        ),
+    ] = None
 
 
 def probe(
-    weights: options.Weights = options.NO_WEIGHTS,
-    data: options.Data = options.NO_DATA,
-    split: options.Split = None,
-    train_split: options.TrainSplit = "train",
-    allow_shared_clips: options.AllowSharedClips = False,
-    strict: options.Strict = False,
-    protocol: Protocol = "cached",
-    cached: OnFeatures = ON_FEATURES,
-    seed: Seed = 0,
-    seeds: options.Seeds = 1,
-    online: RecipeOptions = AS_THE_RECIPE,
+    weights: options.Weights,
+    data: options.Data,
+    splits: options.Splits,
+    cached: OnFeatures,
+    online: RecipeOptions,
+    clip: options.ClipOptions,
+    machine: options.Reader,
+    output: options.Output,
+    protocol: Annotated[
+        str,
+        Option("cached: features extracted once, then every head from them. paper: the official online recipe."),
+        PROTOCOL,
+    ] = "cached",
+    seed: Annotated[
+        int,
+        Option(
+            "First seed of what is drawn: labels kept, the held-out part, the order of clips.",
+            least=0,
+            most=options.MAX_SEED,
+        ),
+        PROTOCOL,
+    ] = 0,
     resume: options.Resume = False,
-    clip: options.Clip = options.NO_CLIP,
-    decoder: options.Decoder = "decord",
-    machine: options.Machine = options.ANY_MACHINE,
-    out: options.Out = Path("results"),
-    as_json: options.AsJson = False,
-    debug: options.Debug = False,
 ) -> None:
     """Classification by heads on frozen features: k-NN, logistic regression, linear heads by SGD.
 
@@ -209,7 +158,7 @@ def probe(
 
     tvts-bench probe --ckpt TVTS_yt_pt.pth --dataset ssv2 --root DIR --protocol paper --resume
     """
-    _refuse_meaningless(protocol, {**cached.given, "--seeds": None if seeds == 1 else seeds}, online.given)
+    _refuse_meaningless(protocol, cached, online)
     from tvts_bench.cli import render, setup
     from tvts_bench.devices import resolve_dtype
     from tvts_bench.evaluators import cached_probe, online_probe
@@ -217,57 +166,42 @@ def probe(
     from tvts_bench.results import require_writable
     from tvts_bench.video.spec import changed_clip
 
-    local = replace(setup.make_runtime(machine, strict), out=out, resume=resume)
+    local = replace(setup.make_runtime(machine, machine.strict), out=output.out, resume=resume)
     model = setup.make_backbone(weights)
     dataset = setup.make_dataset(data.dataset, data.root, data.annotations, data.fold, machine.cache)
-    shared: dict[str, Any] = {
-        "split": split,
-        "train_split": train_split,
-        "allow_shared_clips": allow_shared_clips,
-        "decoder": decoder,
-    }
+    shared: dict[str, Any] = {**dataclasses.asdict(splits), "decoder": machine.decoder}
     evaluator: Evaluator
     if protocol == "paper":
-        recipe = online.made("probe", dataset.name, local.device, **_for_recipe(clip, machine.dtype, seed))
+        recipe = online.made("probe", dataset.name, local.device, clip, dtype=machine.dtype, seed=seed)
         evaluator = replace(
             online_probe.DEFAULT, recipe=recipe, clip=changed_clip(model.clip_spec, **clip.pixels), **shared
         )
     else:
-        default = cached_probe.DEFAULT
+        default, epochs = cached_probe.DEFAULT, online.fields.get("epochs")
         few = cached.fraction is not None or cached.per_class is not None
         evaluator = replace(
             default,
             heads=tuple(cached.head or default.heads),  # type: ignore[arg-type]  # it refuses what is no head
-            settings=cached.settings(default.settings, local.device, online.fields.get("epochs")),
+            settings=default.settings.changed(cached.solver, local.device, epochs, cached.head),
             low_label=LowLabel(fraction=cached.fraction, per_class=cached.per_class) if few else None,
             augmented=cached.augmented_views,
-            seeds=tuple(range(seed, seed + seeds)),
-            clip=changed_clip(model.clip_spec, sampling=clip.sampling, views=clip.views, seed=seed, **clip.fields),
+            seeds=tuple(range(seed, seed + cached.seeds)),
+            clip=changed_clip(model.clip_spec, seed=seed, **clip.changes),
             dtype=resolve_dtype(machine.dtype, local.device),
             **shared,
         )
-    require_writable(out)
-    setup.measure(
-        model, dataset, evaluator, local, lambda result: render.show_classification(result, "Probe", out, as_json)
-    )
+    require_writable(output.out)
+    setup.measure(model, dataset, evaluator, local, partial(render.show_classification, title="Probe", output=output))
 
 
 def finetune(
-    weights: options.Weights = options.NO_WEIGHTS,
-    data: options.Data = options.NO_DATA,
-    split: SplitOrFolds = None,
-    train_split: options.TrainSplit = "train",
-    allow_shared_clips: options.AllowSharedClips = False,
-    strict: options.Strict = False,
-    training: FineTuning = FINE_TUNING,
-    seed: RecipeSeed = 0,
-    resume: options.Resume = False,
-    clip: options.Clip = options.NO_CLIP,
-    decoder: options.Decoder = "decord",
-    machine: options.Machine = options.ANY_MACHINE,
-    out: options.Out = Path("results"),
-    as_json: options.AsJson = False,
-    debug: options.Debug = False,
+    weights: options.Weights,
+    data: options.Data,
+    splits: SplitsOrFolds,
+    training: FineTuning,
+    clip: options.ClipOptions,
+    machine: options.Reader,
+    output: options.Output,
 ) -> None:
     """Fine-tuning: the backbone and a linear head, trained on augmented clips and tested on several views of each.
 
@@ -288,49 +222,42 @@ def finetune(
     from tvts_bench.results.official_splits import mean_of_folds
     from tvts_bench.video.spec import changed_clip
 
-    local = replace(setup.make_runtime(machine, strict), out=out, resume=resume)
+    local = replace(setup.make_runtime(machine, machine.strict), out=output.out, resume=training.resume)
     model = setup.make_backbone(weights)
     folds = [
         setup.make_dataset(data.dataset, data.root, data.annotations, fold, machine.cache)
-        for fold in _folds(data.dataset, split, data.fold)
+        for fold in _folds(data.dataset, splits.split, data.fold)
     ]
-    changes = {**training.further, **_for_recipe(clip, machine.dtype, seed)}
-    protocol = Finetune(
-        recipe=training.made("finetune", folds[0].name, local.device, **changes),
-        train_split=train_split,
-        split=None if len(folds) > 1 else split,
-        clip=changed_clip(model.clip_spec, **clip.pixels),
-        allow_shared_clips=allow_shared_clips,
-        decoder=decoder,
+    recipe = training.made(
+        "finetune", folds[0].name, local.device, clip, **training.further, dtype=machine.dtype, seed=training.seed
     )
-    require_writable(out)
-
-    def show(result: "Result", is_part: bool) -> None:
-        render.show_classification(result, "Fine-tuning", out, as_json, is_part=is_part)
-
+    protocol = Finetune(
+        recipe=recipe,
+        train_split=splits.train_split,
+        split=None if len(folds) > 1 else splits.split,
+        clip=changed_clip(model.clip_spec, **clip.pixels),
+        allow_shared_clips=splits.allow_shared_clips,
+        decoder=machine.decoder,
+    )
+    require_writable(output.out)
+    show = partial(render.show_classification, title="Fine-tuning", output=output)
     results = []
     with distributed_runtime(local) as own:
         for dataset in folds:
             results.append(evaluate(model, dataset, protocol, own))
             if own.rank == 0:
-                show(results[-1], len(folds) > 1)
+                show(results[-1], is_part=len(folds) > 1)
     if own.rank == 0 and len(results) > 1:
-        show(mean_of_folds(results), False)
+        show(mean_of_folds(results))
 
 
-def _for_recipe(clip: options.Clip, dtype: str, seed: int) -> dict[str, Any]:
-    """What other options than those of a recipe change of it."""
-    stride = clip.fields.get("stride")
-    return {"sampling": clip.sampling, "views": clip.views, "stride": stride, "dtype": dtype, "seed": seed}
-
-
-def _refuse_meaningless(protocol: str, cached: Mapping[str, object], online: Mapping[str, object]) -> None:
-    """Refuse options that mean nothing to a protocol of probing, rather than ignore them."""
-    if protocol not in ("cached", "paper"):
-        raise UserError(f"--protocol must be cached or paper, got {protocol!r}")
-    for name, value in (online if protocol == "cached" else cached).items():
-        if value not in (None, []):
-            raise UserError(f"{name} has no meaning with --protocol {protocol}; leave it out")
+def _refuse_meaningless(protocol: str, cached: OnFeatures, online: RecipeOptions) -> None:
+    """Refuse options that mean nothing to a protocol of probing, rather than ignore them; both have epochs."""
+    if protocol not in PROTOCOLS:
+        raise UserError(f"--protocol must be {' or '.join(PROTOCOLS)}, got {protocol!r}")
+    for option, _ in options.given(online if protocol == "cached" else cached):
+        if option != "--epochs":
+            raise UserError(f"{option} has no meaning with --protocol {protocol}; leave it out")
 
 
 def _folds(dataset: str | None, split: str | None, fold: int) -> tuple[int, ...]:

@@ -1,17 +1,20 @@
-"""The two consoles every command prints to: tables to standard output, everything else to standard error.
+"""The two consoles every command prints to, tables to standard output, everything else to standard error; and its bars.
 
 Whatever is printed is text: names from data bring no markup, no links, no escape sequences of terminals and no lines of
 their own. What is to be bold or to have several lines is a `rich.text.Text`.
 """
 
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
 from tvts_bench.printable import printable
+
+SHOWN_AFTER_SECONDS = 2.0  # a line stays behind for loops that took longer
 
 
 class TextConsole(Console):
@@ -40,3 +43,47 @@ def say(line: str) -> None:
     """One line to standard error, however long. The terminal may be gone, which is how SIGHUP comes."""
     with suppress(OSError):
         stderr.print(line, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(total: int, unit: str, description: str) -> Iterator[Callable[[int], None]]:
+    """A `tvts_bench.runtime.Progress` on standard error: a bar with rate and time left, then one line that stays.
+
+    Args:
+        total: units.
+        unit: what is counted, such as clips.
+        description: stands before the bar.
+
+    Yields:
+        What is called with the number of units that were finished.
+    """
+    from rich import progress  # costs a tenth of a second
+
+    description = printable(description)
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]}", style="progress.data.speed", markup=False),
+        progress.TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    bars = progress.Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
+    bars.start()
+    try:
+        id = bars.add_task(description, total=total, rate="")
+        (task,) = bars.tasks
+        started, done = time.monotonic(), 0
+
+        def advance(units: int) -> None:
+            nonlocal done
+            done += units
+            bars.update(id, advance=units, rate=f"{task.finished_speed or task.speed or 0:,.1f} {unit}/s")
+
+        yield advance
+        seconds = time.monotonic() - started
+    finally:
+        with suppress(OSError):  # a terminal that is gone must not hide how the loop ended
+            bars.stop()
+    if seconds > SHOWN_AFTER_SECONDS:
+        line = f"{description}: {done:,.0f} {unit} in {seconds:.1f} s ({done / seconds:,.1f} {unit}/s)"
+        stderr.print(line, style="dim")

@@ -1,13 +1,16 @@
-"""`tvts-bench datasets` and `tvts-bench check`: what there is, where to get it, and whether a copy of it is sound."""
+"""`tvts-bench datasets`, `check` and `make-data`: what there is, whether a copy is sound, and the synthetic set."""
 
+import re
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tvts_bench.cli import options
-from tvts_bench.cli.console import say, stdout
-from tvts_bench.cli.options import FromFields, of_data, of_machine, of_output, of_protocol
+from tvts_bench.cli.console import say, stderr, stdout
+from tvts_bench.cli.options import DATA, MACHINE, OUTPUT, PROTOCOL, FromFields
+from tvts_bench.config_fields import Option
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Runtime, default_workers
 
@@ -18,54 +21,14 @@ if TYPE_CHECKING:
 
     from tvts_bench.check import CheckReport
     from tvts_bench.datasets.base import Dataset, DatasetInfo
+if TYPE_CHECKING:
+    from tvts_bench.datasets.scripted_motion import World
+
 
 PROBLEMS_FOUND = 1  # exit code of `check`
 
 
-Splits = Annotated[
-    list[str] | None,
-    of_data(
-        "--split",
-        help="Split to check; repeat for several. All by default, so that videos in two splits show.",
-        show_default=False,
-    ),
-]
-Csv = Annotated[
-    Path | None,
-    of_output(
-        "--out",
-        help="CSV with one row per problem: split, id, path, problem, detail. check-DATASET.csv by default.",
-        show_default=False,
-    ),
-]
-Resume = Annotated[
-    bool,
-    of_machine(
-        "--resume/--fresh", help="Read only files that are new or changed since the last check, or all of them again."
-    ),
-]
-Decoder = Annotated[
-    str,
-    of_protocol(
-        "--decoder",
-        help="pyav decodes every frame, from the first to the last; decord, where it can seek, 16 spread ones.",
-    ),
-]
-Timeout = Annotated[
-    float,
-    of_machine(
-        "--timeout",
-        help="Seconds a worker may spend on one file before it is killed and the file listed as timed out.",
-    ),
-]
-Reading = Annotated[dict[str, Any], FromFields(Runtime, ("workers", "cache"), options.MACHINE)]
-
-
-def datasets(
-    data: options.Data = options.NO_DATA,
-    as_json: options.AsJson = False,
-    debug: options.Debug = False,
-) -> None:
+def datasets(data: options.Data, as_json: options.AsJson = False) -> None:
     """List the data sets, how large they are, and where to get them; or say how much of one is there.
 
     tvts-bench datasets
@@ -98,14 +61,36 @@ def check(
     dataset: Annotated[
         str, typer.Argument(help="Data set: ssv2, k400, ucf101, hmdb51, folder, list.", show_default=False)
     ],
-    place: options.Place = options.NO_PLACE,
-    split: Splits = None,
-    out: Csv = None,
-    resume: Resume = True,
-    decoder: Decoder = "pyav",
-    timeout: Timeout = 120.0,
-    reading: Reading = options.NOTHING,
-    debug: options.Debug = False,
+    place: options.Place,
+    reading: Annotated[dict[str, Any], FromFields(Runtime, ("workers", "cache"), MACHINE)],
+    split: Annotated[
+        list[str] | None,
+        Option("Split to check; repeat for several. All by default, so that videos in two splits show."),
+        DATA,
+    ] = None,
+    out: Annotated[
+        Path | None,
+        Option("CSV with one row per problem: split, id, path, problem, detail. check-DATASET.csv by default."),
+        OUTPUT,
+    ] = None,
+    resume: Annotated[
+        bool,
+        Option(
+            "Read only files that are new or changed since the last check, or all of them again.",
+            flag="--resume/--fresh",
+        ),
+        MACHINE,
+    ] = True,
+    decoder: Annotated[
+        str,
+        Option("pyav decodes every frame, from the first to the last; decord, where it can seek, 16 spread ones."),
+        PROTOCOL,
+    ] = "pyav",
+    timeout: Annotated[
+        float,
+        Option("Seconds a worker may spend on one file before it is killed and the file listed as timed out."),
+        MACHINE,
+    ] = 120.0,
 ) -> None:
     """Read every file and list what is missing, empty, undecodable, damaged, duplicate, leaked or mislabelled.
 
@@ -115,7 +100,7 @@ def check(
     tvts-bench check ucf101 --root ~/data/ucf101
     """
     from tvts_bench.check import check_dataset, write_csv
-    from tvts_bench.cli.progress import progress_bar
+    from tvts_bench.cli.console import progress_bar
     from tvts_bench.datasets.loading import load_dataset
     from tvts_bench.results import require_writable
 
@@ -233,3 +218,87 @@ def _presence_table(name: str, rows: dict[str, dict[str, Any]]) -> "Table":
         state = "complete" if row["complete"] else "incomplete"
         table.add_row(split, f"{row['listed']:,}", f"{row['present']:,}", official, state)
     return table
+
+
+WORLDS = ("scripted-motion",)
+_SIZES = ("ssv2_train", "ssv2_val", "k400_train", "k400_val", "ucf_groups", "hmdb_clips")
+_LEAST = 4  # groups and clips a class that three test splits need
+
+
+def make_data(
+    world: Annotated[str, typer.Argument(help="What to make: scripted-motion.")],
+    out: Annotated[Path, Option("Folder to write. A world that is there is completed.")],
+    part: Annotated[
+        list[str] | None,
+        Option(
+            "ssv2, k400, ucf101, hmdb51, narrated, or one part of them (ssv2-val); repeatable. By default the four"
+            " labelled ones, and narrated with --narrated."
+        ),
+    ] = None,
+    seed: Annotated[int | None, Option("Everything is drawn from it; 0 if not given.", least=0)] = None,
+    size: Annotated[
+        float | None,
+        Option("Clips in each labelled part, as a multiple of the usual number.", least=0, most=10_000),
+    ] = None,
+    narrated: Annotated[
+        int | None, Option("Narrated videos for training; a tenth as many for validation.", least=1)
+    ] = None,
+    setting: Annotated[
+        list[str] | None, Option("Any field of the world, NAME=VALUE; repeatable.", flag="--set")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        Option("Processes that render and encode; one per core by default. The frames do not depend on it.", least=0),
+        MACHINE,
+    ] = None,
+) -> None:
+    """Write a small world of real video files in the layouts of the official data sets."""
+    from tvts_bench.cli.console import progress_bar
+    from tvts_bench.datasets.scripted_motion import make_world, read_manifest
+
+    if world.replace("_", "-") not in WORLDS:
+        raise UserError(f"cannot make {world!r}; there is: {', '.join(WORLDS)}")
+    existing = read_manifest(out)
+    is_bare = all(option is None for option in (seed, size, narrated, setting))
+    config = existing.world if existing and is_bare else _world(seed or 0, size, narrated, setting or [])
+    manifest = make_world(out, config, _parts(part, narrated is not None), workers, progress_bar)
+    for name, made in manifest.parts.items():
+        line = f"{name:<15} {made.items:>6,} files {made.frames:>9,} frames  sha256 {made.frames_sha256[:16]}"
+        stdout.print(line)
+    stderr.print(f"in {out}; read it with --dataset scripted_motion:ssv2 --root {out}", style="dim")
+
+
+def _world(seed: int, size: float | None, narrated: int | None, settings: list[str]) -> "World":
+    """The configuration that the options describe."""
+    from tvts_bench.datasets.scripted_motion import World
+
+    world = World(seed=seed)
+    factor = 1.0 if size is None else size
+    scaled = {name: max(round(getattr(world, name) * factor), _LEAST) for name in _SIZES}
+    if narrated is not None:
+        scaled |= {"narrated_train": narrated, "narrated_val": max(narrated // 10, 1)}
+    known = {field.name for field in fields(World)}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals or name not in known:
+            raise UserError(f"--set {text!r}: expected NAME=VALUE with NAME one of {', '.join(sorted(known))}")
+        if re.fullmatch(r"[-+]?[0-9]{1,18}", value) is None:  # int() takes 1_000, too, and other scripts' digits
+            raise UserError(f"--set {text!r}: {value!r} is not a whole number")
+        scaled[name] = int(value)
+    return replace(world, **scaled)
+
+
+def _parts(chosen: list[str] | None, narrated: bool) -> list[str]:
+    """Parts by their own name or by that of their data set."""
+    from tvts_bench.datasets.scripted_motion import LABELLED, PARTS
+
+    if not chosen:
+        return list(PARTS if narrated else LABELLED)
+    parts: list[str] = []
+    for name in chosen:
+        matches = [part for part in PARTS if part == name or part.rpartition("-")[0] == name]
+        if not matches:
+            sets = dict.fromkeys(part.partition("-")[0] for part in PARTS)
+            raise UserError(f"--part {name!r}: expected one of {', '.join((*sets, *PARTS))}")
+        parts += matches
+    return list(dict.fromkeys(parts))

@@ -1,15 +1,104 @@
-"""The command line: one line per command. Commands import what they need when they run, so `--help` is instant."""
+"""The command line: one line per command, and how a command ends.
 
+Commands import what they need when they run, so `--help` is instant. A user's error is one sentence and exit code 2, a
+signal says how to resume, a bug shows itself.
+"""
+
+import errno
+import functools
 import inspect
+import io
+import logging
 import os
+import signal
+import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from tvts_bench.cli import ablate, backbones, classify, datasets, make_data, report, retrieval, tables, videos
-from tvts_bench.cli.errors import guarded
+from tvts_bench.cli import ablate, backbones, classify, datasets, report, retrieval, tables, videos
+from tvts_bench.cli.console import say, stderr
 from tvts_bench.cli.options import spread
+from tvts_bench.errors import UserError
+from tvts_bench.printable import printable
+from tvts_bench.signals import StoppedError, StopSignal, stopped_by_signals
 from tvts_bench.version import VERSION
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+USER_ERROR = 2
+SYSTEM_SAYS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),  # names that cannot be a file's
+}
+"""What the operating system refuses because of the user's files and disks, and not because of a bug."""
+
+
+class PrintableFormatter(logging.Formatter):
+    """A record a line: what it quotes brings neither lines of its own nor escape sequences."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of the standard library
+        """The line."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - of the standard library
+        """The lines of a traceback."""
+        return printable(super().formatException(ei), keep_lines=True)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """`command` with its errors shown as people expect; its signature stays what typer reads."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        debug = "--debug" in sys.argv
+        handler = logging.StreamHandler()
+        handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
+        sys.excepthook = _show_bug
+        for chatty in ("filelock", "asyncio", "matplotlib", "urllib3", "fsspec", "numcodecs"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run
+        try:
+            with stopped_by_signals():
+                return command(*args, **kwargs)
+        except UserError as error:
+            return _end(error, str(error), debug)
+        except OSError as error:
+            if error.errno not in SYSTEM_SAYS:
+                raise
+            return _end(error, f"{error.filename or 'a file'}: {error.strerror}", debug)
+        except StoppedError as stop:
+            name = signal.Signals(stop.signal).name
+            say(f"stopped by {name}; the same command with --resume goes on")
+            raise typer.Exit(128 + stop.signal) from None
+        except KeyboardInterrupt as stop:
+            number = stop.signal if isinstance(stop, StopSignal) else signal.SIGINT
+            by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+            say(f"stopped{by}; what was computed is kept, the same command resumes it")
+            raise typer.Exit(128 + number) from None
+
+    return run
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The traceback of a bug, as Python shows it; what it quotes steers no terminal."""
+    sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace)), keep_lines=True))
+
+
+def _end(error: BaseException, message: str, debug: bool) -> R:  # type: ignore[type-var]
+    if debug:
+        stderr.print_exception()
+    stderr.print("error: ", end="", style="bold red")
+    stderr.print(message, soft_wrap=True)
+    raise typer.Exit(USER_ERROR) from error
+
 
 app = typer.Typer(
     name="tvts-bench",
@@ -39,7 +128,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("inspect", backbones.inspect, BACKBONES),
     ("datasets", datasets.datasets, DATA),
     ("check", datasets.check, DATA),
-    ("make-data", make_data.make_data, DATA),
+    ("make-data", datasets.make_data, DATA),
 )
 
 

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.cli.options import Output
 from tvts_bench.evaluators.ranking import recall_difference
 from tvts_bench.metrics.measured import FORWARD, Metric, failure_line
 from tvts_bench.results import Result
@@ -19,38 +19,42 @@ from tvts_bench.results.summary import facts
 SHOWN_FAILURES = 10
 
 
-def show_retrieval(result: Result, out: Path, as_json: bool) -> None:
+def show_retrieval(result: Result, output: Output) -> None:
     """Show and write a result of zero-shot retrieval; see `show_result`."""
     controls = controls_table(result)
     tables = (retrieval_table(result), *([] if controls is None else [controls]))
-    show_result(result, "Zero-shot retrieval", tables, out, as_json)
+    show_result(result, "Zero-shot retrieval", tables, output)
 
 
-def show_classification(result: Result, title: str, out: Path, as_json: bool, *, is_part: bool = False) -> None:
-    """Show and write a result of a probe or of fine-tuning; see `show_result`."""
-    show_result(result, title, (classification_table(result),), out, as_json, is_part=is_part)
+def show_classification(result: Result, title: str, output: Output, *, is_part: bool = False) -> None:
+    """Show and write a result of a probe or of fine-tuning.
+
+    Args:
+        result: As `show_result` takes it, like the rest.
+        title: What was measured.
+        output: Where to.
+        is_part: Of another result.
+    """
+    show_result(result, title, (classification_table(result),), output, is_part=is_part)
 
 
-def show_result(
-    result: Result, title: str, tables: Iterable[Table], out: Path, as_json: bool, *, is_part: bool = False
-) -> None:
+def show_result(result: Result, title: str, tables: Iterable[Table], output: Output, *, is_part: bool = False) -> None:
     """Write the files of a result, and print its tables, or its JSON.
 
     Args:
         result: It.
         title: What was measured.
         tables: What is printed of it, before the lines on what made it.
-        out: Folder of its files.
-        as_json: Print the JSON instead.
+        output: Folder of its files, and whether the JSON is printed instead.
         is_part: Of another result; its JSON lies in its file alone, since standard output holds one document.
 
     Raises:
-        ResultError: `out` cannot be written to.
+        ResultError: The folder cannot be written to.
     """
-    written = write_files(result, out)
-    if as_json and not is_part:
+    written = write_files(result, output.out)
+    if output.as_json and not is_part:
         typer.echo(json.dumps(as_document(result), indent=2))  # ASCII: whatever the terminal's encoding
-    elif not as_json:
+    elif not output.as_json:
         stdout.print(f"{title} on {result.run.dataset['name']}", style="italic")
         for table in tables:
             stdout.print(table)

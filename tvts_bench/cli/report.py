@@ -6,29 +6,26 @@ from typing import Annotated
 
 import typer
 
-from tvts_bench.cli import options
 from tvts_bench.cli.console import say
+from tvts_bench.cli.options import DATA, OUTPUT
+from tvts_bench.config_fields import Option
 from tvts_bench.errors import UserError, name_values
-
-Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder of results: the --out of other commands.")]
-Out = Annotated[Path, options.of_output("--out", help="The page.")]
-Gallery = Annotated[int, options.of_output("--gallery", min=0, metavar="N", help="Queries of a data set.")]
-Data = Annotated[
-    list[str] | None,
-    options.of_data(
-        "--data",
-        metavar="SET=DIR",
-        help="Where the videos of a data set lie here, if not where they were measured: ssv2=DIR. Repeat it.",
-    ),
-]
 
 
 def report(
-    results: Results = Path("results"),
-    out: Out = Path("report.html"),
-    gallery: Gallery = 24,
-    data: Data = None,
-    debug: options.Debug = False,
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="Folder of results: the --out of other commands.")
+    ] = Path("results"),
+    out: Annotated[Path, Option("The page."), OUTPUT] = Path("report.html"),
+    gallery: Annotated[int, Option("Queries of a data set.", form="N", least=0), OUTPUT] = 24,
+    data: Annotated[
+        list[str] | None,
+        Option(
+            "Where the videos of a data set lie here, if not where they were measured: ssv2=DIR. Repeat it.",
+            form="SET=DIR",
+        ),
+        DATA,
+    ] = None,
 ) -> None:
     """Show a folder of results as one HTML page: tables, plots, curves, and queries with their neighbours as pictures.
 
@@ -40,7 +37,7 @@ def report(
 
     tvts-bench report results --gallery 60 --data ssv2=SSV2
     """
-    from tvts_bench.cli.progress import progress_bar
+    from tvts_bench.cli.console import progress_bar
     from tvts_bench.report.folder import read_contents
     from tvts_bench.report.page import build, render
     from tvts_bench.results import require_writable, write_atomically

@@ -1,11 +1,13 @@
 """`tvts-bench retrieval`, zero-shot video-to-video retrieval, and `tvts-bench demo`, which shows what it measures."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tvts_bench.cli import options
 from tvts_bench.cli.console import stderr, stdout
-from tvts_bench.cli.options import of_protocol
+from tvts_bench.cli.options import OUTPUT, PROTOCOL
+from tvts_bench.config_fields import Option
 
 if TYPE_CHECKING:
     from tvts_bench.results import Result
@@ -19,47 +21,30 @@ BACKBONES = {
 """What the rows of the demo are called, and which backbones they are; differences are those of the first to the others.
 """
 
-Ks = Annotated[list[int] | None, of_protocol("--k", help="Recall at this rank; repeat it. 1, 5 and 10 by default.")]
-GallerySplit = Annotated[
-    str | None,
-    of_protocol(
-        "--gallery-split",
-        help="Split to search in. Left out, every clip of --split queries all others (leave-one-out, the paper's).",
-        show_default=False,
-    ),
-]
-Seed = Annotated[int, of_protocol("--seed", min=0, max=options.MAX_SEED, help="First seed of random frames.")]
-ExcludeSameGroup = Annotated[
-    bool,
-    of_protocol(
-        "--exclude-same-group", help="Neighbours cut from the query's own source (UCF-101's gNN) do not count."
-    ),
-]
-Controls = Annotated[
-    bool,
-    of_protocol(
-        "--controls", help="Also measure shuffled, reversed and single-frame clips: how much of the number needs time."
-    ),
-]
-
 
 def retrieval(
-    weights: options.Weights = options.NO_WEIGHTS,
-    data: options.Data = options.NO_DATA,
-    split: options.Split = None,
-    strict: options.Strict = False,
-    gallery_split: GallerySplit = None,
-    k: Ks = None,
-    seed: Seed = 0,
+    weights: options.Weights,
+    data: options.Data,
+    split: options.Split,
+    clip: options.ClipOptions,
+    machine: options.Reader,
+    output: options.Output,
+    gallery_split: Annotated[
+        str | None,
+        Option("Split to search in. Left out, every clip of --split queries all others (leave-one-out, the paper's)."),
+        PROTOCOL,
+    ] = None,
+    k: Annotated[list[int] | None, Option("Recall at this rank; repeat it. 1, 5 and 10 by default."), PROTOCOL] = None,
+    seed: Annotated[int, Option("First seed of random frames.", least=0, most=options.MAX_SEED), PROTOCOL] = 0,
     seeds: options.Seeds = 1,
-    clip: options.Clip = options.NO_CLIP,
-    exclude_same_group: ExcludeSameGroup = False,
-    controls: Controls = False,
-    decoder: options.Decoder = "decord",
-    machine: options.Machine = options.ANY_MACHINE,
-    out: options.Out = Path("results"),
-    as_json: options.AsJson = False,
-    debug: options.Debug = False,
+    exclude_same_group: Annotated[
+        bool, Option("Neighbours cut from the query's own source (UCF-101's gNN) do not count."), PROTOCOL
+    ] = False,
+    controls: Annotated[
+        bool,
+        Option("Also measure shuffled, reversed and single-frame clips: how much of the number needs time."),
+        PROTOCOL,
+    ] = False,
 ) -> None:
     """Zero-shot video-to-video retrieval: Recall@K of frozen features, by exact cosine search.
 
@@ -78,28 +63,26 @@ def retrieval(
     from tvts_bench.results import require_writable
     from tvts_bench.video.spec import changed_clip
 
-    local = setup.make_runtime(machine, strict)
+    local = setup.make_runtime(machine, machine.strict)
     model = setup.make_backbone(weights)
     dataset = setup.make_dataset(data.dataset, data.root, data.annotations, data.fold, machine.cache)
     protocol = ZeroShotRetrieval(
-        split=split,
+        split=split.split,
         gallery_split=gallery_split,
         ks=tuple(k) if k else None,
         exclude_same_group=exclude_same_group,
-        clip=changed_clip(model.clip_spec, sampling=clip.sampling, views=clip.views, seed=seed, **clip.fields),
+        clip=changed_clip(model.clip_spec, seed=seed, **clip.changes),
         seeds=tuple(range(seed, seed + seeds)),
         controls=CONTROLS if controls else (),
-        decoder=decoder,
+        decoder=machine.decoder,
         dtype=resolve_dtype(machine.dtype, local.device),
     )
-    require_writable(out)
-    setup.measure(model, dataset, protocol, local, lambda result: render.show_retrieval(result, out, as_json))
+    require_writable(output.out)
+    setup.measure(model, dataset, protocol, local, partial(render.show_retrieval, output=output))
 
 
 def demo(
-    machine: options.Machine = options.ANY_MACHINE,
-    out: options.Out = Path("results"),
-    debug: options.Debug = False,
+    machine: options.Machine, out: Annotated[Path, Option("Folder that results go to."), OUTPUT] = Path("results")
 ) -> None:
     """Measure the shipped backbone on the built-in synthetic set, beside an L_base-only and a random-weights baseline.
 

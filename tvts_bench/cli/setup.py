@@ -7,8 +7,8 @@ from pathlib import Path
 from tvts_bench import runtime as runtimes
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.cli.options import Clip, Machine, Weights
-from tvts_bench.cli.progress import progress_bar
+from tvts_bench.cli.console import progress_bar
+from tvts_bench.cli.options import ClipOptions, Machine, Weights
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.devices import resolve_device
@@ -34,7 +34,7 @@ def make_runtime(machine: Machine, strict: bool = False) -> Runtime:
     return Runtime(device=device, progress=progress_bar, strict=strict, **given)
 
 
-def make_backbone(weights: Weights, clip: Clip | None = None) -> Backbone:
+def make_backbone(weights: Weights, clip: ClipOptions | None = None) -> Backbone:
     """The backbone of these options, or the built-in one where none is named; with `clip` it takes that input.
 
     Modules of one's own (`--backbone my_module:build`) are imported from the current folder, too, as by `python -m`.
@@ -45,8 +45,7 @@ def make_backbone(weights: Weights, clip: Clip | None = None) -> Backbone:
     name = weights.backbone if weights.backbone or weights.ckpt else BUILT_IN_BACKBONE
     backbone = load_backbone(name, weights.ckpt, seed=weights.init_seed, weights=weights.weights)
     if clip is not None:
-        spec = changed_clip(backbone.clip_spec, sampling=clip.sampling, views=clip.views, **clip.fields)
-        backbone.clip_spec = spec
+        backbone.clip_spec = changed_clip(backbone.clip_spec, **clip.changes)
     return backbone
 
 
@@ -77,7 +76,15 @@ def make_dataset(
 def measure(
     backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime: Runtime, report: Callable[[Result], None]
 ) -> None:
-    """Evaluate, as one rank of many under torchrun, and hand the result to `report` once."""
+    """Evaluate, as one rank of many under torchrun, and hand the result to `report` once.
+
+    Args:
+        backbone: What is measured.
+        dataset: On what.
+        evaluator: How.
+        runtime: Where.
+        report: Shows the result.
+    """
     with distributed_runtime(runtime) as own:
         result = evaluate(backbone, dataset, evaluator, own)
     if own.rank == 0:

@@ -1,15 +1,16 @@
 """`tvts-bench table1` to `table7`: the paper's tables, filled with what was measured."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from tvts_bench import registry
-from tvts_bench.cli import options
 from tvts_bench.cli.console import say, stderr, stdout
-from tvts_bench.cli.options import of_data, of_output, of_protocol, of_weights
+from tvts_bench.cli.options import DATA, OUTPUT, PROTOCOL, WEIGHTS, Reader, WeightsKey
+from tvts_bench.config_fields import Option
 from tvts_bench.errors import UserError
 from tvts_bench.tables.base import EMBEDDED, Table
 
@@ -21,104 +22,92 @@ if TYPE_CHECKING:
 
 INCOMPLETE = 1  # exit code where a row of the request could not be measured
 
-Checkpoints = Annotated[
-    list[str] | None,
-    of_weights(
-        "--ckpt",
-        metavar="ROW=FILE",
-        help="Weights for a row of the table: TVTS=TVTS_yt_pt.pth. Repeat it. All tensors must fit. A backbone that"
-        " the paper's table does not have gets a row of its own: dinov2=FILE.",
-    ),
-]
-Data = Annotated[
-    list[str] | None,
-    of_data(
-        "--data",
-        metavar="SET=DIR",
-        help="Folder of a real data set: ssv2=DIR. Repeat it. Without any, the built-in synthetic set stands in.",
-    ),
-]
-AnnotationLists = Annotated[
-    list[str] | None,
-    of_data(
-        "--annotations",
-        metavar="SET=PATH",
-        help="List file, or folder of lists, in place of the one under --data: ssv2=LISTS. Repeat it.",
-    ),
-]
-Ablations = Annotated[
-    Path | None,
-    of_data(
-        "--ablations",
-        metavar="DIR",
-        help="Of tables 1 to 3: the --out of `tvts-bench ablate`. By default runs/ablations, or where that holds no"
-        " such grid, a folder in --out that does.",
-        show_default=False,
-    ),
-]
-Probe = Annotated[
-    str | None,
-    of_protocol(
-        "--probe",
-        help="Of a linear-probe column: cached (the default: features extracted once) or paper (online, augmented).",
-        show_default=False,
-    ),
-]
-Accumulate = Annotated[
-    int | None,
-    of_protocol(
-        "--accumulate",
-        min=1,
-        help="Of a fine-tuning column: micro-batches of a step, for the recipe's batch in less memory.",
-        show_default=False,
-    ),
-]
-Baseline = Annotated[
-    str | None,
-    of_protocol("--baseline", metavar="ROW", help="Row that the others are tested against.", show_default=False),
-]
-Fresh = Annotated[
-    bool,
-    of_output(
-        "--fresh",
-        help="Measure again what --out holds already; what was fine-tuned is set aside, and every call with --fresh"
-        " begins its trainings anew.",
-    ),
-]
-Out = Annotated[
-    Path,
-    of_output(
-        "--out", help="Folder of results: the table goes to OUT/tables, the runs that it is made of to OUT/runs."
-    ),
-]
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """What a table is filled with."""
+
+    panel: ClassVar[str] = DATA
+
+    ckpt: Annotated[
+        list[str] | None,
+        Option(
+            "Weights for a row of the table: TVTS=TVTS_yt_pt.pth. Repeat it. All tensors must fit. A backbone that the"
+            " paper's table does not have gets a row of its own: dinov2=FILE.",
+            form="ROW=FILE",
+        ),
+        WEIGHTS,
+    ] = None
+    weights: WeightsKey = None
+    data: Annotated[
+        list[str] | None,
+        Option(
+            "Folder of a real data set: ssv2=DIR. Repeat it. Without any, the built-in synthetic set stands in.",
+            form="SET=DIR",
+        ),
+    ] = None
+    annotations: Annotated[
+        list[str] | None,
+        Option(
+            "List file, or folder of lists, in place of the one under --data: ssv2=LISTS. Repeat it.", form="SET=PATH"
+        ),
+    ] = None
+    ablations: Annotated[
+        Path | None,
+        Option(
+            "Of tables 1 to 3: the --out of `tvts-bench ablate`. By default runs/ablations, or where that holds no such"
+            " grid, a folder in --out that does.",
+            form="DIR",
+        ),
+    ] = None
+    baseline: Annotated[str | None, Option("Row that the others are tested against.", form="ROW"), PROTOCOL] = None
+    probe: Annotated[
+        str | None,
+        Option("Of a linear-probe column: cached (the default: features extracted once) or paper (online, augmented)."),
+        PROTOCOL,
+    ] = None
+    accumulate: Annotated[
+        int | None,
+        Option("Of a fine-tuning column: micro-batches of a step, for the recipe's batch in less memory.", least=1),
+        PROTOCOL,
+    ] = None
+
+    def request(self, table: str) -> "TableRequest":
+        """What is asked of a table.
+
+        Raises:
+            UserError: What the table does not have, or options that do not go together.
+        """
+        from tvts_bench.tables.request import TableRequest
+
+        parsed = TableRequest.parse(table, self.data or [], self.annotations or [], self.ckpt or [])
+        names = ("baseline", "probe", "accumulate", "ablations", "weights")
+        return parsed.varied(**{name: getattr(self, name) for name in names})
 
 
 def table_command(name: str, doc: str) -> Callable[..., None]:
     """The command of one table; `doc` is its help."""
 
     def command(
-        data: Data = None,
-        annotations: AnnotationLists = None,
-        ckpt: Checkpoints = None,
-        weights: options.WeightsKey = None,
-        ablations: Ablations = None,
-        baseline: Baseline = None,
-        probe: Probe = None,
-        accumulate: Accumulate = None,
-        strict: options.Strict = False,
-        decoder: options.Decoder = "decord",
-        machine: options.Machine = options.ANY_MACHINE,
-        out: Out = Path("results"),
-        fresh: Fresh = False,
-        debug: options.Debug = False,
+        filling: TableOptions,
+        machine: Reader,
+        out: Annotated[
+            Path,
+            Option("Folder of results: the table goes to OUT/tables, the runs that it is made of to OUT/runs."),
+            OUTPUT,
+        ] = Path("results"),
+        fresh: Annotated[
+            bool,
+            Option(
+                "Measure again what --out holds already; what was fine-tuned is set aside, and every call with --fresh"
+                " begins its trainings anew."
+            ),
+            OUTPUT,
+        ] = False,
     ) -> None:
         from tvts_bench.results import require_writable
-        from tvts_bench.tables.request import TableRequest
 
-        request = TableRequest.parse(name, data or [], annotations or [], ckpt or [])
-        request = request.varied(
-            baseline=baseline, probe=probe, accumulate=accumulate, ablations=ablations, weights=weights
-        )
+        request = filling.request(name)
         require_writable(out)
         if request.from_grid:
             _report(request, _grid_results(request, out), out)
@@ -126,9 +115,9 @@ def table_command(name: str, doc: str) -> Callable[..., None]:
         from tvts_bench.cli import setup
         from tvts_bench.signals import StoppedError
 
-        local = setup.make_runtime(machine, strict)
+        local = setup.make_runtime(machine, machine.strict)
         try:
-            results = _measure(request, local, out, decoder=decoder, dtype=machine.dtype, fresh=fresh)
+            results = _measure(request, local, out, decoder=machine.decoder, dtype=machine.dtype, fresh=fresh)
         except StoppedError as stop:  # a training, whose state is saved
             stderr.print("stopped; what was computed is kept, the same command resumes it")
             raise typer.Exit(128 + stop.signal) from None

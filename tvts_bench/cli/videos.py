@@ -8,6 +8,8 @@ import typer
 
 from tvts_bench.cli import options
 from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.cli.options import OUTPUT
+from tvts_bench.config_fields import Option
 
 if TYPE_CHECKING:
     from tvts_bench.backbones.base import Backbone
@@ -15,15 +17,10 @@ if TYPE_CHECKING:
 
 def embed(
     files: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.", show_default=False)],
-    weights: options.Weights = options.NO_WEIGHTS,
-    out: Annotated[Path, options.of_output("--out", help="File to write: .parquet, .npz or .csv.")] = Path(
-        "features.parquet"
-    ),
-    strict: options.Strict = False,
-    clip: options.Clip = options.NO_CLIP,
-    decoder: options.Decoder = "decord",
-    machine: options.Machine = options.ANY_MACHINE,
-    debug: options.Debug = False,
+    weights: options.Weights,
+    clip: options.ClipOptions,
+    machine: options.Reader,
+    out: Annotated[Path, Option("File to write: .parquet, .npz or .csv."), OUTPUT] = Path("features.parquet"),
 ) -> None:
     """Write the features of videos to a file: one row per video, with its path and its embedding.
 
@@ -36,10 +33,10 @@ def embed(
 
     require_known_suffix(out)
     require_writable(out.parent)
-    runtime = setup.make_runtime(machine, strict)
+    runtime = setup.make_runtime(machine, machine.strict)
     model = setup.make_backbone(weights, clip)
     embedded = embed_files(
-        files, model, decoder=decoder, dtype=resolve_dtype(machine.dtype, runtime.device), runtime=runtime
+        files, model, decoder=machine.decoder, dtype=resolve_dtype(machine.dtype, runtime.device), runtime=runtime
     )
     features = embedded.features
     _report_unread(features.failed, features.damaged, len(features.ids), what="these videos")
@@ -54,14 +51,11 @@ def embed(
 def search(
     query: Annotated[Path, typer.Argument(help="Video to search with.", show_default=False)],
     folder: Annotated[Path, typer.Argument(help="Folder of videos, searched with its subfolders.", show_default=False)],
-    k: Annotated[int, options.of_output("--k", min=1, help="Videos to show.")] = 5,
-    weights: options.Weights = options.NO_WEIGHTS,
-    strict: options.Strict = False,
-    clip: options.Clip = options.NO_CLIP,
-    decoder: options.Decoder = "decord",
-    machine: options.Machine = options.ANY_MACHINE,
+    weights: options.Weights,
+    clip: options.ClipOptions,
+    machine: options.Reader,
+    k: Annotated[int, Option("Videos to show.", least=1), OUTPUT] = 5,
     as_json: options.AsJson = False,
-    debug: options.Debug = False,
 ) -> None:
     """Find the videos in a folder that are most similar to one video. The folder's features are kept for next time.
 
@@ -75,11 +69,10 @@ def search(
     from tvts_bench.devices import resolve_dtype
     from tvts_bench.own_videos import most_similar
 
-    runtime = setup.make_runtime(machine, strict)
+    runtime = setup.make_runtime(machine, machine.strict)
     model = setup.make_backbone(weights, clip)
-    result = most_similar(
-        query, folder, k, model, decoder=decoder, dtype=resolve_dtype(machine.dtype, runtime.device), runtime=runtime
-    )
+    dtype = resolve_dtype(machine.dtype, runtime.device)
+    result = most_similar(query, folder, k, model, decoder=machine.decoder, dtype=dtype, runtime=runtime)
     _report_unread(result.failed, result.damaged, result.searched, what="the folder", before="not searched: ")
     if as_json:
         typer.echo(json.dumps([{"path": hit.path, "similarity": hit.similarity} for hit in result.hits], indent=2))

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Self
 
+from tvts_bench.errors import UserError
 from tvts_bench.probes import attentive, linear
 from tvts_bench.probes.attentive import Attentive
 from tvts_bench.probes.base import Fitted, LabelledFeatures, Task
@@ -33,6 +34,28 @@ class Heads:
     linear: Linear = field(default_factory=Linear)
     attentive: Attentive = field(default_factory=Attentive)
     scaled: bool = True  # every dimension to mean 0 and deviation 1 over the training clips; else as they are
+
+    def changed(self, solver: str, device: str, epochs: int | None, chosen: Sequence[str] | None = None) -> Self:
+        """With what a user changes of it.
+
+        Args:
+            solver: of logistic regression; "auto": the one that suits the device.
+            device: that heads are fitted on.
+            epochs: of every head that has some; None changes nothing.
+            chosen: the heads that are named; None: no one is.
+
+        Raises:
+            UserError: no such solver, or epochs where no chosen head has any.
+        """
+        if solver == "auto":
+            solver = "torch" if device.startswith("cuda") else "sklearn"
+        logistic = replace(self.logistic, solver=solver)  # type: ignore[arg-type]  # it refuses what is no solver
+        if epochs is None:
+            return replace(self, logistic=logistic)
+        if chosen and not set(chosen) - {"knn", "logistic"}:
+            raise UserError(f"--epochs has no meaning with --head {' --head '.join(chosen)}; leave it out")
+        linear, attentive = replace(self.linear, epochs=epochs), replace(self.attentive, epochs=epochs)
+        return replace(self, logistic=logistic, linear=linear, attentive=attentive)
 
     def fit(
         self, names: Sequence[HeadName], tasks: Tasks, seed: int, runtime: Runtime
