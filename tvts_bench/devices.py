@@ -12,31 +12,27 @@ import torch
 from tvts_bench.errors import UserError
 
 
-class DeviceError(UserError):
-    """A device or precision that this machine or this PyTorch does not have, or a failure on another rank."""
-
-
 def resolve_device(name: str) -> str:
     """The torch device that `name` ("auto", "cpu", "cuda", "cuda:1", "mps") means here.
 
     "auto" is the GPU that CUDA (or ROCm) offers, else the CPU; MPS has to be asked for.
 
     Raises:
-        DeviceError: no such kind of device, or this machine has none.
+        UserError: no such kind of device, or this machine has none.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, index = name.partition(":")
     if re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name) is None:
-        raise DeviceError(f"unknown device {name!r}; there are: auto, cpu, cuda, cuda:N, mps")
+        raise UserError(f"unknown device {name!r}; there are: auto, cpu, cuda, cuda:N, mps")
     if kind == "cuda" and not torch.cuda.is_available():
         built = torch.version.cuda is not None or torch.version.hip is not None
         why = "finds no GPU" if built else "is built without CUDA"
-        raise DeviceError(f"device {name!r} was asked for, but PyTorch {torch.__version__} {why}: use --device cpu")
+        raise UserError(f"device {name!r} was asked for, but PyTorch {torch.__version__} {why}: use --device cpu")
     if index and int(index) >= torch.cuda.device_count():
-        raise DeviceError(f"device {name!r} was asked for, but there are {torch.cuda.device_count()} GPUs, from cuda:0")
+        raise UserError(f"device {name!r} was asked for, but there are {torch.cuda.device_count()} GPUs, from cuda:0")
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("device 'mps' was asked for, but this machine has no Metal GPU: use --device cpu")
+        raise UserError("device 'mps' was asked for, but this machine has no Metal GPU: use --device cpu")
     return name
 
 
@@ -46,13 +42,13 @@ def resolve_dtype(name: str, device: str) -> Literal["fp32", "bf16"]:
     "auto" is bf16 where the hardware computes in it, so not where it would be emulated.
 
     Raises:
-        DeviceError: no such precision, or none of that name on this device.
+        UserError: no such precision, or none of that name on this device.
     """
     if name not in ("auto", "fp32", "bf16"):
-        raise DeviceError(f"unknown dtype {name!r}; there are: auto, fp32, bf16")
+        raise UserError(f"unknown dtype {name!r}; there are: auto, fp32, bf16")
     kind = device.partition(":")[0]
     if name == "bf16" and kind == "mps":
-        raise DeviceError("dtype 'bf16' is not supported on device 'mps': use --dtype fp32")
+        raise UserError("dtype 'bf16' is not supported on device 'mps': use --dtype fp32")
     if name != "auto":
         return cast(Literal["fp32", "bf16"], name)
     native = _cpu_has_bf16() if kind == "cpu" else kind == "cuda" and torch.cuda.is_bf16_supported(False)

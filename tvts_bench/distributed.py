@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tvts_bench.devices import DeviceError, resolve_device
+from tvts_bench.devices import resolve_device
 from tvts_bench.errors import UserError
 from tvts_bench.runtime import Runtime, silent
 
@@ -62,7 +62,7 @@ def init_distributed(device: str, *, nccl: bool = True, timeout: timedelta = STE
         The rank, its world size and its resolved device.
 
     Raises:
-        DeviceError: no such device, or a node has more ranks than GPUs.
+        UserError: no such device, or a node has more ranks than GPUs.
     """
     resolved = resolve_device(device)
     if not under_torchrun():
@@ -84,7 +84,7 @@ def distributed_runtime(runtime: Runtime) -> Iterator[Runtime]:
     """`runtime` as this rank's: its rank, its GPU, progress shown by rank 0 only. Unchanged without torchrun.
 
     Raises:
-        DeviceError: a node has more ranks than GPUs.
+        UserError: a node has more ranks than GPUs.
     """
     if not under_torchrun():
         yield runtime
@@ -113,7 +113,7 @@ def broadcast_from_rank0(runtime: Runtime, compute: Callable[[], T]) -> T:
     if failed is not None:
         raise failed
     if message[1] is not None:
-        raise DeviceError(message[1])
+        raise UserError(message[1])
     return cast(T, message[0])
 
 
@@ -136,7 +136,7 @@ def run_on_all_ranks(runtime: Runtime, compute: Callable[[], T]) -> T:
         raise failed
     for rank, text in enumerate(messages):
         if text is not None:
-            raise DeviceError(f"rank {rank}: {text}")
+            raise UserError(f"rank {rank}: {text}")
     return cast(T, result)
 
 

@@ -8,21 +8,12 @@ on the command line, where `-` and `_` mean the same. An installed package adds 
     my_net = "my_package.my_net"
 """
 
-import difflib
 import functools
 import sys
 from importlib import import_module, metadata
 from types import ModuleType
 
-from tvts_bench.errors import UserError
-
-
-class UnknownNameError(UserError):
-    """No plug-in of that name; the message lists the close ones and all."""
-
-
-class PluginError(UserError):
-    """A plug-in of another package that cannot be used."""
+from tvts_bench.errors import UserError, did_you_mean
 
 
 def names(package: str) -> tuple[str, ...]:
@@ -38,36 +29,35 @@ def is_own(package: str, name: str) -> bool:
 
 def clashes(package: str) -> tuple[str, ...]:
     """What is wrong with the names that other packages give their plug-ins, a sentence each."""
-    own, said = _own(package), []
+    own, clashing = _own(package), []
     for name, points in _foreign(package).items():
         if name in own:
-            said.append(f"{_packages(points)}: {package.rstrip('s')} {name!r} is not used, tvts-bench has its own")
+            clashing.append(f"{_packages(points)}: {package.rstrip('s')} {name!r} is not used, tvts-bench has its own")
         elif len(points) > 1:
-            said.append(f"{package.rstrip('s')} {name!r} is not used: {_packages(points)} all provide it")
-    return tuple(said)
+            clashing.append(f"{package.rstrip('s')} {name!r} is not used: {_packages(points)} all provide it")
+    return tuple(clashing)
 
 
 def load(package: str, name: str) -> ModuleType:
     """Import the plug-in `name` of `tvts_bench.<package>`.
 
     Raises:
-        UnknownNameError: there is no such plug-in.
-        PluginError: it belongs to another package and cannot be imported, or several packages provide it.
+        UserError: there is no such plug-in, or it belongs to another package and cannot be imported, or several
+            packages provide it.
     """
     known, module_name = names(package), name.replace("-", "_")
     if module_name not in known:
-        close = difflib.get_close_matches(module_name, known)
-        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-        raise UnknownNameError(f"unknown {package.rstrip('s')} {name!r}{hint}; there are: {', '.join(known)}")
+        hint = did_you_mean(module_name, known)
+        raise UserError(f"unknown {package.rstrip('s')} {name!r}{hint}; there are: {', '.join(known)}")
     if module_name in _own(package):
         return import_module(f"tvts_bench.{package}.{module_name}")
     points = _foreign(package)[module_name]
     if len(points) > 1:
-        raise PluginError(f"{package.rstrip('s')} {name!r} is provided by {_packages(points)}: uninstall all but one")
+        raise UserError(f"{package.rstrip('s')} {name!r} is provided by {_packages(points)}: uninstall all but one")
     try:
         return points[0].load()  # type: ignore[no-any-return]
     except (Exception, SystemExit) as error:  # a script that ends when it is imported must not end this program
-        raise PluginError(
+        raise UserError(
             f"{package.rstrip('s')} {name!r} of {_packages(points)} cannot be imported from {points[0].value}"
             f" ({type(error).__name__}: {error}): update or uninstall that package"
         ) from error
@@ -85,12 +75,12 @@ def _foreign(package: str) -> dict[str, list[metadata.EntryPoint]]:
 @functools.cache
 def _scanned(package: str, path: tuple[str, ...]) -> dict[str, list[metadata.EntryPoint]]:
     """`_foreign` while `sys.path` is `path`: each look through all that is installed takes 20 ms."""
-    found: dict[str, list[metadata.EntryPoint]] = {}
+    foreign: dict[str, list[metadata.EntryPoint]] = {}
     for point in sorted(metadata.entry_points(group=f"tvts_bench.{package}"), key=lambda point: point.name):
-        points = found.setdefault(point.name.replace("-", "_"), [])
+        points = foreign.setdefault(point.name.replace("-", "_"), [])
         if all((_package(point), point.value) != (_package(other), other.value) for other in points):
             points.append(point)
-    return found
+    return foreign
 
 
 def _package(point: metadata.EntryPoint) -> str:

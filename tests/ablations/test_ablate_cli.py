@@ -21,8 +21,8 @@ from tvts_bench.ablations.local import Slots, run_local
 from tvts_bench.ablations.lock import cell_lock
 from tvts_bench.ablations.plan import GridRequest, Resources, plan
 from tvts_bench.ablations.status import cell_statuses, pretraining_progress
-from tvts_bench.cli.ablation_views import duration
 from tvts_bench.cli.main import app
+from tvts_bench.cli.report import duration
 from tvts_bench.datasets.scripted_motion import World, make_world
 from tvts_bench.results import load
 from tvts_bench.results.grids import (

@@ -10,8 +10,8 @@ import torch
 from tvts_bench.backbones.base import BackboneError, tensors_sha256
 from tvts_bench.backbones.custom import is_factory
 from tvts_bench.backbones.loading import load_backbone
+from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import CheckpointMismatchError
-from tvts_bench.registry import UnknownNameError
 from tvts_bench.video.spec import ClipSpec
 
 NET = """
@@ -162,5 +162,5 @@ def test_families_and_typing_mistakes_are_not_taken_for_modules() -> None:
     assert not is_factory("__main__:build")
     assert is_factory("nets/video.py:build")
     assert is_factory("json:load")
-    with pytest.raises(UnknownNameError, match="did you mean tvts"):
+    with pytest.raises(UserError, match="did you mean tvts"):
         load_backbone("tvst:base")

@@ -103,8 +103,7 @@ def family(name: str) -> BackboneFamily:
     """The family `name`.
 
     Raises:
-        UnknownNameError: there is none of that name.
-        PluginError: another package provides it, and it cannot be imported.
+        UserError: there is none of that name, or another package provides it, and it cannot be imported.
         BackboneError: a library that it needs is not installed, or it lacks what every family has.
     """
     try:

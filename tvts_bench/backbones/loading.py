@@ -38,7 +38,7 @@ def load_backbone(
             those that its authors evaluate.
 
     Raises:
-        UnknownNameError: no backbone of that name.
+        UserError: no backbone of that name.
         BackboneError: no such variant, neither a name nor a file, or a function that makes something else.
         CheckpointError: the file cannot be had or read safely, or does not fit completely.
     """
@@ -108,7 +108,7 @@ def family_and_variant(name: str) -> tuple[str, str | None]:
     """The two parts of "family:variant", both known.
 
     Raises:
-        UnknownNameError: no such family.
+        UserError: no such family.
         BackboneError: no such variant of it.
     """
     family_name, _, variant = name.partition(":")
@@ -167,7 +167,7 @@ def inspect_checkpoint(
         weights: which of a training checkpoint's, as `load_backbone` takes it.
 
     Raises:
-        UnknownNameError: no family of that name.
+        UserError: no family of that name.
         BackboneError: no variant of that name.
     """
     named = None if name is None else family_and_variant(name)

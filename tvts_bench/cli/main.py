@@ -122,7 +122,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("search", videos.search, MEASURE),
     *((name, command, PAPER) for name, command in tables.commands()),
     ("ablate", ablate.ablate, PAPER),
-    ("status", ablate.status, PAPER),
+    ("status", report.status, PAPER),
     ("report", report.report, PAPER),
     ("backbones", backbones.backbones, BACKBONES),
     ("inspect", backbones.inspect, BACKBONES),

@@ -32,7 +32,7 @@ def load_dataset(
     takes long on the way: making it, walking a large folder.
 
     Raises:
-        UnknownNameError: no such data set; the nearest names are listed.
+        UserError: no such data set; the nearest names are listed.
         DatasetError: the root is missing or empty, or holds no list that can be read.
     """
     root, annotations, cache = (None if path is None else Path(path) for path in (root, annotations, cache))

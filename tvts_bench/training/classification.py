@@ -128,7 +128,7 @@ class ClassificationTask:
         return self.loader.batches(start, stop)
 
     def backward(self, model: nn.Module, batch: ClipBatch, step: int, is_logged: bool) -> StepOutput:
-        """As `classifier_step.backward`."""
+        """As `classifier.backward`."""
         return StepOutput({"loss": backward(model, batch, step, self.settings)}, self.recipe.batch_size)
 
     def on_update(self) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.distributed import all_gather_objects, run_on_all_ranks
@@ -78,12 +79,12 @@ class Scorer:
         training = model.training
         model.eval()
         try:
-            mine = run_on_all_ranks(self.runtime, lambda: self._score(model, precision, num_classes))
+            mine = run_on_all_ranks(self.runtime, lambda: self._score(model, precision))
         finally:
             model.train(training)
-        return _merged(
-            self.records, all_gather_objects(mine, self.runtime.world_size), (self.clip.num_views, num_classes)
-        )
+        shares = all_gather_objects(mine, self.runtime.world_size)
+        outcomes = {name: outcome for share in shares for name, outcome in share.items()}
+        return _in_order(self.records, outcomes, (self.clip.num_views, num_classes))
 
     def contents(self) -> dict[str, str]:
         """SHA-256 (hex) of every file by id, or `UNREADABLE`; each rank reads its share. All ranks must call this."""
@@ -94,26 +95,22 @@ class Scorer:
             name: each for share in all_gather_objects(mine, self.runtime.world_size) for name, each in share.items()
         }
 
-    def _score(self, model: nn.Module, precision: Precision, num_classes: int) -> "_Share":
-        """This rank's share: whole clips are collected until a batch of views is full."""
-        share = _Share()
-        staged: list[tuple[VideoRecord, Tensor]] = []
+    def _score(self, model: nn.Module, precision: Precision) -> "dict[str, _Scored | Failure]":
+        """This rank's share by id: whole clips are collected until a batch of views is full."""
+        share: dict[str, _Scored | Failure] = {}
+        staged: dict[str, Decoded] = {}
         enough = max(1, self.runtime.batch_size // self.clip.num_views)  # clips in a batch
         with self.runtime.progress(len(self._mine), "clips", "testing") as advance:
             for record, outcome in zip(self._mine, self._outcomes(), strict=True):
                 if isinstance(outcome, Failure):
-                    share.failed[record.id] = outcome.reason
-                    share.transient |= {record.id} if outcome.retry else set()
+                    share[record.id] = outcome
                 else:
-                    share.decoders[outcome.decoder] += 1
-                    if outcome.damaged:
-                        share.damaged.add(record.id)
-                    staged.append((record, outcome.pixels))
+                    staged[record.id] = outcome
                 if len(staged) == enough:
-                    self._forward(model, precision, staged, share)
+                    share |= self._forward(model, precision, staged)
+                    staged = {}
                 advance(1)
-            self._forward(model, precision, staged, share)
-        return share
+            return share | self._forward(model, precision, staged)
 
     def _outcomes(self) -> Iterator[Decoded | Failure]:
         """Every clip of this rank's share, from memory where it is there."""
@@ -133,13 +130,11 @@ class Scorer:
             self._kept = kept
 
     @torch.inference_mode()
-    def _forward(
-        self, model: nn.Module, precision: Precision, staged: list[tuple[VideoRecord, Tensor]], share: "_Share"
-    ) -> None:
-        """Score the staged clips, and empty the stage."""
+    def _forward(self, model: nn.Module, precision: Precision, staged: Mapping[str, Decoded]) -> "dict[str, _Scored]":
+        """The logits of the staged clips."""
         if not staged:
-            return
-        views = torch.cat([pixels for _, pixels in staged])  # uint8 [clips * V, 3, T, H, W]
+            return {}
+        views = torch.cat([clip.pixels for clip in staged.values()])  # uint8 [clips * V, 3, T, H, W]
         device = self.runtime.device
         rows = []
         for part in views.split(self.runtime.batch_size):
@@ -147,36 +142,35 @@ class Scorer:
             with autocast(device, precision):
                 rows.append(model(pixels).float().cpu())
         logits = torch.cat(rows).unflatten(0, (len(staged), self.clip.num_views)).numpy()  # [clips, V, C]
-        share.logits |= {record.id: row for (record, _), row in zip(staged, logits, strict=True)}
-        staged.clear()
+        return {
+            name: _Scored(row, clip.decoder, bool(clip.damaged))
+            for (name, clip), row in zip(staged.items(), logits, strict=True)
+        }
 
 
-class _Share:
-    """What one rank scored."""
+class _Scored(NamedTuple):
+    """What one clip gave."""
 
-    def __init__(self) -> None:
-        self.logits: dict[str, NDArray[np.float32]] = {}
-        self.failed: dict[str, str] = {}
-        self.transient: set[str] = set()
-        self.decoders: Counter[str] = Counter()
-        self.damaged: set[str] = set()
+    logits: NDArray[np.float32]  # [V, C]
+    decoder: str
+    is_damaged: bool
 
 
-def _merged(records: Sequence[VideoRecord], shares: Sequence[_Share], shape: tuple[int, int]) -> Scores:
+def _in_order(
+    records: Sequence[VideoRecord], outcomes: Mapping[str, _Scored | Failure], shape: tuple[int, int]
+) -> Scores:
     """In the order of the records, whoever scored them."""
-    logits = {name: row for share in shares for name, row in share.logits.items()}
-    failed = {name: reason for share in shares for name, reason in share.failed.items()}
-    transient = {name for share in shares for name in share.transient}
-    damaged = {name for share in shares for name in share.damaged}
-    read = [record for record in records if record.id in logits]
+    by_record = [(record, outcomes[record.id]) for record in records]
+    read = [(record, outcome) for record, outcome in by_record if isinstance(outcome, _Scored)]
+    failed = {record.id: outcome for record, outcome in by_record if isinstance(outcome, Failure)}
     return Scores(
-        ids=tuple(record.id for record in read),
-        labels=np.array([record.label for record in read], dtype=np.int64),
-        logits=np.stack([logits[record.id] for record in read]) if read else np.empty((0, *shape), np.float32),
-        failed={record.id: failed[record.id] for record in records if record.id in failed},
-        transient=tuple(record.id for record in records if record.id in transient),
-        decoders=dict(sum((share.decoders for share in shares), Counter())),
-        damaged=tuple(record.id for record in read if record.id in damaged),
+        ids=tuple(record.id for record, _ in read),
+        labels=np.array([record.label for record, _ in read], dtype=np.int64),
+        logits=np.stack([outcome.logits for _, outcome in read]) if read else np.empty((0, *shape), np.float32),
+        failed={name: failure.reason for name, failure in failed.items()},
+        transient=tuple(name for name, failure in failed.items() if failure.retry),
+        decoders=dict(Counter(outcome.decoder for _, outcome in read)),
+        damaged=tuple(record.id for record, outcome in read if outcome.is_damaged),
     )
 
 
