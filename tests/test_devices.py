@@ -89,4 +89,4 @@ def test_ranks_share_results_and_errors() -> None:
     for process in ranks:
         process.join()
     assert seen[0] == [(0, 2, "cpu"), "from 0", "own 0", "no lock", "rank 1: no disk"]
-    assert seen[1] == [(1, 2, "cpu"), "from 0", "own 1", "no lock", "no disk"]
+    assert seen[1] == [(1, 2, "cpu"), "from 0", "own 1", "rank 0: no lock", "no disk"]

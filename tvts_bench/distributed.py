@@ -102,18 +102,8 @@ def broadcast_from_rank0(runtime: Runtime, compute: Callable[[], T]) -> T:
     """
     if runtime.world_size == 1:
         return compute()
-    message: list[Any] = [None, None]
-    failed: UserError | None = None
-    if runtime.rank == 0:
-        try:
-            message[0] = compute()
-        except UserError as error:
-            failed, message[1] = error, str(error)
+    message = [run_on_all_ranks(runtime, compute if runtime.rank == 0 else lambda: None)]
     distributed.broadcast_object_list(message, src=0)
-    if failed is not None:
-        raise failed
-    if message[1] is not None:
-        raise UserError(message[1])
     return cast(T, message[0])
 
 

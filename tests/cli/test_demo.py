@@ -72,9 +72,9 @@ def test_a_difference_is_that_of_the_two_values_above(small: list[Any], tmp_path
         for line in result.stdout.splitlines()
         if line.startswith("│") and line.split("│")[1].strip()
     }
-    shipped, twin, control = (rows[label] for label in BACKBONES)
-    assert list(rows)[3:] == ["chance", "TVTS minus L_base only", "TVTS minus random init"]
-    for other, name in ((twin, "L_base only"), (control, "random init")):
+    shipped, l_base, random = (rows[label] for label in BACKBONES)
+    assert list(rows)[3:] == ["chance", "TVTS minus L_base only", "TVTS minus random weights"]
+    for other, name in ((l_base, "L_base only"), (random, "random weights")):
         differences = [f"{float(a) - float(b):+.1f}" for a, b in zip(shipped, other, strict=True)]
         assert [f"{float(value):+.1f}" for value in rows[f"TVTS minus {name}"]] == differences
     names = {path.name for path in (tmp_path / "out").glob("*.neighbors.parquet")}

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import typer
 
 from tvts_bench.cli import options
-from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.cli.console import stderr, stdout, table
 from tvts_bench.config_fields import Option
 from tvts_bench.printable import printable
 
@@ -112,15 +112,10 @@ def _finding(system: "Unavailable") -> list[str]:
 
 def _table(heading: str, rows: Mapping[str, list[str]]) -> "Table":
     """One row each, its lines one below the other."""
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(show_lines=True)
-    table.add_column(heading, no_wrap=True)
-    table.add_column("what is known of it", overflow="fold")
-    for name, lines in rows.items():
-        table.add_row(name, Text("\n".join(map(printable, lines))))
-    return table
+    texts = ((name, Text("\n".join(map(printable, lines)))) for name, lines in rows.items())
+    return table((heading, "what is known of it"), texts, show_lines=True)
 
 
 def _published_lines(rows: Iterable[tuple[str, str]]) -> list[str]:
@@ -136,14 +131,16 @@ def _published(rows: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """The numbers of rows of the paper's tables; what was not published is left out."""
     from tvts_bench.tables.base import read_published
 
-    published = []
-    for table, row in rows:
-        fields = next((each for each in read_published(table) if each["method"] == row), None)
-        if fields is None:  # another package may name what is not there
-            continue
-        values = {column: float(fields[column]) for column in COLUMNS if fields.get(column)}
-        published.append({"table": table, "row": row, "values": values})
-    return published
+    return [
+        {
+            "table": name,
+            "row": row,
+            "values": {column: float(fields[column]) for column in COLUMNS if fields.get(column)},
+        }
+        for name, row in rows
+        for fields in read_published(name)
+        if fields["method"] == row  # another package may name what is not there
+    ]
 
 
 def _document(name: str, plugin: "BackboneFamily") -> dict[str, Any]:

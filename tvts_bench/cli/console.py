@@ -5,14 +5,18 @@ their own. What is to be bold or to have several lines is a `rich.text.Text`.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
 from tvts_bench.printable import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SHOWN_AFTER_SECONDS = 2.0  # a line stays behind for loops that took longer
 
@@ -43,6 +47,30 @@ def say(line: str) -> None:
     """One line to standard error, however long. The terminal may be gone, which is how SIGHUP comes."""
     with suppress(OSError):
         stderr.print(line, soft_wrap=True)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str | Text]] = (), **options: Any) -> "Table":
+    """A table whose numbers stand below each other and are never cut: a number that is cut would be another number.
+
+    Args:
+        headings: of columns of words; those of numbers begin with ">", which is not shown.
+        rows: a cell for each.
+        **options: of `rich.table.Table`.
+    """
+    from rich.table import Table
+
+    made = Table(**{"title_justify": "left", "caption_justify": "left", **options})
+    for heading in headings:
+        is_number = heading.startswith(">")
+        made.add_column(
+            heading.removeprefix(">"),
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="ellipsis" if is_number else "fold",
+        )
+    for row in rows:
+        made.add_row(*row)
+    return made
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tvts_bench.cli import options
-from tvts_bench.cli.console import say, stderr, stdout
+from tvts_bench.cli.console import progress_bar, say, stderr, stdout, table
 from tvts_bench.cli.options import DATA, MACHINE, OUTPUT, PROTOCOL, FromFields
 from tvts_bench.config_fields import Option
 from tvts_bench.errors import UserError
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from tvts_bench.check import CheckReport
     from tvts_bench.datasets.base import Dataset, DatasetInfo
-if TYPE_CHECKING:
     from tvts_bench.datasets.scripted_motion import World
 
-
 PROBLEMS_FOUND = 1  # exit code of `check`
+WORLDS = ("scripted-motion",)
+_SIZES = ("ssv2_train", "ssv2_val", "k400_train", "k400_val", "ucf_groups", "hmdb_clips")
+_LEAST = 4  # groups and clips a class that three test splits need
 
 
 def datasets(data: options.Data, as_json: options.AsJson = False) -> None:
@@ -100,7 +101,6 @@ def check(
     tvts-bench check ucf101 --root ~/data/ucf101
     """
     from tvts_bench.check import check_dataset, write_csv
-    from tvts_bench.cli.console import progress_bar
     from tvts_bench.datasets.loading import load_dataset
     from tvts_bench.results import require_writable
 
@@ -129,18 +129,16 @@ def check(
 
 
 def _report_table(name: str, report: "CheckReport") -> "Table":
-    from rich.table import Table
-
     from tvts_bench.check.problems import KINDS
 
     shown = [kind for kind in KINDS if any(row.problem == kind for row in report.problems)]
     again = f", {report.recalled:,} unchanged since the last check" if report.recalled else ""
-    table = Table(caption=f"{name}: {report.read:,} files read{again}", caption_justify="left", min_width=60)
-    for column in ("split", "listed", *shown):
-        table.add_column(column, justify="left" if column == "split" else "right")
-    for split, listed in report.listed.items():
-        table.add_row(split, f"{listed:,}", *(f"{report.count(split, kind):,}" for kind in shown))
-    return table
+    rows = (
+        (split, f"{listed:,}", *(f"{report.count(split, kind):,}" for kind in shown))
+        for split, listed in report.listed.items()
+    )
+    headings = ("split", ">listed", *(f">{kind}" for kind in shown))
+    return table(headings, rows, caption=f"{name}: {report.read:,} files read{again}", min_width=60)
 
 
 def _info_table(infos: dict[str, "DatasetInfo"]) -> "Table":
@@ -204,25 +202,15 @@ def _presence(dataset: "Dataset") -> dict[str, dict[str, Any]]:
 
 
 def _presence_table(name: str, rows: dict[str, dict[str, Any]]) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=name, title_justify="left")
-    for column in ("split", "listed", "present", "official", ""):
-        table.add_column(column, justify="right" if column in ("listed", "present") else "left", overflow="fold")
+    made = table(("split", ">listed", ">present", "official", ""), title=name)
     for split, row in rows.items():
         if "unavailable" in row:
-            table.add_row(split, "", "0", "", Text(row["unavailable"]))
+            made.add_row(split, "", "0", "", row["unavailable"])
             continue
         official = _either(row["official"]) or "your own"
         state = "complete" if row["complete"] else "incomplete"
-        table.add_row(split, f"{row['listed']:,}", f"{row['present']:,}", official, state)
-    return table
-
-
-WORLDS = ("scripted-motion",)
-_SIZES = ("ssv2_train", "ssv2_val", "k400_train", "k400_val", "ucf_groups", "hmdb_clips")
-_LEAST = 4  # groups and clips a class that three test splits need
+        made.add_row(split, f"{row['listed']:,}", f"{row['present']:,}", official, state)
+    return made
 
 
 def make_data(
@@ -253,7 +241,6 @@ def make_data(
     ] = None,
 ) -> None:
     """Write a small world of real video files in the layouts of the official data sets."""
-    from tvts_bench.cli.console import progress_bar
     from tvts_bench.datasets.scripted_motion import make_world, read_manifest
 
     if world.replace("_", "-") not in WORLDS:

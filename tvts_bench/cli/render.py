@@ -1,5 +1,6 @@
 """Results as terminal tables, and what every measuring command shows and writes. Imported inside commands."""
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -7,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.cli.console import stderr, stdout, table
 from tvts_bench.cli.options import Output
 from tvts_bench.evaluators.ranking import recall_difference
 from tvts_bench.metrics.measured import FORWARD, Metric, failure_line
@@ -71,30 +72,19 @@ def show_result(result: Result, title: str, tables: Iterable[Table], output: Out
 def retrieval_table(result: Result) -> Table:
     """One row per metric: value, interval, spread over seeds, chance."""
     spread = any(metric.per_seed for metric in result.metrics)
-    table = Table()
-    for heading in ("", *_headings(spread)):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for metric in result.metrics:
-        if metric.condition == FORWARD:
-            table.add_row(metric.name, *_cells(metric, spread))
-    return table
+    forward = (metric for metric in result.metrics if metric.condition == FORWARD)
+    return table(("", *_headings(spread)), ((metric.name, *_cells(metric, spread)) for metric in forward))
 
 
 def classification_table(result: Result) -> Table:
     """One row per classifier and metric: value, interval, spread over seeds, chance."""
     spread = any(metric.per_seed for metric in result.metrics)
-    table = Table()
-    for heading in ("", "", *_headings(spread)):
-        # In a narrow terminal names go on in a second line; a number that is cut would be another number.
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
-    last: Metric | None = None
-    for metric in result.metrics:
-        new = last is None or last.condition != metric.condition
-        if new and last is not None:
-            table.add_section()
-        table.add_row(metric.condition if new else "", metric.name, *_cells(metric, spread))
-        last = metric
-    return table
+    made = table(("", "", *_headings(spread)))
+    for condition, metrics in itertools.groupby(result.metrics, key=lambda metric: metric.condition):
+        made.add_section()
+        for number, metric in enumerate(metrics):
+            made.add_row("" if number else condition, metric.name, *_cells(metric, spread))
+    return made
 
 
 def controls_table(result: Result) -> Table | None:
@@ -102,15 +92,12 @@ def controls_table(result: Result) -> Table | None:
     conditions = list(dict.fromkeys(metric.condition for metric in result.metrics))
     if len(conditions) < 2:
         return None
-    table = Table(title="Temporal controls, %", title_justify="left")
-    table.add_column("")
-    for condition in conditions:
-        table.add_column(condition, justify="right", no_wrap=True)
+    made = table(("", *(f">{condition}" for condition in conditions)), title="Temporal controls, %")
     measured = {(metric.condition, metric.name): metric for metric in result.metrics}
     for name in dict.fromkeys(metric.name for metric in result.metrics):
         cells = (measured.get((condition, name)) for condition in conditions)
-        table.add_row(name, *("" if cell is None else f"{cell.value:.2f}" for cell in cells))
-    return table
+        made.add_row(name, *("" if cell is None else f"{cell.value:.2f}" for cell in cells))
+    return made
 
 
 def comparison_table(results: Mapping[str, Result]) -> Table:
@@ -120,19 +107,16 @@ def comparison_table(results: Mapping[str, Result]) -> Table:
     """
     (label, first), *others = results.items()
     recalls = [metric for metric in first.metrics if metric.name.startswith("R@") and metric.condition == FORWARD]
-    table = Table()
-    table.add_column("")
-    for recall in recalls:
-        table.add_column(f"{recall.name}, %", justify="right", no_wrap=True)
+    made = table(("", *(f">{recall.name}, %" for recall in recalls)))
     for name, result in results.items():
         measured = [result.metric(recall.name) for recall in recalls]
         cells = (_below(f"{metric.value:.2f}", f"{metric.low:.1f} - {metric.high:.1f}") for metric in measured)
-        table.add_row(name, *cells)
-    table.add_row("chance", *(f"{recall.chance:.2f}" for recall in recalls), end_section=True)
+        made.add_row(name, *cells)
+    made.add_row("chance", *(f"{recall.chance:.2f}" for recall in recalls), end_section=True)
     for name, result in others:
         cells = (_difference(first, result, int(recall.name.removeprefix("R@"))) for recall in recalls)
-        table.add_row(f"{_short(label)} minus {_short(name)}", *cells)
-    return table
+        made.add_row(f"{_short(label)} minus {_short(name)}", *cells)
+    return made
 
 
 def failures(result: Result) -> Iterator[str]:
@@ -146,7 +130,7 @@ def failures(result: Result) -> Iterator[str]:
 
 
 def _headings(spread: bool) -> tuple[str, ...]:
-    return ("%", "95 % interval", *(["sd of seeds"] if spread else []), "chance")
+    return (">%", ">95 % interval", *([">sd of seeds"] if spread else []), ">chance")
 
 
 def _cells(metric: Metric, spread: bool) -> list[str | Text]:

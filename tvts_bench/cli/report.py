@@ -1,6 +1,7 @@
 """`tvts-bench report`, a folder of results as one HTML page, and `tvts-bench status`, how its grids stand."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tvts_bench.cli.console import progress_bar, say, stdout
+from tvts_bench.cli.console import progress_bar, say, stdout, table
 from tvts_bench.cli.options import DATA, OUTPUT
 from tvts_bench.config_fields import Option
 from tvts_bench.errors import UserError, name_values
@@ -109,18 +110,13 @@ def status(
 def status_table(out: Path, grid: "GridRecord") -> "Group":
     """A grid with one line per cell: how it stands, what it does, and how much work is left; below it the reasons."""
     from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     from tvts_bench.ablations.status import cell_statuses
 
     cells = cell_statuses(out, grid)
-    table = Table(title=f"{grid.grid}: {grid.title}", title_justify="left", title_style="italic")
-    for name in ("cell", "seed", "state", "stage", "step", "worked", "left"):
-        right = name in ("seed", "step", "worked", "left")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    for each in cells:
-        table.add_row(
+    rows = (
+        (
             each.row,
             str(each.seed),
             Text(each.status, style=STYLES[each.status]),
@@ -129,12 +125,21 @@ def status_table(out: Path, grid: "GridRecord") -> "Group":
             duration(each.seconds) if each.seconds else "",
             "" if each.status in ("done", "failed") else duration(each.left),
         )
-    counts = {status: sum(each.status == status for each in cells) for status in STYLES}
-    table.caption = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        for each in cells
+    )
+    counts = Counter[str](each.status for each in cells)
     reasons = [
         Text(printable(f"{each.row}:{each.seed} {_line(each)}"), STYLES[each.status]) for each in cells if each.reason
     ]
-    return Group(table, *reasons)
+    made = table(
+        ("cell", ">seed", "state", "stage", ">step", ">worked", ">left"),
+        rows,
+        title=f"{grid.grid}: {grid.title}",
+        title_style="italic",
+        caption=", ".join(f"{counts[status]} {status}" for status in STYLES if counts[status]),
+        caption_justify="center",
+    )
+    return Group(made, *reasons)
 
 
 @contextmanager

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 DATASET = "scripted_motion:ssv2"
 BACKBONES = {
     "TVTS (shipped)": "tvts:scripted_motion_tiny",
-    "L_base only (twin)": "tvts:scripted_motion_tiny_l_base",
-    "random init (control)": "tvts:tiny",
+    "L_base only (baseline)": "tvts:scripted_motion_tiny_l_base",
+    "random weights (baseline)": "tvts:tiny",
 }
 """What the rows of the demo are called, and which backbones they are; differences are those of the first to the others.
 """

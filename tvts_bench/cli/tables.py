@@ -150,7 +150,7 @@ def _measure(
         fresh=fresh,
     )
     with distributed_runtime(local) as runtime:
-        cells = fill_table(wanted, out, runtime, say if runtime.rank == 0 else _hush)
+        cells = fill_table(wanted, out, runtime, say if runtime.rank == 0 else lambda line: None)
     if runtime.rank:
         return None
     return TableResults(cells=cells, protocols=request.protocols, embedded=not request.data, baseline=request.baseline)
@@ -166,10 +166,6 @@ def _datasets(request: "TableRequest", cache: Path) -> "dict[str, Dataset]":
         name: setup.make_dataset(name, root, request.annotations.get(name), 1, cache)
         for name, root in request.data.items()
     }
-
-
-def _hush(line: str) -> None:
-    """Only the first process speaks."""
 
 
 def _grid_results(request: "TableRequest", out: Path) -> "TableResults":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tvts_bench.cli import options
-from tvts_bench.cli.console import stderr, stdout
+from tvts_bench.cli.console import stderr, stdout, table
 from tvts_bench.cli.options import OUTPUT
 from tvts_bench.config_fields import Option
 
@@ -63,8 +63,6 @@ def search(
     """
     import json
 
-    from rich.table import Table
-
     from tvts_bench.cli import setup
     from tvts_bench.devices import resolve_dtype
     from tvts_bench.own_videos import most_similar
@@ -77,14 +75,9 @@ def search(
     if as_json:
         typer.echo(json.dumps([{"path": hit.path, "similarity": hit.similarity} for hit in result.hits], indent=2))
         return
-    table = Table(title=f"Most similar to {query.name}", title_justify="left", caption_justify="left")
-    table.add_column("", justify="right")
-    table.add_column("cosine", justify="right")
-    table.add_column("video", overflow="fold")
-    for rank, hit in enumerate(result.hits, 1):
-        table.add_row(str(rank), f"{hit.similarity:.3f}", hit.path)
-    table.caption = f"{result.searched} videos searched with {_named(model)}"
-    stdout.print(table)
+    rows = ((str(rank), f"{hit.similarity:.3f}", hit.path) for rank, hit in enumerate(result.hits, 1))
+    caption = f"{result.searched} videos searched with {_named(model)}"
+    stdout.print(table((">", ">cosine", "video"), rows, title=f"Most similar to {query.name}", caption=caption))
 
 
 def _named(model: "Backbone") -> str:
