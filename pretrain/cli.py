@@ -178,7 +178,7 @@ def start(
     It holds a video and a text encoder, trained in under a minute. init.start=SEED makes it on first use.
     """
     from pretrain.start import copy_start, make_start
-    from tvts_bench.cli.progress import progress_bar
+    from tvts_bench.cli.console import progress_bar
     from tvts_bench.runtime import default_cache
 
     path = make_start(cache or default_cache(), seed, progress_bar)
