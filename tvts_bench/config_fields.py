@@ -1,4 +1,4 @@
-"""What a field of a configuration means and may be, said once: help, option and range stand in its annotation.
+"""What a field of a configuration means and may be, once: help, option and range stand in its annotation.
 
     epochs: Annotated[int, Option("Passes over the training clips.", above=0, most=MAX_EPOCHS)] = 50
 
@@ -22,7 +22,7 @@ LARGEST_SHOWN = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The numbers that a field may have; NaN is in none. Where it is a tuple, each of its items."""
+    """The numbers that a field may have, all of them finite. Where it is a tuple, each of its items."""
 
     least: float | None = None
     above: float | None = None
@@ -32,7 +32,7 @@ class Range:
     def __contains__(self, number: float) -> bool:
         """Whether a field may have that number."""
         return (
-            not math.isnan(number)
+            abs(number) < math.inf
             and (self.least is None or number >= self.least)
             and (self.above is None or number > self.above)
             and (self.most is None or number <= self.most)
@@ -58,6 +58,8 @@ class Range:
 
     def violated_by(self, number: float) -> str:
         """What of it a number violates, in the same words. Limits of memory and time stand for themselves."""
+        if abs(number) == math.inf or self == Range():
+            return "finite"
         if self._low is None or self._high is None or self._high <= LARGEST_SHOWN:
             return str(self)
         return self._to if number > self._high else self._from
@@ -160,7 +162,7 @@ class FieldOption:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, int | float) and number not in self.option.range:
                 limits = self.option.range.violated_by(number)
-                rest = " or left out" if self.optional and not limits.startswith("at most") else ""
+                rest = " or left out" if self.optional and not limits.startswith(("at most", "finite")) else ""
                 shown = f"{value:,}" if isinstance(value, int) and abs(value) > 9999 else value
                 raise UserError(f"{name} must be {limits}{rest}, got {shown}")
 

@@ -15,7 +15,7 @@ from tvts_bench.errors import UserError
 def resolve_device(name: str) -> str:
     """The torch device that `name` ("auto", "cpu", "cuda", "cuda:1", "mps") means here.
 
-    "auto" is the GPU that CUDA (or ROCm) offers, else the CPU; MPS has to be asked for.
+    "auto" is the GPU that CUDA (or ROCm) offers, else the CPU; MPS has to be named.
 
     Raises:
         UserError: no such kind of device, or this machine has none.

@@ -20,7 +20,12 @@ def plan(backbone: Backbone, dataset: Dataset, evaluator: Evaluator) -> Run:
     """What `evaluate` would measure, and so its key, from the lists alone: no video is read.
 
     What the evaluator leaves to the data set or the backbone (split, clip) is filled in first, so that the key says
-    what is measured and not how it was asked for.
+    what is measured and not in which words.
+
+    Args:
+        backbone: what is measured.
+        dataset: on which videos.
+        evaluator: by which protocol.
 
     Raises:
         UserError: a split that is not there, or a list that cannot be read.
@@ -45,7 +50,16 @@ def plan(backbone: Backbone, dataset: Dataset, evaluator: Evaluator) -> Run:
 
 
 def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime: Runtime | None = None) -> Result:
-    """Measure `backbone` on `dataset` by `evaluator`; the result's run is `plan` of the same three.
+    """Measure `backbone` on `dataset` by `evaluator`.
+
+    Args:
+        backbone: stays as it is, also where a copy of it is trained.
+        dataset: videos that cannot be read are counted, not replaced.
+        evaluator: the protocol.
+        runtime: where and how fast; changes no number but for rounding.
+
+    Returns:
+        The result, whose run is `plan` of the same three.
 
     Raises:
         UserError: any of its kinds; see the evaluator.
@@ -70,10 +84,19 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
 def evaluate_all(
     backbones: Sequence[Backbone], dataset: Dataset, evaluator: Evaluator, runtime: Runtime | None = None
 ) -> tuple[Result, ...]:
-    """What `evaluate` gives for each of `backbones`, but clips that several of them read alike are decoded once.
+    """What `evaluate` gives for each of `backbones`, but clips that several of them read are decoded once.
 
     That holds for evaluators of frozen features (`FromFeatures`) and backbones with the same clip, which then share
     the device's memory; all else is evaluated one by one.
+
+    Args:
+        backbones: as `evaluate` takes each, like the rest.
+        dataset: on which videos.
+        evaluator: the protocol.
+        runtime: where and how fast.
+
+    Returns:
+        A result for each, in their order.
 
     Raises:
         UserError: any of its kinds; see the evaluator.
@@ -87,6 +110,12 @@ def extract_once(backbones: Sequence[Backbone], dataset: Dataset, evaluator: Eva
     """Bring into the store what more than one backbone's evaluation will look for there, each clip decoded once.
 
     Nothing to do for evaluators that do not start from frozen features (`FromFeatures`).
+
+    Args:
+        backbones: those that will be evaluated.
+        dataset: on which videos.
+        evaluator: the protocol.
+        runtime: where and how fast.
 
     Raises:
         UserError: what an evaluation would raise before it reads a video, or while it extracts features.

@@ -25,7 +25,13 @@ class Progress(Protocol):
 
 @contextmanager
 def silent(total: int, unit: str, description: str) -> Iterator[Callable[[int], None]]:
-    """The default `Progress`: shows nothing."""
+    """The default `Progress`: shows nothing.
+
+    Args:
+        total: units; not used, as the others.
+        unit: what is counted.
+        description: what is done.
+    """
     yield lambda advanced: None
 
 

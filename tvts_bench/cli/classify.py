@@ -13,6 +13,7 @@ from tvts_bench.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from tvts_bench.evaluators.base import Evaluator
+    from tvts_bench.evaluators.cached_probe import CachedProbe
     from tvts_bench.training.presets import Task
 
 ALL_FOLDS, FOLDS = "all", (1, 2, 3)  # --split all: the mean of the three
@@ -50,6 +51,30 @@ class OnFeatures:
         ),
     ] = 0
     seeds: options.Seeds = 1
+
+    def probe(self, device: str, seed: int, epochs: int | None) -> "CachedProbe":
+        """The protocol, but for splits, clip and precision.
+
+        Args:
+            device: Where heads are fitted.
+            seed: The first one.
+            epochs: Of heads that have some; None: as they are by default.
+
+        Raises:
+            UserError: An option has a value that makes no sense, alone or with the others.
+        """
+        from tvts_bench.evaluators.cached_probe import DEFAULT
+        from tvts_bench.probes.low_label import LowLabel
+
+        few = self.fraction is not None or self.per_class is not None
+        return replace(
+            DEFAULT,
+            heads=tuple(self.head or DEFAULT.heads),  # type: ignore[arg-type]  # it refuses what is no head
+            settings=DEFAULT.settings.changed(self.solver, device, epochs, self.head),
+            low_label=LowLabel(fraction=self.fraction, per_class=self.per_class) if few else None,
+            augmented=self.augmented_views,
+            seeds=tuple(range(seed, seed + self.seeds)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +186,7 @@ def probe(
     _refuse_meaningless(protocol, cached, online)
     from tvts_bench.cli import render, setup
     from tvts_bench.devices import resolve_dtype
-    from tvts_bench.evaluators import cached_probe, online_probe
-    from tvts_bench.probes.low_label import LowLabel
+    from tvts_bench.evaluators import online_probe
     from tvts_bench.results import require_writable
     from tvts_bench.video.spec import changed_clip
 
@@ -177,15 +201,8 @@ def probe(
             online_probe.DEFAULT, recipe=recipe, clip=changed_clip(model.clip_spec, **clip.pixels), **shared
         )
     else:
-        default, epochs = cached_probe.DEFAULT, online.fields.get("epochs")
-        few = cached.fraction is not None or cached.per_class is not None
         evaluator = replace(
-            default,
-            heads=tuple(cached.head or default.heads),  # type: ignore[arg-type]  # it refuses what is no head
-            settings=default.settings.changed(cached.solver, local.device, epochs, cached.head),
-            low_label=LowLabel(fraction=cached.fraction, per_class=cached.per_class) if few else None,
-            augmented=cached.augmented_views,
-            seeds=tuple(range(seed, seed + cached.seeds)),
+            cached.probe(local.device, seed, online.fields.get("epochs")),
             clip=changed_clip(model.clip_spec, seed=seed, **clip.changes),
             dtype=resolve_dtype(machine.dtype, local.device),
             **shared,

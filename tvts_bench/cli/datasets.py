@@ -1,9 +1,9 @@
 """`tvts-bench datasets`, `check` and `make-data`: what there is, whether a copy is sound, and the synthetic set."""
 
 import re
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -27,6 +27,41 @@ PROBLEMS_FOUND = 1  # exit code of `check`
 WORLDS = ("scripted-motion",)
 _SIZES = ("ssv2_train", "ssv2_val", "k400_train", "k400_val", "ucf_groups", "hmdb_clips")
 _LEAST = 4  # groups and clips a class that three test splits need
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """What is checked, and how."""
+
+    panel: ClassVar[str] = MACHINE
+
+    split: Annotated[
+        list[str] | None,
+        Option("Split to check; repeat for several. All by default, so that videos in two splits show."),
+        DATA,
+    ] = None
+    out: Annotated[
+        Path | None,
+        Option("CSV with one row per problem: split, id, path, problem, detail. check-DATASET.csv by default."),
+        OUTPUT,
+    ] = None
+    resume: Annotated[
+        bool,
+        Option(
+            "Read only files that are new or changed since the last check, or all of them again.",
+            flag="--resume/--fresh",
+        ),
+    ] = True
+    decoder: Annotated[
+        str,
+        Option("pyav decodes every frame, from the first to the last; decord, where it can seek, 16 spread ones."),
+        PROTOCOL,
+    ] = "pyav"
+    timeout: Annotated[
+        float,
+        Option("Seconds a worker may spend on one file before it is killed and the file listed as timed out."),
+        MACHINE,
+    ] = 120.0
 
 
 def datasets(data: options.Data, as_json: options.AsJson = False) -> None:
@@ -64,34 +99,7 @@ def check(
     ],
     place: options.Place,
     reading: Annotated[dict[str, Any], FromFields(Runtime, ("workers", "cache"), MACHINE)],
-    split: Annotated[
-        list[str] | None,
-        Option("Split to check; repeat for several. All by default, so that videos in two splits show."),
-        DATA,
-    ] = None,
-    out: Annotated[
-        Path | None,
-        Option("CSV with one row per problem: split, id, path, problem, detail. check-DATASET.csv by default."),
-        OUTPUT,
-    ] = None,
-    resume: Annotated[
-        bool,
-        Option(
-            "Read only files that are new or changed since the last check, or all of them again.",
-            flag="--resume/--fresh",
-        ),
-        MACHINE,
-    ] = True,
-    decoder: Annotated[
-        str,
-        Option("pyav decodes every frame, from the first to the last; decord, where it can seek, 16 spread ones."),
-        PROTOCOL,
-    ] = "pyav",
-    timeout: Annotated[
-        float,
-        Option("Seconds a worker may spend on one file before it is killed and the file listed as timed out."),
-        MACHINE,
-    ] = 120.0,
+    how: CheckOptions,
 ) -> None:
     """Read every file and list what is missing, empty, undecodable, damaged, duplicate, leaked or mislabelled.
 
@@ -105,7 +113,7 @@ def check(
     from tvts_bench.results import require_writable
 
     given = {"workers": default_workers(), **reading}
-    runtime = Runtime(clip_timeout=timeout, progress=progress_bar, **given)
+    runtime = Runtime(clip_timeout=how.timeout, progress=progress_bar, **given)
     checked = load_dataset(
         dataset,
         place.root,
@@ -114,11 +122,11 @@ def check(
         cache=reading.get("cache"),
         progress=progress_bar,
     )
-    target = out or Path(f"check-{checked.name}.csv")
+    target = how.out or Path(f"check-{checked.name}.csv")
     if target.is_dir():
         raise UserError(f"--out {target} is a folder; give the name of a CSV file in it")
     require_writable(target.parent)
-    report = check_dataset(checked, runtime, splits=split or (), decoder=decoder, fresh=not resume)
+    report = check_dataset(checked, runtime, splits=how.split or (), decoder=how.decoder, fresh=not how.resume)
     write_csv(report.problems, target)
     for name, reason in report.unavailable.items():
         say(f"split {name} not checked: {reason}")

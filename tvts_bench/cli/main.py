@@ -133,7 +133,14 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
 
 
 def register(app: typer.Typer, name: str, command: Callable[..., None], panel: str | None = None) -> None:
-    """Add a command whose help is its docstring, each paragraph set as one."""
+    """Add a command whose help is its docstring, each paragraph set as one.
+
+    Args:
+        app: gets the command.
+        name: of the command.
+        command: its parameters are as `spread` takes them.
+        panel: its heading in the list of commands.
+    """
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
     app.command(name, rich_help_panel=panel, help=text)(guarded(spread(command)))

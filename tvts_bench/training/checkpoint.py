@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingStateError(UserError):
-    """A state that cannot be written, read, or resumed from with what was asked for."""
+    """A state that cannot be written, read, or resumed from with these settings."""
 
 
 class Saved:
@@ -215,14 +215,14 @@ class RunDir:
         """The state to resume from.
 
         Raises:
-            TrainingStateError: there is one, and it was not asked for, or it is not one of this training.
+            TrainingStateError: there is one, and `resume` is off, or it is not one of this training.
         """
         if not self.last.exists():
             return None
         state = self._load(self.last, TrainingState)
         if not self.resume:
             raise TrainingStateError(
-                f"{self.folder} holds this training at step {state.step} of {state.steps}: add --resume to go on from"
+                f"{self.folder} holds this training at step {state.step} of {state.steps}: add --resume to continue"
                 " there, or give another --out to begin anew"
             )
         return state
@@ -273,7 +273,7 @@ class RunDir:
         saved = load_checkpoint(path, kind)
         if saved.digest != self.digest:
             raise TrainingStateError(
-                f"{path} is the state of another training ({saved.digest[:12]}) than the one asked for"
+                f"{path} is the state of another training ({saved.digest[:12]}) than this one"
                 f" ({self.digest[:12]}): another backbone, recipe, data set or seed; {kind.remedy}"
             )
         return saved

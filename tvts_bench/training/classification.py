@@ -128,7 +128,14 @@ class ClassificationTask:
         return self.loader.batches(start, stop)
 
     def backward(self, model: nn.Module, batch: ClipBatch, step: int, is_logged: bool) -> StepOutput:
-        """As `classifier.backward`."""
+        """As `classifier.backward`.
+
+        Args:
+            model: the task's own, perhaps in DistributedDataParallel.
+            batch: of `batches`.
+            step: its number.
+            is_logged: makes no difference here.
+        """
         return StepOutput({"loss": backward(model, batch, step, self.settings)}, self.recipe.batch_size)
 
     def on_update(self) -> None:
@@ -164,6 +171,7 @@ class ClassificationTask:
         for contents in all_gather_objects(dict(self.loader.contents), self.rank.world_size):
             self.run.files.add(contents)  # every rank knows what files all ranks have read
         self.loader.contents.clear()
+        failed, transient = self._unread()
         return TrainingState(
             digest=self.run.digest,
             step=step,
@@ -173,8 +181,8 @@ class ClassificationTask:
             average=self.ema.state(),
             loss_sum=self.loss_sum,
             history=self.history,
-            failed=self._failed(),
-            transient=list(self._transient()),
+            failed=failed,
+            transient=transient,
             processes=self.processes,
             files=self.run.files.text(),
         )
@@ -191,12 +199,13 @@ class ClassificationTask:
             epoch = best.epoch
             self.model.trained.load_state_dict(best.model)
         self.model.eval()
+        failed, transient = self._unread()
         return Trained(
             epoch=epoch,
             epochs=self.recipe.epochs,
             history=tuple(self.history),
-            failed=self._failed(),
-            transient=self._transient(),
+            failed=failed,
+            transient=tuple(transient),
             processes=tuple(self.processes),
         )
 
@@ -239,14 +248,11 @@ class ClassificationTask:
                     self.rank.world_size,
                 )
 
-    def _failed(self) -> dict[str, str]:
-        """The training clips that could not be read so far, on any rank."""
-        shares = all_gather_objects(self.loader.failed, self.rank.world_size)
-        return {name: reason for failed in shares for name, reason in failed.items()}
-
-    def _transient(self) -> tuple[str, ...]:
-        """Clips whose failure may be of the moment, on any rank."""
-        return tuple(sorted(frozenset().union(*all_gather_objects(self.loader.transient, self.rank.world_size))))
+    def _unread(self) -> tuple[dict[str, str], list[str]]:
+        """Training clips that could not be read so far, on any rank, and those whose failure may be of the moment."""
+        shares = all_gather_objects((self.loader.failed, self.loader.transient), self.rank.world_size)
+        failed = {name: reason for failed, _ in shares for name, reason in failed.items()}
+        return failed, sorted({name for _, transient in shares for name in transient})
 
 
 class EMA:

@@ -6,7 +6,7 @@ A worker makes a whole batch, and a batch is known from its step alone. So resum
 neither the number of workers nor what was read before can change a byte.
 
 A video that cannot be read is left out of its batch, and counted and named: putting another in its place would train on
-a set that nobody asked for. A share of such videos above `max_failures` ends the run.
+a set that nobody chose. A share of such videos above `max_failures` ends the run.
 """
 
 import logging

@@ -127,7 +127,7 @@ class MetricWriter:
             active: whether this process writes: the first rank.
         """
         self.folder, self._path, self._file, self._board = folder, folder / self.name, None, None
-        self._lines: list[bytes] = []  # not yet in the file
+        self._pending = b""  # not yet in the file
         self._waiting: list[Record] = []  # not yet on the board
         self._is_full = False
         if not active:
@@ -161,7 +161,7 @@ class MetricWriter:
     def write(self, record: Record) -> None:
         """Add one record, which has a "step"."""
         if self._file is not None:
-            self._lines.append(self.line(record).encode())
+            self._pending += self.line(record).encode()
             self._waiting.append(record)
 
     def flush(self) -> None:
@@ -169,11 +169,8 @@ class MetricWriter:
         if self._file is None:
             return
         try:
-            while self._lines:
-                written = self._file.write(self._lines[0])
-                self._lines[0] = self._lines[0][written:]
-                if not self._lines[0]:
-                    del self._lines[0]
+            while self._pending:
+                self._pending = self._pending[self._file.write(self._pending) :]
         except OSError as error:
             self._warn(f"cannot write {self._path}: {error.strerror}; training goes on, and what is missing is kept")
             return

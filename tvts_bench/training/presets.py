@@ -129,14 +129,12 @@ def with_quirks(recipe: Recipe, names: Iterable[str]) -> Recipe:
     Raises:
         UserError: no quirk of that name.
     """
+    known = {"paper": OFFICIAL_QUIRKS, **{name: (name,) for name in QUIRKS}}
     for name in names:
-        if name == "paper":
-            recipe = with_quirks(recipe, OFFICIAL_QUIRKS)
-        elif name in QUIRKS:
-            recipe = QUIRKS[name](recipe)
-        else:
-            known = ["paper", *QUIRKS]
+        if name not in known:
             raise UserError(f"there is no habit {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+        for quirk in known[name]:
+            recipe = QUIRKS[quirk](recipe)
     return recipe
 
 

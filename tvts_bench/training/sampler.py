@@ -50,7 +50,15 @@ class ClipSampler:
         return self.size // self.batch_size
 
     def draws(self, step: int, rank: int = 0, world_size: int = 1) -> tuple[ClipDraw, ...]:
-        """The clips of `step` (from 0) that `rank` of `world_size` makes.
+        """The clips of a step that one rank makes.
+
+        Args:
+            step: from 0.
+            rank: this process.
+            world_size: processes that share the batch.
+
+        Returns:
+            The draws, by their position in the batch.
 
         Raises:
             UserError: the batch cannot be divided among the processes.

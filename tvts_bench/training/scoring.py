@@ -74,7 +74,7 @@ class Scorer:
             Logits [N, V, C] of all records that can be read, the same on every rank.
 
         Raises:
-            UserError: on every rank, if one of them cannot go on.
+            UserError: on every rank, if one of them cannot score.
         """
         training = model.training
         model.eval()
@@ -120,7 +120,7 @@ class Scorer:
         kept: list[Decoded | Failure] = []
         with closing(load_clips(self._mine, self._decoding)) as clips:
             for outcome in clips:
-                # The loader uses its memory again once the next clip is asked for.
+                # The loader uses its memory again once the next clip is read.
                 own = outcome if isinstance(outcome, Failure) else outcome._replace(pixels=outcome.pixels.clone())
                 if self._fits:
                     kept.append(own)
