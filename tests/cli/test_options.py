@@ -76,6 +76,7 @@ class Config:
         ({"count": 0}, "count must be at least 1 or left out, got 0"),
         ({"count": 10**9}, "count must be at most 1,000,000, got 1,000,000,000"),
         ({"pair": (0.0, 1.0)}, "pair must be in [0, 1), got (0.0, 1.0)"),
+        ({"share": float("inf")}, "share must be finite, got inf"),
     ],
 )
 def test_a_configuration_refuses_what_its_annotations_exclude(fields: dict[str, Any], sentence: str) -> None:

@@ -83,10 +83,10 @@ def _known(plugin: "BackboneFamily", *, whole: bool = False) -> list[str]:
     """What is known of a family, line by line; `whole`: with its variants and the addresses of its files."""
     card = plugin.card
     if whole:
-        weights = [f"weights: {file}: {place}" for file, place in card.weights.items()]
+        weights = [f"weights: {file}: {source}" for file, source in card.weights.items()]
         weights.insert(0, f"variants: {', '.join(plugin.variants)}")
     else:
-        weights = [f"weights: {_places(card.weights)}"]
+        weights = [f"weights: {_sites(card.weights)}"]
     return [
         f"{card.title} ({card.reference}): {card.what}",
         *weights,
@@ -98,10 +98,10 @@ def _known(plugin: "BackboneFamily", *, whole: bool = False) -> list[str]:
     ]
 
 
-def _places(weights: Mapping[str, str]) -> str:
+def _sites(weights: Mapping[str, str]) -> str:
     """How many files there are, and the sites they are on; or why there is none."""
-    hosts = [urlsplit(place).netloc for place in weights.values() if place.startswith("http")]
-    without = [f"{file}: {place}" for file, place in weights.items() if not place.startswith("http")]
+    hosts = [urlsplit(source).netloc for source in weights.values() if source.startswith("http")]
+    without = [f"{file}: {source}" for file, source in weights.items() if not source.startswith("http")]
     files = f"{len(hosts)} file{'s' if len(hosts) > 1 else ''}, {' and '.join(dict.fromkeys(hosts))}"
     return "; ".join([*([files] if hosts else []), *without]) or "none are needed"
 

@@ -97,7 +97,7 @@ def check(
     dataset: Annotated[
         str, typer.Argument(help="Data set: ssv2, k400, ucf101, hmdb51, folder, list.", show_default=False)
     ],
-    place: options.Place,
+    location: options.Location,
     reading: Annotated[dict[str, Any], FromFields(Runtime, ("workers", "cache"), MACHINE)],
     how: CheckOptions,
 ) -> None:
@@ -116,9 +116,9 @@ def check(
     runtime = Runtime(clip_timeout=how.timeout, progress=progress_bar, **given)
     checked = load_dataset(
         dataset,
-        place.root,
-        annotations=place.annotations,
-        fold=place.fold,
+        location.root,
+        annotations=location.annotations,
+        fold=location.fold,
         cache=reading.get("cache"),
         progress=progress_bar,
     )

@@ -78,7 +78,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Location:
     """Where a data set is."""
 
     panel: ClassVar[str] = DATA
@@ -91,7 +91,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data(Place):
+class Data(Location):
     """Which data set, and where it is."""
 
     dataset: Annotated[

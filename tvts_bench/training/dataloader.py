@@ -65,8 +65,7 @@ class ClipBatch:
     ids: tuple[str, ...]
     positions: tuple[int, ...]  # [B], in the step's batch over all processes
     seeds: tuple[int, ...]  # [B], of every random choice in a clip
-    failed: tuple[tuple[str, str], ...] = ()  # (id, reason) of what is missing
-    transient: tuple[str, ...] = ()  # ids in `failed` that may be readable another time
+    failed: Mapping[str, Failure] = field(default_factory=dict)  # by id: what is missing
     contents: Mapping[str, str] = field(default_factory=dict)  # id -> sha256 of each file that no step read before
 
     def __len__(self) -> int:
@@ -148,17 +147,17 @@ class ClipLoader(Dataset[ClipBatch]):
 
     def _account(self, batch: ClipBatch) -> None:
         self.contents.update(batch.contents)
-        self.transient.update(batch.transient)
-        for name, reason in batch.failed:
+        self.transient.update(name for name, failure in batch.failed.items() if failure.retry)
+        for name, failure in batch.failed.items():
             if name not in self.failed:
-                self.failed[name] = reason
-                log.warning("left out of training: %s", reason)
+                self.failed[name] = failure.reason
+                log.warning("left out of training: %s", failure.reason)
             unread = len(self._ids & self.failed.keys())
             if unread > self._allowed:
                 raise UserError(
                     f"{unread} of {len(self._records)} training videos could not be read so far, more than the"
                     f" {self._allowed} allowed: mend them or take them out of the lists (`tvts-bench check` finds all);"
-                    f" the last: {reason}"
+                    f" the last: {failure.reason}"
                 )
 
     def __getitem__(self, step: int) -> ClipBatch:
@@ -184,8 +183,7 @@ class ClipLoader(Dataset[ClipBatch]):
             ids=tuple(record.id for record, _ in used),
             positions=tuple(draw.position for _, draw in used),
             seeds=tuple(draw.seed for _, draw in used),
-            failed=tuple((name, failure.reason) for name, failure in failed.items()),
-            transient=tuple(name for name, failure in failed.items() if failure.retry),
+            failed=failed,
             contents={record.id: self._frames.content(record.path) for record in new},
         )
 

@@ -208,7 +208,7 @@ class Recipe:
         )
 
     def testing_clip(self, clip: ClipSpec) -> ClipSpec:
-        """A backbone's clip as it is tested: all views, frames at fixed places.
+        """A backbone's clip as it is tested: all views, the same frames each time.
 
         Several spatial views need a longer side to lie along, so frames are then not squashed.
         """
