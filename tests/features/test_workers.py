@@ -25,7 +25,7 @@ from tvts_bench.features.base import Failure
 from tvts_bench.features.decoding import Decoded, Decoding, decode
 from tvts_bench.features.workers import load_clips
 from tvts_bench.video.clips import Clip, load_clip
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 
 DECODING = Decoding(clip=SPEC, decoder="pyav", workers=2, timeout=30.0)
 

@@ -18,9 +18,8 @@ from tvts_bench.training.dataloader import ClipBatch, ClipLoader, ClipsConfig
 from tvts_bench.training.frame_cache import FrameCache
 from tvts_bench.training.recipe import Recipe, without_augmentation
 from tvts_bench.video.clips import load_clip
-from tvts_bench.video.reader import VideoDecodeError
-from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.variation import PLAIN, ClipAugment
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.spec import PLAIN, ClipAugment, ClipSpec
 
 CLIP = ClipSpec(num_frames=4, short_side=32, crop=32, position="random")
 CONFIG = ClipsConfig(clip=CLIP, augment=ClipAugment(), batch_size=4)

@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tvts_bench.errors import UserError
-from tvts_bench.video.augment import augment_clip
-from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.transforms import resize_and_crop
-from tvts_bench.video.variation import PLAIN, ClipAugment
+from tvts_bench.video.spec import PLAIN, ClipAugment, ClipSpec
+from tvts_bench.video.transforms import augment_clip, resize_and_crop
 
 from torchvision.transforms.v2 import functional as F  # isort: skip
 

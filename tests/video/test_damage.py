@@ -23,7 +23,7 @@ from tvts_bench.report.folder import read_contents
 from tvts_bench.report.page import build, render
 from tvts_bench.results import load, save
 from tvts_bench.runtime import Runtime
-from tvts_bench.video.ffmpeg_errors import CapturedErrors
+from tvts_bench.video.decord_decoder import CapturedErrors
 from tvts_bench.video.reader import DECODERS, decode_frames
 
 

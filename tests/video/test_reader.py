@@ -12,13 +12,9 @@ import pytest
 from av.audio.stream import AudioStream
 
 from tests.video.coded_video import EVERY_CONTAINER, VP9, X264_CLOSED, codes, write_packed, write_video
-from tvts_bench.video.reader import (
-    DECODERS,
-    UnknownDecoderError,
-    VideoDecodeError,
-    decode_frames,
-    decoder_identity,
-)
+from tvts_bench.errors import UserError
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.reader import DECODERS, decode_frames, decoder_identity
 from tvts_bench.video.sampling import IntArray
 
 pytestmark = pytest.mark.parametrize("decoder", DECODERS)
@@ -225,5 +221,5 @@ def test_audio_only(decoder: str, tmp_path: Path) -> None:
 
 
 def test_unknown_decoder(decoder: str, tmp_path: Path) -> None:
-    with pytest.raises(UnknownDecoderError, match=f"unknown decoder '{decoder}2'; there are: decord, pyav"):
+    with pytest.raises(UserError, match=f"unknown decoder '{decoder}2'; there are: decord, pyav"):
         decode_frames(tmp_path / "a.mp4", every, decoder + "2")

@@ -17,7 +17,8 @@ from tests.video.hostile_video import (
     write_with_sound,
     zero_middle,
 )
-from tvts_bench.video.reader import DECODERS, VideoDecodeError, decode_frames
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.reader import DECODERS, decode_frames
 
 pytestmark = pytest.mark.parametrize("decoder", DECODERS)
 

@@ -19,6 +19,7 @@ from pebble import CONSTS, ProcessExpired, ProcessPool
 from tvts_bench import provenance
 from tvts_bench.errors import UserError
 from tvts_bench.processes import LOCK_SECONDS, SERVER_ENDED, STALLED_SECONDS, TRIES, worker_context
+from tvts_bench.regular_file import is_transient
 from tvts_bench.runtime import Runtime
 from tvts_bench.snapshot import FileSignature
 from tvts_bench.time_limit import run_with_timeout
@@ -76,8 +77,8 @@ def look(path: Path) -> Finding:
 
 def probe(seen: Finding, decoder: str) -> Finding:
     """`seen` with the file's hash and whether it decodes to its last frame."""
-    from tvts_bench.video.container import is_transient
-    from tvts_bench.video.reader import VideoDecodeError, decode_frames
+    from tvts_bench.video.packet_index import VideoDecodeError
+    from tvts_bench.video.reader import decode_frames
 
     path = Path(seen.path)
     try:

@@ -22,7 +22,7 @@ from tvts_bench.processes import LOCK_SECONDS
 from tvts_bench.regular_file import TRANSIENT_ERRORS
 from tvts_bench.snapshot import content_sha256, signature
 from tvts_bench.video.clips import load_clip
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 from tvts_bench.video.spec import ClipSpec
 
 

@@ -29,11 +29,10 @@ from tvts_bench.training.frame_cache import FrameCache
 from tvts_bench.training.recipe import Recipe
 from tvts_bench.training.sampler import ClipDraw, ClipSampler
 from tvts_bench.training.signals import STOPPING
-from tvts_bench.video.augment import augment_clip
-from tvts_bench.video.reader import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 from tvts_bench.video.sampling import clip_indices
-from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.variation import ClipAugment
+from tvts_bench.video.spec import ClipAugment, ClipSpec
+from tvts_bench.video.transforms import augment_clip
 
 MEMORY = 2**30  # bytes of short videos that a process tree keeps decoded
 

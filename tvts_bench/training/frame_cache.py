@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from tvts_bench.time_limit import run_with_timeout
 from tvts_bench.training.files_read import UNREADABLE, content_sha256
-from tvts_bench.video.clips import MAX_ASPECT
-from tvts_bench.video.reader import VideoDecodeError, decode_frames
+from tvts_bench.video.clips import require_croppable
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.reader import decode_frames
 from tvts_bench.video.sampling import Sample
 
 _SHORT = 64  # frames; only videos up to this length are decoded whole, to be kept
@@ -47,9 +48,7 @@ class FrameCache:
             return np.arange(num_frames, dtype=np.int64) if whole else sample(num_frames)
 
         frames, num_frames = self._read(path, all_or_some)
-        height, width = frames.shape[1:3]
-        if max(height, width) > MAX_ASPECT * min(height, width):
-            raise VideoDecodeError(path, f"its frames are {width} x {height} pixels, too long and thin to be cropped")
+        require_croppable(path, frames)
         if not wants_all or num_frames > _SHORT:
             return frames
         if self.held + frames.nbytes <= self.limit:
