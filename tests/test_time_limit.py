@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tvts_bench.time_limit import run_with_timeout
+from tvts_bench.processes import run_with_timeout
 
 
 def test_what_work_returns_or_raises_comes_through() -> None:

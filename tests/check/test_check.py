@@ -13,12 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.fragile_reading import out_of_descriptors
+from tests.support.fragile_reading import out_of_descriptors
 from tvts_bench.check import CheckReport, Problem, check_dataset, write_csv
-from tvts_bench.check.journal import Journal
-from tvts_bench.check.probe import Finding, look, probe, probe_all
-from tvts_bench.check.problems import CheckError
-from tvts_bench.check.run import journal_path
+from tvts_bench.check.probe import Finding, Journal, look, probe, probe_all
+from tvts_bench.check.problems import journal_path
 from tvts_bench.datasets.base import DatasetError
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.errors import UserError
@@ -281,9 +279,9 @@ def test_csv_has_a_row_a_problem(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CheckError, match=r"cannot write .*x.csv: .*another --out"):
+    with pytest.raises(UserError, match=r"cannot write .*x.csv: .*another --out"):
         write_csv([], tmp_path / "file" / "x.csv")
-    with pytest.raises(CheckError, match=r"cannot keep what the check finds in .*--cache DIR"):
+    with pytest.raises(UserError, match=r"cannot keep what the check finds in .*--cache DIR"):
         Journal(tmp_path / "file" / "x.jsonl", fresh=False)
 
 
@@ -292,6 +290,6 @@ def test_a_full_disk_under_the_journal_is_one_sentence(tmp_path: Path) -> None:
     finding = Finding(path="a.mp4", size=1, mtime_ns=1, status="ok")
     with Journal(tmp_path / "x.jsonl", fresh=False) as journal, Path("/dev/full").open("ab", buffering=0) as full:
         journal._file, kept = full, journal._file
-        with pytest.raises(CheckError, match="No space left"):
+        with pytest.raises(UserError, match="No space left"):
             journal.add(finding)
         journal._file = kept

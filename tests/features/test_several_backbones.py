@@ -9,14 +9,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from tests.features.feature_world import SPEC, Linear, make_records, run, stored_files, write_video
+from tests.support.feature_world import SPEC, Linear, make_records, run, stored_files, write_video
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.features.base import FeatureError, Features
-from tvts_bench.features.decoding import Decoding
-from tvts_bench.features.disk import locked
+from tvts_bench.errors import UserError
+from tvts_bench.features.base import Features
+from tvts_bench.features.decoding import Decoding, load_clips
 from tvts_bench.features.extraction import extract_all
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.store import locked
 from tvts_bench.runtime import Runtime
 
 COUNT = 80  # two shards: 64 and 16
@@ -173,7 +173,7 @@ def test_a_store_in_use_is_refused_and_the_others_are_free_again(records: list[V
     (folder,) = (runtime.cache / "features").iterdir()
     backbones = [Seeded(1), Seeded(2)]
     changed = [replace(records[0], id="other"), *records[1:]]
-    with locked(folder), pytest.raises(FeatureError, match=f"is writing the feature store {folder}"):
+    with locked(folder), pytest.raises(UserError, match=f"is writing the feature store {folder}"):
         run_all(backbones, changed, runtime)
     assert not any(backbone.clips for backbone in backbones)
     assert len(run_all(backbones, changed, runtime)) == 2

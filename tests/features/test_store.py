@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.features.base import Failure, FeatureError, FeatureKey
-from tvts_bench.features.shard_file import pack, unpack
-from tvts_bench.features.store import FeatureStore, Shard, ShardPlan, plan_shards
+from tvts_bench.errors import UserError
+from tvts_bench.features.base import Failure, FeatureKey
+from tvts_bench.features.store import FeatureStore, Shard, ShardPlan, pack, plan_shards, unpack
 from tvts_bench.snapshot import content_sha256, file_signatures
 from tvts_bench.video.spec import ClipSpec
 
@@ -181,7 +181,7 @@ def test_what_a_killed_run_left_half_written_is_removed(store: FeatureStore, tmp
 def test_a_cache_that_cannot_be_a_folder_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("in the way")
-    with pytest.raises(FeatureError, match=r"cannot write features to .*file.features.*--cache DIR"):
+    with pytest.raises(UserError, match=r"cannot write features to .*file.features.*--cache DIR"):
         FeatureStore(file / "features", KEY, 5).prepare()
 
 

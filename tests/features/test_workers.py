@@ -19,11 +19,10 @@ import psutil
 import pytest
 import torch
 
-from tests.features.feature_world import SPEC, CrashingPath, HangingPath, make_records
+from tests.support.feature_world import SPEC, CrashingPath, HangingPath, make_records
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.features.base import Failure
-from tvts_bench.features.decoding import Decoded, Decoding, decode
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.decoding import Decoded, Decoding, decode, load_clips
 from tvts_bench.video.clips import Clip, load_clip
 from tvts_bench.video.packet_index import VideoDecodeError
 

@@ -216,7 +216,7 @@ def test_the_memory_has_its_limit_and_long_videos_are_not_kept(videos: list[Vide
 
 
 def test_a_frame_too_thin_to_crop_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.video.coded_video import write_video
+    from tests.support.coded_video import write_video
 
     thin = write_video(tmp_path / "thin.mp4", "mpeg4", num_frames=2, size=(1056, 16))
     with pytest.raises(VideoDecodeError, match="1056 x 16 pixels, too long and thin"):

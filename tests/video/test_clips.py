@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.video.coded_video import X264_CLOSED, codes, write_video
+from tests.support.coded_video import X264_CLOSED, codes, write_video
 from tvts_bench.errors import UserError
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.packet_index import VideoDecodeError

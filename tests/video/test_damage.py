@@ -11,14 +11,14 @@ import decord
 import numpy as np
 import pytest
 
-from tests.video.coded_video import X264_CLOSED, write_video
-from tests.video.hostile_video import damage, sequential, write_moving_noise
+from tests.support.coded_video import X264_CLOSED, write_video
+from tests.support.hostile_video import damage, sequential, write_moving_noise
 from tvts_bench import evaluate, load_backbone
 from tvts_bench.check import check_dataset
 from tvts_bench.datasets.loading import load_dataset
+from tvts_bench.embed_files import embed_files
 from tvts_bench.errors import UserError
 from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
-from tvts_bench.own_videos import embed_files
 from tvts_bench.report.folder import read_contents
 from tvts_bench.report.page import build, render
 from tvts_bench.results import load, save

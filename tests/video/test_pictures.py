@@ -9,9 +9,9 @@ import pytest
 from av.video.stream import VideoStream
 
 from pretrain.data.window import frames_at
-from tests.video.coded_video import VP9, X264_CLOSED, Picture, Writer, coded_picture, write_video
-from tests.video.field_video import write_fields
-from tests.video.hostile_video import sequential, write_sizes
+from tests.support.coded_video import VP9, X264_CLOSED, Picture, Writer, coded_picture, write_video
+from tests.support.field_video import write_fields
+from tests.support.hostile_video import sequential, write_sizes
 from tvts_bench.video.reader import DECODERS, decode_frames
 
 ONE = 1 << 16  # of the fixed-point numbers in a display matrix

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from av.audio.stream import AudioStream
 
-from tests.video.coded_video import EVERY_CONTAINER, VP9, X264_CLOSED, codes, write_packed, write_video
+from tests.support.coded_video import EVERY_CONTAINER, VP9, X264_CLOSED, codes, write_packed, write_video
 from tvts_bench.errors import UserError
 from tvts_bench.video.packet_index import VideoDecodeError
 from tvts_bench.video.reader import DECODERS, decode_frames, decoder_identity

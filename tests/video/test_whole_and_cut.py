@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from av.audio.stream import AudioStream
 
-from tests.video.coded_video import X264_CLOSED, codes, write_video
-from tests.video.hostile_video import (
+from tests.support.coded_video import X264_CLOSED, codes, write_video
+from tests.support.hostile_video import (
     HEALTHY,
     TO_CUT,
     cut,

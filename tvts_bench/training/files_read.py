@@ -10,18 +10,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tvts_bench.distributed import Rank, all_gather_objects
-from tvts_bench.provenance import file_sha256
-from tvts_bench.snapshot import FileSignature, Snapshot, file_signatures, signature, snapshot
-
-UNREADABLE = ""  # in place of the sha256 of what cannot be read
-
-
-def content_sha256(path: Path) -> str:
-    """sha256 (hex) of a file's bytes; `UNREADABLE` for one that is missing, not regular or may not be read."""
-    try:
-        return file_sha256(path)
-    except (OSError, ValueError):
-        return UNREADABLE
+from tvts_bench.snapshot import (
+    UNREADABLE,
+    FileSignature,
+    Snapshot,
+    content_sha256,
+    file_signatures,
+    signature,
+    snapshot,
+)
 
 
 class FilesRead:

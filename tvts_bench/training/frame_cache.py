@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tvts_bench.time_limit import run_with_timeout
-from tvts_bench.training.files_read import UNREADABLE, content_sha256
+from tvts_bench.processes import run_with_timeout
+from tvts_bench.snapshot import UNREADABLE, content_sha256
 from tvts_bench.video.clips import require_croppable
 from tvts_bench.video.packet_index import VideoDecodeError
 from tvts_bench.video.reader import decode_frames

@@ -19,7 +19,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -194,11 +194,8 @@ def _tagged_length(stream: VideoStream) -> float | None:
 
 def _readable(packets: "Iterator[Packet[_Stream]]") -> "Iterator[Packet[_Stream]]":
     """Packets up to the end or to the first that cannot be read; how many were promised is checked later."""
-    while True:
-        try:
-            yield next(packets)
-        except (StopIteration, av.FFmpegError):
-            return
+    with suppress(av.FFmpegError):
+        yield from packets
 
 
 def require_file(path: Path) -> None:
@@ -217,12 +214,9 @@ def require_file(path: Path) -> None:
             raise VideoDecodeError(path, "the file is empty (0 bytes)")
         with path.open("rb"):
             pass
-    except FileNotFoundError as error:
-        raise VideoDecodeError(path, "there is no such file") from error
-    except PermissionError as error:
-        raise VideoDecodeError(path, "no permission to read the file") from error
     except OSError as error:
-        raise VideoDecodeError(path, f"the system says {error.strerror or error}") from error
+        common = {FileNotFoundError: "there is no such file", PermissionError: "no permission to read the file"}
+        raise VideoDecodeError(path, common.get(type(error), f"the system says {error.strerror or error}")) from error
 
 
 @contextmanager
@@ -288,11 +282,9 @@ def _is_seekable(path: Path, container: InputContainer, stream: VideoStream, pac
     if len(np.unique(pts)) < len(pts):
         return False
     keys = np.flatnonzero([packet.is_keyframe for packet in packets])
-    if (np.maximum.accumulate(pts)[keys] != pts[keys]).any():
+    latest_before, earliest_after = np.maximum.accumulate(pts), np.minimum.accumulate(pts[::-1])[::-1]
+    if (latest_before[keys] != earliest_after[keys]).any():
         return False
-    if (np.minimum.accumulate(pts[::-1])[::-1][keys] != pts[keys]).any():
-        return False
-    keyframes = [packets[key] for key in keys]
-    if not every_keyframe_starts_afresh(codec, stream.codec_context.extradata, keyframes):
-        return False
-    return decord_turns(path, is_mp4=container.format.name == MP4)
+    return every_keyframe_starts_afresh(
+        codec, stream.codec_context.extradata, [packets[key] for key in keys]
+    ) and decord_turns(path, is_mp4=container.format.name == MP4)

@@ -10,8 +10,8 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tests.video.coded_video import VP9, X264_CLOSED, Writer, coded_picture, write_video
-from tests.video.field_video import write_fields
+from tests.support.coded_video import VP9, X264_CLOSED, Writer, coded_picture, write_video
+from tests.support.field_video import write_fields
 
 VP8 = {"deadline": "realtime", "cpu-used": "8"}
 
