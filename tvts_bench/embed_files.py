@@ -184,7 +184,7 @@ def write_features(embedded: EmbeddedFiles, path: Path) -> None:
 
 
 def require_known_suffix(path: Path) -> None:
-    """Refuse a file that features cannot be written to: to be asked before they are computed, too.
+    """Refuse a file that features cannot be written to: also called before they are computed.
 
     Raises:
         UserError: the suffix is none of `SUFFIXES`, or there is a folder of that name.

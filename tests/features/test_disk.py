@@ -21,7 +21,7 @@ def hold(folder: Path, ready: Connection) -> None:
         time.sleep(60)
 
 
-def test_a_second_run_is_told_who_holds_the_store(tmp_path: Path) -> None:
+def test_a_second_run_learns_who_holds_the_store(tmp_path: Path) -> None:
     with (
         locked(tmp_path / "store"),
         pytest.raises(UserError, match=rf"another run \(process {os.getpid()} on .+\) is writing .*--cache DIR"),

@@ -28,7 +28,7 @@ NOT_FINITE = "features are not finite (NaN or inf)"
 
 
 class Counted:
-    """A `Progress` that remembers what it was told."""
+    """A `Progress` that remembers what was reported to it."""
 
     def __init__(self) -> None:
         self.totals: list[int] = []

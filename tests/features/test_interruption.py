@@ -1,4 +1,4 @@
-"""Runs that are killed, that run out of disk, or that share the work: real processes, the same features to the bit."""
+"""Runs that are killed, that run out of disk, or that share the work: real processes, bit-identical features."""
 
 import json
 import multiprocessing
@@ -100,7 +100,7 @@ def test_nothing_survives_a_run_that_is_killed(tmp_path: Path) -> None:
 
 
 def run_with_little_space(records: Sequence[VideoRecord], runtime: Runtime, answer: Connection) -> None:
-    """Send what the user is told when the system refuses to write a file of more than 1,500 bytes."""
+    """Send what the user reads when the system refuses to write a file of more than 1,500 bytes."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
     try:
         run(Linear(), records, runtime)

@@ -100,12 +100,12 @@ def test_a_shard_comes_back_as_it_was_written(store: FeatureStore, tmp_path: Pat
     (plan,), shard = plans_of(some), shard_of(some)
     assert store.read(plan) is None
     store.write(plan, shard)
-    found = store.read(plan)
-    assert found is not None
-    assert found.values.tobytes() == shard.values.tobytes()
-    assert (found.ids, found.failures, found.decoders) == (shard.ids, shard.failures, shard.decoders)
-    assert found.contents == shard.contents
-    assert not found.settled
+    stored = store.read(plan)
+    assert stored is not None
+    assert stored.values.tobytes() == shard.values.tobytes()
+    assert (stored.ids, stored.failures, stored.decoders) == (shard.ids, shard.failures, shard.decoders)
+    assert stored.contents == shard.contents
+    assert not stored.settled
 
 
 def test_a_shard_of_failures_only_has_no_values(store: FeatureStore, tmp_path: Path) -> None:
@@ -123,10 +123,10 @@ def test_a_shard_of_failures_only_has_no_values(store: FeatureStore, tmp_path: P
             contents={},
         ),
     )
-    found = store.read(plan)
-    assert found is not None
-    assert found.values.shape == (0, 5)
-    assert found.settled
+    stored = store.read(plan)
+    assert stored is not None
+    assert stored.values.shape == (0, 5)
+    assert stored.settled
 
 
 def test_a_damaged_shard_is_reported_and_not_read(
@@ -218,10 +218,10 @@ def test_a_copy_of_the_files_takes_over_what_was_computed_and_the_first_stays(
     assert store.read(plans[0]) is None
     adopted = store.adopt(plans)
     assert list(adopted) == [plans[0].name]
-    found = store.read(plans[0])
-    assert found is not None
-    assert found.values.tobytes() == shard.values.tobytes()
-    assert found.failures == shard.failures
+    stored = store.read(plans[0])
+    assert stored is not None
+    assert stored.values.tobytes() == shard.values.tobytes()
+    assert stored.failures == shard.failures
     assert store.read(first[0]) is not None
 
 

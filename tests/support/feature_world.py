@@ -69,7 +69,7 @@ class Linear(Backbone):
 
 
 class Unusable(Linear):
-    """Fails as soon as it is asked for anything."""
+    """Fails as soon as it is used."""
 
     def forward(self, clips: Tensor) -> Tensor:
         raise AssertionError("nothing was to be computed")

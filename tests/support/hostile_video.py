@@ -136,7 +136,7 @@ def write_moving_noise(path: Path, num_frames: int = 60, *, seed: int = 0) -> Pa
 
 
 def damage(path: Path) -> int:
-    """Flip bits inside a picture so that FFmpeg conceals it and goes on; how many frames it flags."""
+    """Flip bits inside a picture so that FFmpeg conceals it and carries on; how many frames it flags."""
     whole = path.read_bytes()
     count = len(sequential(path)[0])
     with av.open(str(path)) as container:

@@ -1,4 +1,4 @@
-"""A file that FFmpeg mends with guesses is read, and it is said which: the guesses of PyAV's decoder are those used."""
+"""A file that FFmpeg mends with guesses is read, and named: the guesses of PyAV's decoder are those used."""
 
 import re
 import subprocess
@@ -58,7 +58,7 @@ def test_what_ffmpeg_says_of_damage_stays_off_the_terminal(damaged: Path) -> Non
 
 
 def test_threads_do_not_lose_the_error_stream(damaged: Path, tmp_path: Path) -> None:
-    """Healthy and damaged files at the same time: every damaged one is told, and the stream is back afterwards."""
+    """Healthy and damaged files at the same time: every damaged one is noticed, and the stream is back afterwards."""
     healthy = write_video(tmp_path / "a.mp4", options=X264_CLOSED)
     counts: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Pictures are shown as the file says, and are the same bytes whichever decoder is asked for."""
+"""Pictures are shown as the file says, and are the same bytes whichever decoder is chosen."""
 
 from pathlib import Path
 
@@ -127,7 +127,7 @@ PICTURES: dict[str, Writer] = {
 
 
 @pytest.mark.parametrize("kind", PICTURES)
-def test_the_bytes_are_the_same_whichever_decoder_is_asked_for(kind: str, tmp_path: Path) -> None:
+def test_the_bytes_are_the_same_whichever_decoder_is_chosen(kind: str, tmp_path: Path) -> None:
     path = PICTURES[kind](tmp_path)
     first, second = (decode_frames(path, lambda n: np.arange(n), decoder) for decoder in DECODERS)
     np.testing.assert_array_equal(first.frames, second.frames)

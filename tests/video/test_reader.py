@@ -42,7 +42,7 @@ def test_every_index_gives_its_frame(container: str, decoder: str, tmp_path: Pat
 
 
 def test_decord_alone_would_be_wrong_on_some(decoder: str, tmp_path: Path) -> None:
-    """Why the guard is there: the same indices, asked of decord directly."""
+    """Why the guard is there: the same indices, read by decord directly."""
     wanted = np.random.default_rng(0).integers(0, 40, 16)
     path = write_video(tmp_path / "a.avi", "mpeg4")
     assert codes(decord.VideoReader(str(path), num_threads=1).get_batch(wanted).asnumpy()) != wanted.tolist()

@@ -109,7 +109,7 @@ def test_sound_only_and_a_stream_without_a_packet_are_refused(decoder: str, tmp_
 
 
 def test_a_packet_that_an_index_lists_in_vain_is_counted(decoder: str, tmp_path: Path) -> None:
-    """Few enough are missing for the file to be read; that they are is said."""
+    """Few enough are missing for the file to be read; that they are missing is reported."""
     path = write_video(tmp_path / "a.avi", "mpeg4", 200, b_frames=0, gop=1)
     data = bytearray(path.read_bytes())
     middle = data.index(b"00dc", len(data) // 3)

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from tvts_bench import provenance
@@ -17,6 +17,8 @@ from tvts_bench.runtime import Runtime
 KINDS = ("missing", "empty", "undecodable", "damaged", "timed out", "crashed", "duplicate", "leak", "mislabelled")
 """`damaged`: read, but with frames that the decoder made up in part. `duplicate`: same content twice in a split.
 `leak`: the same video in two splits. The rest say what they mean."""
+
+_Entry = tuple[str, VideoRecord]  # of a split, by its name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Problem:
 class CheckReport:
     """What a check found."""
 
-    listed: Mapping[str, int]  # entries a split
+    listed: Mapping[str, int]  # entries per split
     unavailable: Mapping[str, str]  # splits that could not be checked, and why
     problems: Sequence[Problem]
     read: int  # files read now
@@ -90,7 +92,7 @@ def check_dataset(
 
 
 def _records(dataset: Dataset, splits: Sequence[str]) -> tuple[dict[str, tuple[VideoRecord, ...]], dict[str, str]]:
-    """The records of each split asked for; of all splits, those that cannot be used are left out with the reason."""
+    """The records of each split named; of all splits, those that cannot be used are left out with the reason."""
     records: dict[str, tuple[VideoRecord, ...]] = {}
     unavailable: dict[str, str] = {}
     for split in splits or dataset.splits:
@@ -132,16 +134,16 @@ def find_problems(
     Returns:
         Problems in the order of splits and records.
     """
-    twins: dict[str, Twins] = defaultdict(Twins)
-    for split, record in _entries(records):
-        twins[_identity(record, findings)].add(split, record)
+    entries = [(split, record, findings[str(record.path)]) for split, rows in records.items() for record in rows]
+    videos: dict[str, list[_Entry]] = defaultdict(list)  # by content, or by id where no content was read
+    for split, record, finding in entries:
+        videos[finding.sha256 or f"id {record.id}"].append((split, record))
     # Classes known by number only have no name that a folder could contradict.
     names = {} if all(name.isdecimal() for name in class_names) else {_plain(name): name for name in class_names}
     problems: list[Problem] = []
-    for split, record in _entries(records):
-        finding = findings[str(record.path)]
+    for split, record, finding in entries:
         rows: list[tuple[str, str]] = [] if finding.status == "ok" else [(finding.status, finding.detail)]
-        rows += _about_twins(split, record, twins[_identity(record, findings)], class_names)
+        rows += _about_twins(split, record, videos[finding.sha256 or f"id {record.id}"], class_names)
         rows += _about_names(record, class_names[record.label], names)
         problems += [
             Problem(split=split, id=record.id, path=str(record.path), problem=problem, detail=detail)
@@ -150,41 +152,21 @@ def find_problems(
     return problems
 
 
-def _entries(records: Mapping[str, Sequence[VideoRecord]]) -> Iterator[tuple[str, VideoRecord]]:
-    return ((split, record) for split, split_records in records.items() for record in split_records)
-
-
-def _identity(record: VideoRecord, findings: Mapping[str, Finding]) -> str:
-    """Equal for two entries of one video: by content, or by id where no content was read."""
-    return findings[str(record.path)].sha256 or f"id {record.id}"
-
-
-@dataclass(kw_only=True)
-class Twins:
-    """The entries of one video: the first of each split, and the first of each label, in order."""
-
-    by_split: dict[str, VideoRecord] = field(default_factory=dict)
-    by_label: dict[int, tuple[str, VideoRecord]] = field(default_factory=dict)
-
-    def add(self, split: str, record: VideoRecord) -> None:
-        """Note one more entry."""
-        self.by_split.setdefault(split, record)
-        self.by_label.setdefault(record.label, (split, record))
-
-
 def _about_twins(
-    split: str, record: VideoRecord, twins: Twins, class_names: Sequence[str]
+    split: str, record: VideoRecord, twins: Sequence[_Entry], class_names: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
     """A twin earlier in the same split, one in an earlier split, and one (anywhere) with another label."""
-    first = twins.by_split[split]
+    first = next(twin for other, twin in twins if other == split)
     if first.id != record.id:
         yield "duplicate", f"same content as {first.id}"
-    other, twin = next(iter(twins.by_split.items()))
+    other, twin = twins[0]
     if other != split:
         yield "leak", f"the same video is in {other} as {twin.id}"
-    for label, (other, twin) in twins.by_label.items():
-        if label != record.label:
-            ours, theirs = class_names[record.label], class_names[label]
+    labels = {record.label}
+    for other, twin in twins:
+        if twin.label not in labels:
+            labels.add(twin.label)
+            ours, theirs = class_names[record.label], class_names[twin.label]
             yield "mislabelled", f"labelled {ours!r}, the same video in {other} ({twin.id}) {theirs!r}"
 
 

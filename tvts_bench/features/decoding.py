@@ -38,7 +38,7 @@ class Decoding:
     clip: ClipSpec
     decoder: str
     workers: int  # processes; 0 decodes here, without protection from files that hang or crash
-    timeout: float  # seconds a file
+    timeout: float  # seconds per file
     hashed: bool = True  # whether the content of every file is hashed, which costs little: it is read anyway
 
     @property
@@ -50,7 +50,7 @@ class Decoding:
 class Decoded(NamedTuple):
     """A clip that could be read."""
 
-    pixels: Tensor  # uint8 [views, 3, T, crop, crop]; the memory is used again once the next clip is asked for
+    pixels: Tensor  # uint8 [views, 3, T, crop, crop]; the memory is used again once the next clip is requested
     decoder: str  # what read it, with its version
     sha256: str | None  # of the file's content; None where it was not to be hashed, or changed meanwhile
     damaged: bool = False  # whether some of what was decoded for it is made up
@@ -61,7 +61,7 @@ def decode(record: VideoRecord, decoding: Decoding) -> Decoded | Failure:
     path, before = record.path, signature(record.path)
     sha256: str | None = None
     try:
-        # First, since a disk that does not answer is told here from a damaged file, which FFmpeg does not do.
+        # First, since this tells a disk that does not answer from a damaged file, and FFmpeg does not.
         sha256 = _content(path) if decoding.hashed else None
         clip = load_clip(path, record.id, decoding.clip, decoding.decoder)
     except VideoDecodeError as error:

@@ -194,7 +194,7 @@ def _shards(
     embedders: Sequence[Embedder],
     advance: Callable[[int], None],
 ) -> Iterator[Shard]:
-    """One shard an embedder.
+    """One shard per embedder.
 
     Batches hold the shard's readable clips in record order, so that a shard computed again is bit-identical.
     """

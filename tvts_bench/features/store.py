@@ -164,7 +164,7 @@ class FeatureStore:
                     files, shard = self._load(path)
                     same = shard.settled and _same_content(files, shard.contents, plan)
                 except (ShardFileError, OSError):
-                    continue  # who looks for the shard by its name is told; of a video, who decodes it
+                    continue  # whoever reads the shard by its name warns of it; of a video, whoever decodes it
                 if same:
                     log.info("%s holds the features of the same content: taken over", path)
                     self.write(plan, shard)
@@ -274,7 +274,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _owner(path: Path) -> str:
-    """Who wrote the file, as words to put after a noun; empty where it cannot be told."""
+    """Who wrote the file, as words to put after a noun; empty where that is unknown."""
     try:
         owner = json.loads(path.read_text())
         return f" (process {owner['pid']} on {owner['host']})"

@@ -47,7 +47,7 @@ _Stream = TypeVar("_Stream", bound=Stream)
 # No playlists, text renderers or network formats: a file handed in must not make FFmpeg open others.
 MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"  # names FFmpeg gives the three families
 CONTAINERS = f"{MP4},{MATROSKA},{AVI},mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,rm,swf,dv,mxf,nut,gif"
-# H.264 and VP9 are what decord was found to seek in exactly; these are their profiles of 8-bit 4:2:0.
+# decord seeks exactly in H.264 and VP9, as far as is known; these are their profiles of 8-bit 4:2:0.
 SEEKABLE_PROFILES = {
     "h264": {"Baseline", "Constrained Baseline", "Main", "Extended", "High", "Progressive High", "Constrained High"},
     "vp9": {"Profile 0"},
@@ -82,7 +82,7 @@ class PacketIndex:
     stream: int  # index of the video stream among all streams
     num_frames: int  # packets whose picture is to be shown; mostly, not always, the number of frames
     lost: int  # packets that the file's index lists and that are not there, where it has one
-    fps: float  # frames a second, averaged; 0 where unknown
+    fps: float  # frames per second, averaged; 0 where unknown
     seekable: bool  # whether decord reads this file exactly
 
 

@@ -3,7 +3,7 @@
 Ten frames, four of them (T = 4), one temporal view:
 
     segments   |. x .|. x|. . x|. x|      T equal segments, the middle frame of each (or a random point of it)
-    dense      . . x . x . x . x .        every stride-th frame (2) of a window in the middle (or at a random place)
+    dense      . . x . x . x . x .        every stride-th frame (2) of a window in the middle (or anywhere, at random)
     endpoints  x . . x . . x . . x        evenly spread from the first frame to the last
 """
 

@@ -1,4 +1,4 @@
-"""Every decision that selects a clip's pixels, in one frozen, hashable place. Needs neither torch nor a decoder."""
+"""Every decision that selects a clip's pixels, frozen and hashable. Needs neither torch nor a decoder."""
 
 import math
 from collections.abc import Mapping
@@ -141,7 +141,7 @@ class ClipSpec:
     # T equal segments; `dense`: every stride-th frame of a window; `endpoints`: T frames evenly spread from the first
     # to the last, both included, which leaves nothing to draw and no other views
     sampling: Sampling = "segments"
-    position: Position = "center"  # the frame of a segment (or place of a dense window): middle, or random from `seed`
+    position: Position = "center"  # the frame of a segment (or start of a dense window): middle, or random from `seed`
     stride: Annotated[int, Option("Frames between dense frames.", above=0)] = 4
     seed: int = 0  # of every random choice; each video derives its own generator from it and the video's id
     frame_order: FrameOrder = "forward"  # temporal controls: reversed, shuffled, or one frame repeated
@@ -194,7 +194,7 @@ class ClipSpec:
 
     @property
     def num_views(self) -> int:
-        """Clips a video: temporal x spatial views."""
+        """Clips per video: temporal x spatial views."""
         return self.temporal_views * self.spatial_views
 
     def varied(self, augment: ClipAugment, seed: int) -> "ClipSpec":
