@@ -312,6 +312,4 @@ def unpack(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
 
 
 def _checksum(text: str, values: NDArray[np.float32]) -> str:
-    state = hashlib.sha256(text.encode())
-    state.update(values.tobytes())
-    return state.hexdigest()
+    return hashlib.sha256(text.encode() + values.tobytes()).hexdigest()

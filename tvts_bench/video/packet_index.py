@@ -82,7 +82,6 @@ class PacketIndex:
     stream: int  # index of the video stream among all streams
     num_frames: int  # packets whose picture is to be shown; mostly, not always, the number of frames
     lost: int  # packets that the file's index lists and that are not there, where it has one
-    fps: float  # frames per second, averaged; 0 where unknown
     seekable: bool  # whether decord reads this file exactly
 
 
@@ -110,7 +109,6 @@ def read_index(path: Path) -> PacketIndex:
             stream=stream.index,
             num_frames=len(shown),
             lost=max(0, len(stream.index_entries) - len(packets)) if container.format.name in (MP4, AVI) else 0,
-            fps=float(stream.average_rate or stream.guessed_rate or 0),
             seekable=seekable,
         )
 

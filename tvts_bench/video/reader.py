@@ -28,7 +28,6 @@ class DecodedFrames:
 
     frames: NDArray[np.uint8]  # [T, H, W, 3] RGB, upright
     num_frames: int  # how many the file really has, not what its header says
-    fps: float  # frames per second on average; 0 where the file does not say
     decoder: str  # "decord 0.6.0" or "PyAV 18.1.0": what read them, which need not be what was wanted
     damaged: int = 0  # frames on the way to them that are lost, or that FFmpeg knows to be partly made up
 
@@ -56,9 +55,7 @@ def decode_frames(path: Path, sample: Sample, decoder: str = "decord") -> Decode
     if frames is None:
         decoder = "pyav"
         frames, num_frames, damaged = pyav_decoder.decode(path, index, sample)
-    return DecodedFrames(
-        frames=frames, num_frames=num_frames, fps=index.fps, decoder=_version(decoder), damaged=damaged
-    )
+    return DecodedFrames(frames=frames, num_frames=num_frames, decoder=_version(decoder), damaged=damaged)
 
 
 def decoder_identity(decoder: str) -> str:

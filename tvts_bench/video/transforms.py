@@ -34,7 +34,7 @@ def resize_and_crop(frames: NDArray[np.uint8], spec: ClipSpec) -> Tensor:
               |. . . . . 2|
     """
     height, width = frames.shape[1:3]
-    size = resized(height, width, spec.short_side, spec.resize)
+    size = _resized(height, width, spec.short_side, spec.resize)
     planes = torch.from_numpy(frames).permute(0, 3, 1, 2)  # [T, 3, H, W], channels last in memory: torch's fast path
     if size != [height, width]:
         planes = F.resize(planes, size, interpolation=v2.InterpolationMode(spec.interpolation), antialias=True)
@@ -44,18 +44,8 @@ def resize_and_crop(frames: NDArray[np.uint8], spec: ClipSpec) -> Tensor:
     return views
 
 
-def resized(height: int, width: int, short_side: int, resize: Resize) -> list[int]:
-    """The size of a resized picture.
-
-    Args:
-        height: Before, in pixels.
-        width: Before, in pixels.
-        short_side: Of both sides if squashed, else of the shorter one, in pixels.
-        resize: Which of the two.
-
-    Returns:
-        [height, width] in pixels.
-    """
+def _resized(height: int, width: int, short_side: int, resize: Resize) -> list[int]:
+    """[height, width] in pixels after `resize`."""
     if resize == "squash":
         return [short_side, short_side]
     short = min(height, width)
@@ -140,7 +130,7 @@ def _crop(frames: NDArray[np.uint8], augment: ClipAugment, clip: ClipSpec) -> Te
         cropped: Tensor = F.resized_crop(planes, *box, size, antialias=True, **resize)
         return cropped
     short = round(clip.crop * float(torch.empty(()).uniform_(*augment.jitter)))
-    planes = F.resize(planes, resized(planes.shape[2], planes.shape[3], short, clip.resize), antialias=True, **resize)
+    planes = F.resize(planes, _resized(planes.shape[2], planes.shape[3], short, clip.resize), antialias=True, **resize)
     cropped = F.crop(planes, *v2.RandomCrop.get_params(planes, (clip.crop, clip.crop)))
     return cropped
 
