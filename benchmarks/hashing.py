@@ -19,8 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.features.decoding import Decoded, Decoding, decode
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.decoding import Decoded, Decoding, decode, load_clips
 from tvts_bench.video.spec import ClipSpec
 
 MEGABYTES = (0.1, 1.0, 5.0)  # SSV2's clips have about 0.1 each, Kinetics' 1 to 2

@@ -31,7 +31,7 @@ from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, silent
 from tvts_bench.training.optim import autocast
 from tvts_bench.video.clips import load_clip
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSpec
 from tvts_bench.video.transforms import normalise
 

@@ -16,8 +16,7 @@ from tvts_bench.evaluators.base import EvaluationError, Evaluator, FromFeatures
 from tvts_bench.evaluators.cached_probe import CachedProbe
 from tvts_bench.evaluators.finetune import Finetune
 from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
-from tvts_bench.features.decoding import Decoding
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.decoding import Decoding, load_clips
 from tvts_bench.results import as_json
 from tvts_bench.runtime import Runtime
 from tvts_bench.training.recipe import Recipe

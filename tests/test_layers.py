@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"table_runs", "report", "testing"}),
     frozenset({"ablations", "tables"}),
-    frozenset({"check", "evaluation", "own_videos"}),
+    frozenset({"check", "evaluation", "embed_files"}),
     frozenset({"results"}),
     frozenset({"evaluators"}),
     frozenset({"probes", "training"}),
@@ -38,7 +38,6 @@ LAYERS: tuple[frozenset[str], ...] = (
             "confusion_plot",
             "csv_files",
             "processes",
-            "time_limit",
         }
     ),
     frozenset({"config_fields", "typed_json"}),
@@ -56,7 +55,6 @@ FOR_PRETRAINING = {
     "devices",
     "distributed",
     "snapshot",
-    "time_limit",
     "processes",
 }
 FOR_PRETRAINING |= {

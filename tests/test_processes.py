@@ -42,7 +42,7 @@ def long_folder(tmp_path: Path) -> Path:
 def test_processes_start_with_a_long_tmpdir(tmp_path: Path, long_folder: Path, program: str) -> None:
     if program == "extraction":
         ended = run(
-            ["-m", "tests.features.extract_records", str(tmp_path), "--workers", "2", "--count", "5"], long_folder
+            ["-m", "tests.support.extract_records", str(tmp_path), "--workers", "2", "--count", "5"], long_folder
         )
     else:
         script = tmp_path / "script.py"

@@ -72,9 +72,11 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the system was at fault and not the file, in `error` or in what caused it."""
-    causes = (error, error.__cause__)
-    return any(isinstance(each, MemoryError) or getattr(each, "errno", None) in TRANSIENT_ERRORS for each in causes)
+    """Whether the system was at fault and not the file, in `error` or in what caused it: another try may succeed."""
+    return any(
+        isinstance(each, MemoryError | TimeoutError) or getattr(each, "errno", None) in TRANSIENT_ERRORS
+        for each in (error, error.__cause__)
+    )
 
 
 def _require_regular(path: Path, mode: int) -> None:

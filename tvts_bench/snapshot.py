@@ -6,13 +6,14 @@ computed has read the files anyway, a copy on another disk or machine is recogni
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from tvts_bench.provenance import file_sha256
+
+UNREADABLE = ""  # in place of the sha256 of what cannot be read
 
 
 class FileSignature(NamedTuple):
@@ -55,20 +56,22 @@ def snapshot(signatures: Mapping[str, FileSignature | None], contents: Mapping[s
         signatures: id -> signature of every file of the split, in record order, taken before the files were read.
         contents: id -> sha256 (hex) of the bytes of the files that were read.
     """
-    known = contents is not None and all(name in contents for name, each in signatures.items() if each is not None)
+    listed = None
+    if contents is not None and all(each is None or name in contents for name, each in signatures.items()):
+        # What was missing counts as missing, whatever is known of it.
+        listed = _digest((name, None if each is None else contents[name]) for name, each in signatures.items())
     return Snapshot(
         signatures=_digest((name, None if each is None else tuple(each)) for name, each in signatures.items()),
-        contents=_contents(signatures, contents) if known and contents is not None else None,
+        contents=listed,
     )
 
 
-def content_sha256(path: Path) -> str | None:
-    """sha256 (hex) of the file's bytes; None for what is not a file: opening a named pipe would block for ever.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return file_sha256(path) if stat.S_ISREG(path.stat().st_mode) else None
+def content_sha256(path: Path) -> str:
+    """sha256 (hex) of a file's bytes; `UNREADABLE` for one that is missing, not regular or may not be read."""
+    try:
+        return file_sha256(path)
+    except (OSError, ValueError):
+        return UNREADABLE
 
 
 def is_unchanged(stored: Snapshot, files: Mapping[str, Path]) -> bool:
@@ -81,17 +84,9 @@ def is_unchanged(stored: Snapshot, files: Mapping[str, Path]) -> bool:
         return True
     if stored.contents is None:
         return False
-    try:
-        read = {name: content_sha256(path) for name, path in files.items() if signatures[name] is not None}
-    except OSError:
-        return False
-    contents = {name: content for name, content in read.items() if content is not None}
+    read = {name: content_sha256(path) for name, path in files.items() if signatures[name] is not None}
+    contents = {name: content for name, content in read.items() if content != UNREADABLE}
     return snapshot(signatures, contents).contents == stored.contents
-
-
-def _contents(signatures: Mapping[str, FileSignature | None], contents: Mapping[str, str]) -> str:
-    """What was missing counts as missing, whatever is known of it."""
-    return _digest((name, None if each is None else contents[name]) for name, each in signatures.items())
 
 
 def _digest(pairs: Iterable[tuple[str, object]]) -> str:

@@ -30,7 +30,7 @@ from pretrain.data.index import Checked, Entry, unreadable
 from pretrain.data.transcripts import TranscriptError, read_text
 from tvts_bench.datasets.base import AnnotationError, DatasetError
 from tvts_bench.datasets.lines import read_lines, read_table
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _SPLIT_FOLDERS = {"train": "training", "val": "validation"}  # of CC3M

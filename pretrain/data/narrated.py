@@ -31,7 +31,7 @@ from tvts_bench.datasets.base import AnnotationError, DatasetError
 from tvts_bench.datasets.files import VideoTree, is_video_name, scan, stem, walk_videos
 from tvts_bench.datasets.lines import read_lines
 from tvts_bench.snapshot import FileSignature, signature
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 
 SUFFIXES = (".json", ".vtt", ".srt")
 """Of transcripts, the preferred first: JSON has word times, SRT never."""

@@ -18,13 +18,12 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from pretrain.data.segments import FloatArray
-from tvts_bench.video.container import MATROSKA, MP4, VideoDecodeError, open_video, require_file
-from tvts_bench.video.orientation import upright
+from tvts_bench.video.packet_index import MATROSKA, MP4, VideoDecodeError, open_video, require_file
+from tvts_bench.video.pyav_decoder import to_rgb
 
 _WORTH_A_JUMP = 1.0  # seconds: before that, decoding from the start costs no more than a jump
 _REORDERED = 16  # frames, at most, that a codec stores out of order
@@ -60,7 +59,7 @@ def frames_at(path: Path, times: FloatArray) -> NDArray[np.uint8]:
     if shown is None:
         with open_video(path, decode=True) as (container, stream):
             shown = _from_start(path, container, stream, times)
-    return _to_rgb(shown)
+    return to_rgb(shown, shown[0])
 
 
 def _after_jump(
@@ -160,14 +159,3 @@ def _collect(
         if len(shown) == len(times):
             break
     return shown, last
-
-
-def _to_rgb(frames: list[VideoFrame]) -> NDArray[np.uint8]:
-    """[T, H, W, 3], upright, all of the first one's size; a frame shown more than once is converted once."""
-    first, converter = frames[0], VideoReformatter()  # one for all: setting one up costs more than a small frame
-    pictures: dict[int, NDArray[np.uint8]] = {}
-    for frame in frames:
-        if id(frame) not in pictures:
-            rgb = converter.reformat(frame, width=first.width, height=first.height, format="rgb24")
-            pictures[id(frame)] = upright(rgb.to_ndarray(), frame)
-    return np.stack([pictures[id(frame)] for frame in frames])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.features.feature_world import SPEC, make_records, run
+from tests.support.feature_world import SPEC, make_records, run
 from tvts_bench import ClipSpec, as_backbone
 from tvts_bench.backbones.base import BackboneError, tensors_sha256
 from tvts_bench.runtime import Runtime

@@ -13,12 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.fragile_reading import out_of_descriptors
+from tests.support.fragile_reading import out_of_descriptors
 from tvts_bench.check import CheckReport, Problem, check_dataset, write_csv
-from tvts_bench.check.journal import Journal
-from tvts_bench.check.probe import Finding, look, probe, probe_all
-from tvts_bench.check.problems import CheckError
-from tvts_bench.check.run import journal_path
+from tvts_bench.check.probe import Finding, Journal, look, probe, probe_all
+from tvts_bench.check.problems import journal_path
 from tvts_bench.datasets.base import DatasetError
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.errors import UserError
@@ -60,7 +58,7 @@ def check(root: Path, tmp_path: Path) -> Check:
     return run
 
 
-def found(report: CheckReport) -> set[tuple[str, str]]:
+def problems_of(report: CheckReport) -> set[tuple[str, str]]:
     """(id, problem) pairs."""
     return {(row.id, row.problem) for row in report.problems}
 
@@ -77,7 +75,7 @@ def test_files_that_cannot_be_read(root: Path, check: Check) -> None:
     (root / "walk/dir.mp4").mkdir()
     (root / "walk/cut.mp4").write_bytes((root / "walk/c.mp4").read_bytes()[:-2000])
     report = check(workers=1)
-    assert found(report) == {
+    assert problems_of(report) == {
         ("run/zero.mp4", "empty"),
         ("run/text.mp4", "undecodable"),
         ("walk/dir.mp4", "undecodable"),
@@ -125,7 +123,7 @@ def test_a_file_that_takes_too_long_is_killed_and_listed(root: Path, check: Chec
     with (root / "run/slow.mp4").open("wb") as file:
         file.truncate(2**40)  # sparse: hashing it would take minutes
     report = check(workers=1, timeout=1.0)
-    assert found(report) == {("run/slow.mp4", "timed out")}
+    assert problems_of(report) == {("run/slow.mp4", "timed out")}
     assert report.problems[0].detail == "not read within 1 s"
     assert check(workers=1, timeout=1.0).read == 0
     (root / "run/slow.mp4").unlink()
@@ -143,7 +141,7 @@ def test_same_content_twice_in_a_split(root: Path, check: Check) -> None:
 def test_same_content_under_two_labels(root: Path, check: Check) -> None:
     (root / "walk/copy.mp4").write_bytes((root / "run/a.mp4").read_bytes())
     report = check()
-    assert found(report) == {
+    assert problems_of(report) == {
         ("run/a.mp4", "mislabelled"),
         ("walk/copy.mp4", "mislabelled"),
         ("walk/copy.mp4", "duplicate"),
@@ -189,7 +187,7 @@ def test_file_names_that_tell_another_class(root: Path, check: Check) -> None:
             write_video(root / name, 100 + number)
     (root / "val.csv").write_text("".join(f"{name},{label}\n" for name, label in names.items()))
     # In `run_walk_f_...` the source may be called run: what stands before the attributes is walk.
-    assert found(check("list")) == {
+    assert problems_of(check("list")) == {
         ("x/v_Walk_g01_c02.avi", "mislabelled"),
         ("x/run_walk_f_cm_np1_ba_med_0.avi", "mislabelled"),
     }
@@ -224,12 +222,12 @@ def test_other_content_of_equal_size_and_time_is_read_again(root: Path, check: C
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     again = check()
     assert again.read == 1
-    assert found(again) == {("run/a.mp4", "undecodable")}
+    assert problems_of(again) == {("run/a.mp4", "undecodable")}
 
 
 def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(root: Path, check: Check) -> None:
     with out_of_descriptors({root / "run/a.mp4"}):
-        assert found(check()) == {("run/a.mp4", "undecodable")}
+        assert problems_of(check()) == {("run/a.mp4", "undecodable")}
     healed = check()
     assert (healed.read, healed.recalled, healed.problems) == (1, 3, [])
 
@@ -281,9 +279,9 @@ def test_csv_has_a_row_a_problem(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CheckError, match=r"cannot write .*x.csv: .*another --out"):
+    with pytest.raises(UserError, match=r"cannot write .*x.csv: .*another --out"):
         write_csv([], tmp_path / "file" / "x.csv")
-    with pytest.raises(CheckError, match=r"cannot keep what the check finds in .*--cache DIR"):
+    with pytest.raises(UserError, match=r"cannot keep what the check finds in .*--cache DIR"):
         Journal(tmp_path / "file" / "x.jsonl", fresh=False)
 
 
@@ -292,6 +290,6 @@ def test_a_full_disk_under_the_journal_is_one_sentence(tmp_path: Path) -> None:
     finding = Finding(path="a.mp4", size=1, mtime_ns=1, status="ok")
     with Journal(tmp_path / "x.jsonl", fresh=False) as journal, Path("/dev/full").open("ab", buffering=0) as full:
         journal._file, kept = full, journal._file
-        with pytest.raises(CheckError, match="No space left"):
+        with pytest.raises(UserError, match="No space left"):
             journal.add(finding)
         journal._file = kept

@@ -13,8 +13,7 @@ from tests.plain_videos import write_plain_video
 from tvts_bench.cli.main import app
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.features.base import Failure
-from tvts_bench.features.decoding import Decoded, Decoding
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.decoding import Decoded, Decoding, load_clips
 
 COUNT = 80  # two shards: 64 and 16
 

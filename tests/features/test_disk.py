@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tvts_bench.features.base import FeatureError
-from tvts_bench.features.disk import locked, writing
+from tvts_bench.errors import UserError
+from tvts_bench.features.store import locked, writing
 
 
 def hold(folder: Path, ready: Connection) -> None:
@@ -21,10 +21,10 @@ def hold(folder: Path, ready: Connection) -> None:
         time.sleep(60)
 
 
-def test_a_second_run_is_told_who_holds_the_store(tmp_path: Path) -> None:
+def test_a_second_run_learns_who_holds_the_store(tmp_path: Path) -> None:
     with (
         locked(tmp_path / "store"),
-        pytest.raises(FeatureError, match=rf"another run \(process {os.getpid()} on .+\) is writing .*--cache DIR"),
+        pytest.raises(UserError, match=rf"another run \(process {os.getpid()} on .+\) is writing .*--cache DIR"),
         locked(tmp_path / "store"),
     ):
         pass
@@ -38,7 +38,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     holder = context.Process(target=hold, args=(tmp_path, there))
     holder.start()
     pid = ready.recv()
-    with pytest.raises(FeatureError, match=f"process {pid}"), locked(tmp_path):
+    with pytest.raises(UserError, match=f"process {pid}"), locked(tmp_path):
         pass
     os.kill(pid, signal.SIGKILL)
     holder.join()
@@ -58,7 +58,7 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     ],
 )
 def test_what_the_system_refuses_is_one_sentence_with_a_way_out(code: int, words: str) -> None:
-    with pytest.raises(FeatureError) as caught, writing(Path("/store")):
+    with pytest.raises(UserError) as caught, writing(Path("/store")):
         raise OSError(code, os.strerror(code))
     assert words in str(caught.value)
     assert "--cache DIR" in str(caught.value)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,14 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.features.feature_world import SPEC, HangingPath, Linear, make_records, run, stored_files, write_video
+from tests.support.feature_world import SPEC, HangingPath, Linear, Unusable, run, stored_files, write_video
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.features.base import FeatureError
-from tvts_bench.features.disk import locked
-from tvts_bench.provenance import file_sha256
+from tvts_bench.errors import UserError
+from tvts_bench.features.store import locked
 from tvts_bench.runtime import Runtime
-from tvts_bench.snapshot import file_signatures, is_unchanged, snapshot
 from tvts_bench.video.clips import load_clip
 from tvts_bench.video.transforms import normalise
 
@@ -31,7 +28,7 @@ NOT_FINITE = "features are not finite (NaN or inf)"
 
 
 class Counted:
-    """A `Progress` that remembers what it was told."""
+    """A `Progress` that remembers what was reported to it."""
 
     def __init__(self) -> None:
         self.totals: list[int] = []
@@ -47,23 +44,6 @@ class Counted:
 
     def advance(self, count: int) -> None:
         self.done += count
-
-
-class Unusable(Linear):
-    """Fails as soon as it is asked for anything."""
-
-    def forward(self, clips: Tensor) -> Tensor:
-        raise AssertionError("nothing was to be computed")
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> list[VideoRecord]:
-    return list(make_records(tmp_path / "videos", 150))
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Runtime:
-    return Runtime(workers=0, cache=tmp_path / "cache")
 
 
 def test_features_are_those_of_each_file_by_itself(records: list[VideoRecord], runtime: Runtime) -> None:
@@ -128,73 +108,6 @@ def test_only_the_shard_of_a_changed_file_is_computed_again(records: list[VideoR
     assert changed.tolist() == [70]
 
 
-def own_files(records: list[VideoRecord], folder: Path) -> list[VideoRecord]:
-    """The same records with a file of its own each, copied to `folder`."""
-    folder.mkdir()
-    return [replace(each, path=Path(shutil.copyfile(each.path, folder / f"{each.id}.mp4"))) for each in records]
-
-
-@pytest.mark.parametrize("number", [0, 2])
-def test_a_copy_of_the_data_costs_a_hash_and_not_an_extraction(
-    records: list[VideoRecord], runtime: Runtime, tmp_path: Path, number: int
-) -> None:
-    broken = tmp_path / "broken.mp4"
-    broken.write_bytes(records[0].path.read_bytes()[:300])
-    records[5] = replace(records[5], path=broken)
-    ours = own_files(records[:100], tmp_path / "ours")
-    ours[9] = replace(ours[9], path=tmp_path / "ours" / "absent.mp4")
-    first = run(Linear(), ours, replace(runtime, workers=number))
-    assert list(first.failed) == [ours[5].id, ours[9].id]
-    copies = own_files(records[:100], tmp_path / "copies")
-    copies[9] = replace(copies[9], path=tmp_path / "copies" / "absent.mp4")
-    second = run(Unusable(), copies, runtime)
-    assert second.values.tobytes() == first.values.tobytes()
-    assert (second.failed, second.computed, second.reused) == (first.failed, 0, 100)
-    assert run(Unusable(), ours, runtime).computed == 0
-    assert first.files is not None
-    assert second.files is not None
-    assert first.files.contents == second.files.contents is not None
-    assert first.files.signatures != second.files.signatures
-
-
-def test_videos_that_change_names_are_computed_again(
-    records: list[VideoRecord], runtime: Runtime, tmp_path: Path
-) -> None:
-    ours = own_files(records[:70], tmp_path / "ours")
-    first = run(Linear(), ours, runtime)
-    one, other, spare = ours[0].path, ours[1].path, tmp_path / "spare"
-    one.rename(spare)
-    other.rename(one)
-    spare.rename(other)
-    second = run(Linear(), ours, runtime)
-    assert second.computed == 64
-    assert second.values[0].tobytes() == first.values[1].tobytes()
-    assert second.values[1].tobytes() == first.values[0].tobytes()
-
-
-@pytest.mark.parametrize("number", [0, 2])
-def test_features_say_which_files_they_are_of(records: list[VideoRecord], runtime: Runtime, number: int) -> None:
-    records = records[:5]
-    records[3] = replace(records[3], path=records[3].path.with_name("absent.mp4"))
-    features = run(Linear(), records, replace(runtime, workers=number))
-    paths = {record.id: record.path for record in records}
-    contents = {name: file_sha256(path) for name, path in paths.items() if path.exists()}
-    assert features.files == snapshot(file_signatures(paths), contents)
-    assert is_unchanged(features.files, paths)
-    write_video(records[0].path, 77)
-    assert not is_unchanged(features.files, paths)
-
-
-def test_files_that_arrive_later_are_picked_up(records: list[VideoRecord], runtime: Runtime, tmp_path: Path) -> None:
-    late = tmp_path / "late.mp4"
-    records[149] = replace(records[149], path=late)
-    assert list(run(Linear(), records, runtime).failed) == [records[149].id]
-    write_video(late, 3)
-    features = run(Linear(), records, runtime)
-    assert not features.failed
-    assert features.computed == 150 - 128
-
-
 def test_unreadable_clips_are_listed_with_the_reason_and_not_tried_again(
     records: list[VideoRecord], runtime: Runtime, tmp_path: Path
 ) -> None:
@@ -246,7 +159,7 @@ def test_too_little_memory_names_the_batch_size(records: list[VideoRecord], runt
         def forward(self, clips: Tensor) -> Tensor:
             return torch.empty(2**60, device=clips.device)
 
-    with pytest.raises(FeatureError, match=r"^cpu has not enough memory for --batch-size 16: .*smaller --batch-size"):
+    with pytest.raises(UserError, match=r"^cpu has not enough memory for --batch-size 16: .*smaller --batch-size"):
         run(Large(), records[:3], runtime)
 
 
@@ -276,7 +189,7 @@ def test_a_store_in_use_is_refused_but_a_complete_one_is_read(records: list[Vide
     (folder,) = (runtime.cache / "features").iterdir()
     with locked(folder):
         assert run(Unusable(), records[:10], runtime).values.tobytes() == first.values.tobytes()
-        with pytest.raises(FeatureError, match=rf"process {os.getpid()} on .* is writing the feature store {folder}"):
+        with pytest.raises(UserError, match=rf"process {os.getpid()} on .* is writing the feature store {folder}"):
             run(Linear(), records[:11], runtime)
 
 
@@ -351,5 +264,5 @@ class Empty(Linear):
 def test_want_of_memory_is_one_sentence_with_a_way_out(
     records: list[VideoRecord], runtime: Runtime, backbone: type[Linear]
 ) -> None:
-    with pytest.raises(FeatureError, match=r"^cpu has not enough memory for --batch-size 16: .*smaller --batch-size$"):
+    with pytest.raises(UserError, match=r"^cpu has not enough memory for --batch-size 16: .*smaller --batch-size$"):
         run(backbone(), records[:3], runtime)

@@ -1,4 +1,4 @@
-"""Runs that are killed, that run out of disk, or that share the work: real processes, the same features to the bit."""
+"""Runs that are killed, that run out of disk, or that share the work: real processes, bit-identical features."""
 
 import json
 import multiprocessing
@@ -17,13 +17,13 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.features.feature_world import Linear, make_records, run, run_slowly, stored_files
+from tests.support.feature_world import Linear, make_records, run, run_slowly, stored_files
 from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.errors import UserError
 from tvts_bench.features import store
-from tvts_bench.features.base import FeatureError
 from tvts_bench.runtime import Runtime
 
-PROGRAM = ("-m", "tests.features.extract_records")
+PROGRAM = ("-m", "tests.support.extract_records")
 ROOT = Path(__file__).parents[2]
 COUNT = 150
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -100,11 +100,11 @@ def test_nothing_survives_a_run_that_is_killed(tmp_path: Path) -> None:
 
 
 def run_with_little_space(records: Sequence[VideoRecord], runtime: Runtime, answer: Connection) -> None:
-    """Send what the user is told when the system refuses to write a file of more than 1,500 bytes."""
+    """Send what the user reads when the system refuses to write a file of more than 1,500 bytes."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
     try:
         run(Linear(), records, runtime)
-    except FeatureError as error:
+    except UserError as error:
         answer.send(str(error))
 
 

@@ -9,21 +9,21 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from tests.features.feature_world import SPEC, Linear, make_records, run, stored_files, write_video
+from tests.support.feature_world import SPEC, Linear, Unusable, make_records, run, stored_files, write_video
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.features.base import FeatureError, Features
-from tvts_bench.features.decoding import Decoding
-from tvts_bench.features.disk import locked
+from tvts_bench.errors import UserError
+from tvts_bench.features.base import Features
+from tvts_bench.features.decoding import Decoding, load_clips
 from tvts_bench.features.extraction import extract_all
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.store import locked
 from tvts_bench.runtime import Runtime
 
 COUNT = 80  # two shards: 64 and 16
 
 
 class Seeded(Linear):
-    """`Linear` with other weights, and as many numbers a clip as asked for."""
+    """`Linear` with other weights, and as many numbers per clip as requested."""
 
     def __init__(self, seed: int, embed_dim: int = 8) -> None:
         super().__init__()
@@ -32,21 +32,9 @@ class Seeded(Linear):
         self.weight = torch.nn.Parameter(weight / 64)
 
 
-class Unusable(Linear):
-    """Fails as soon as it is asked for anything."""
-
-    def forward(self, clips: Tensor) -> Tensor:
-        raise AssertionError("nothing was to be computed")
-
-
 @pytest.fixture
 def records(tmp_path: Path) -> list[VideoRecord]:
     return list(make_records(tmp_path / "videos", COUNT))
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Runtime:
-    return Runtime(workers=0, cache=tmp_path / "cache")
 
 
 @pytest.fixture
@@ -68,11 +56,11 @@ def run_all(backbones: Sequence[Backbone], records: Sequence[VideoRecord], runti
 
 def stores(runtime: Runtime) -> dict[str, tuple[dict[str, str], bytes]]:
     """What every shard under the cache folder holds, by folder and name. (Files differ in the order of metadata.)"""
-    found = {}
+    extracted = {}
     for path in runtime.cache.glob("features/*/*.safetensors"):
         with safe_open(path, framework="numpy") as file:
-            found[str(path.relative_to(runtime.cache))] = (file.metadata(), file.get_tensor("values").tobytes())
-    return found
+            extracted[str(path.relative_to(runtime.cache))] = (file.metadata(), file.get_tensor("values").tobytes())
+    return extracted
 
 
 def test_each_has_what_it_would_have_alone_to_the_bit(
@@ -107,19 +95,19 @@ def test_what_one_of_them_has_already_is_not_computed_again(
     one, two = run_all([first, second], records, runtime)
     assert decoded == [record.id for record in records]
     assert (first.clips, second.clips) == (COUNT - 64, COUNT)
-    assert [(found.reused, found.computed) for found in (one, two)] == [(64, COUNT - 64), (0, COUNT)]
+    assert [(extracted.reused, extracted.computed) for extracted in (one, two)] == [(64, COUNT - 64), (0, COUNT)]
     decoded.clear()
     again = run_all([Seeded(2), Seeded(1)], records, runtime)
     assert not decoded
-    assert [found.values.tobytes() for found in again] == [two.values.tobytes(), one.values.tobytes()]
+    assert [extracted.values.tobytes() for extracted in again] == [two.values.tobytes(), one.values.tobytes()]
 
 
 def test_one_that_is_complete_is_left_alone(records: list[VideoRecord], runtime: Runtime) -> None:
     complete = run(Linear(), records, runtime)
     unusable = Unusable().train()
-    found, other = run_all([unusable, Seeded(2)], records, runtime)
-    assert found.values.tobytes() == complete.values.tobytes()
-    assert (found.computed, other.computed) == (0, COUNT)
+    extracted, other = run_all([unusable, Seeded(2)], records, runtime)
+    assert extracted.values.tobytes() == complete.values.tobytes()
+    assert (extracted.computed, other.computed) == (0, COUNT)
     assert unusable.training
 
 
@@ -131,9 +119,9 @@ def test_only_the_shard_of_a_changed_file_is_decoded(
     run_all([Seeded(1), Seeded(2)], records, runtime)
     write_video(alone, 101, frames=9)
     decoded.clear()
-    found = run_all([Seeded(1), Seeded(2)], records, runtime)
+    extracted = run_all([Seeded(1), Seeded(2)], records, runtime)
     assert decoded == [record.id for record in records[64:]]
-    assert [(features.reused, features.computed) for features in found] == [(64, COUNT - 64)] * 2
+    assert [(features.reused, features.computed) for features in extracted] == [(64, COUNT - 64)] * 2
 
 
 def test_the_same_weights_twice_are_computed_once(records: list[VideoRecord], runtime: Runtime) -> None:
@@ -164,8 +152,8 @@ def test_an_interrupted_run_is_taken_up_where_it_was(records: list[VideoRecord],
     with pytest.raises(KeyboardInterrupt):
         run_all([Seeded(1), Interrupted(2)], records, runtime)
     assert {name.rpartition("/")[2][:5] for name in stores(runtime)} == {"00000"}
-    found = run_all([Seeded(1), Seeded(2)], records, runtime)
-    assert [features.reused for features in found] == [64, 64]
+    extracted = run_all([Seeded(1), Seeded(2)], records, runtime)
+    assert [features.reused for features in extracted] == [64, 64]
 
 
 def test_a_store_in_use_is_refused_and_the_others_are_free_again(records: list[VideoRecord], runtime: Runtime) -> None:
@@ -173,7 +161,7 @@ def test_a_store_in_use_is_refused_and_the_others_are_free_again(records: list[V
     (folder,) = (runtime.cache / "features").iterdir()
     backbones = [Seeded(1), Seeded(2)]
     changed = [replace(records[0], id="other"), *records[1:]]
-    with locked(folder), pytest.raises(FeatureError, match=f"is writing the feature store {folder}"):
+    with locked(folder), pytest.raises(UserError, match=f"is writing the feature store {folder}"):
         run_all(backbones, changed, runtime)
     assert not any(backbone.clips for backbone in backbones)
     assert len(run_all(backbones, changed, runtime)) == 2

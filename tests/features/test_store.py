@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tvts_bench.datasets.base import VideoRecord
-from tvts_bench.features.base import Failure, FeatureError, FeatureKey
-from tvts_bench.features.shard_file import pack, unpack
-from tvts_bench.features.store import FeatureStore, Shard, ShardPlan, plan_shards
+from tvts_bench.errors import UserError
+from tvts_bench.features.base import Failure, FeatureKey
+from tvts_bench.features.store import FeatureStore, Shard, ShardPlan, pack, plan_shards, unpack
 from tvts_bench.snapshot import content_sha256, file_signatures
 from tvts_bench.video.spec import ClipSpec
 
@@ -100,12 +100,12 @@ def test_a_shard_comes_back_as_it_was_written(store: FeatureStore, tmp_path: Pat
     (plan,), shard = plans_of(some), shard_of(some)
     assert store.read(plan) is None
     store.write(plan, shard)
-    found = store.read(plan)
-    assert found is not None
-    assert found.values.tobytes() == shard.values.tobytes()
-    assert (found.ids, found.failures, found.decoders) == (shard.ids, shard.failures, shard.decoders)
-    assert found.contents == shard.contents
-    assert not found.settled
+    stored = store.read(plan)
+    assert stored is not None
+    assert stored.values.tobytes() == shard.values.tobytes()
+    assert (stored.ids, stored.failures, stored.decoders) == (shard.ids, shard.failures, shard.decoders)
+    assert stored.contents == shard.contents
+    assert not stored.settled
 
 
 def test_a_shard_of_failures_only_has_no_values(store: FeatureStore, tmp_path: Path) -> None:
@@ -123,10 +123,10 @@ def test_a_shard_of_failures_only_has_no_values(store: FeatureStore, tmp_path: P
             contents={},
         ),
     )
-    found = store.read(plan)
-    assert found is not None
-    assert found.values.shape == (0, 5)
-    assert found.settled
+    stored = store.read(plan)
+    assert stored is not None
+    assert stored.values.shape == (0, 5)
+    assert stored.settled
 
 
 def test_a_damaged_shard_is_reported_and_not_read(
@@ -181,7 +181,7 @@ def test_what_a_killed_run_left_half_written_is_removed(store: FeatureStore, tmp
 def test_a_cache_that_cannot_be_a_folder_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("in the way")
-    with pytest.raises(FeatureError, match=r"cannot write features to .*file.features.*--cache DIR"):
+    with pytest.raises(UserError, match=r"cannot write features to .*file.features.*--cache DIR"):
         FeatureStore(file / "features", KEY, 5).prepare()
 
 
@@ -218,10 +218,10 @@ def test_a_copy_of_the_files_takes_over_what_was_computed_and_the_first_stays(
     assert store.read(plans[0]) is None
     adopted = store.adopt(plans)
     assert list(adopted) == [plans[0].name]
-    found = store.read(plans[0])
-    assert found is not None
-    assert found.values.tobytes() == shard.values.tobytes()
-    assert found.failures == shard.failures
+    stored = store.read(plans[0])
+    assert stored is not None
+    assert stored.values.tobytes() == shard.values.tobytes()
+    assert stored.failures == shard.failures
     assert store.read(first[0]) is not None
 
 

@@ -19,13 +19,12 @@ import psutil
 import pytest
 import torch
 
-from tests.features.feature_world import SPEC, CrashingPath, HangingPath, make_records
+from tests.support.feature_world import SPEC, CrashingPath, HangingPath, make_records
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.features.base import Failure
-from tvts_bench.features.decoding import Decoded, Decoding, decode
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.decoding import Decoded, Decoding, decode, load_clips
 from tvts_bench.video.clips import Clip, load_clip
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 
 DECODING = Decoding(clip=SPEC, decoder="pyav", workers=2, timeout=30.0)
 
@@ -45,8 +44,8 @@ def outcomes(records: list[VideoRecord], decoding: Decoding = DECODING) -> list[
         return [outcome.pixels.clone() if isinstance(outcome, Decoded) else outcome for outcome in clips]
 
 
-def reasons(found: list[torch.Tensor | Failure]) -> dict[int, str]:
-    return {index: outcome.reason for index, outcome in enumerate(found) if isinstance(outcome, Failure)}
+def reasons(results: list[torch.Tensor | Failure]) -> dict[int, str]:
+    return {index: outcome.reason for index, outcome in enumerate(results) if isinstance(outcome, Failure)}
 
 
 @pytest.fixture
@@ -57,20 +56,20 @@ def records(tmp_path: Path) -> list[VideoRecord]:
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_clips_come_in_record_order_with_the_pixels_of_their_file(records: list[VideoRecord], number: int) -> None:
     expected = [load_clip(record.path, record.id, SPEC, "pyav").pixels for record in records]
-    found = outcomes(records, replace(DECODING, workers=number))
-    assert len(found) == len(expected)
-    for pixels, right in zip(found, expected, strict=True):
+    results = outcomes(records, replace(DECODING, workers=number))
+    assert len(results) == len(expected)
+    for pixels, right in zip(results, expected, strict=True):
         assert isinstance(pixels, torch.Tensor)
         assert torch.equal(pixels, right)
 
 
 def test_several_views_arrive_whole(records: list[VideoRecord]) -> None:
     spec = replace(SPEC, temporal_views=2, spatial_views=3)
-    found = outcomes(records[:3], replace(DECODING, clip=spec))
+    results = outcomes(records[:3], replace(DECODING, clip=spec))
     right = load_clip(records[2].path, records[2].id, spec, "pyav").pixels
-    assert isinstance(found[2], torch.Tensor)
-    assert found[2].shape == (6, 3, 4, 32, 32)
-    assert torch.equal(found[2], right)
+    assert isinstance(results[2], torch.Tensor)
+    assert results[2].shape == (6, 3, 4, 32, 32)
+    assert torch.equal(results[2], right)
 
 
 @pytest.mark.parametrize("number", [0, 2])
@@ -79,20 +78,20 @@ def test_an_unreadable_file_is_a_failure_that_stays(records: list[VideoRecord], 
     text.write_text("no video at all")
     records[4] = replace(records[4], path=text)
     records[9] = replace(records[9], path=tmp_path / "absent.mp4")
-    found = outcomes(records, replace(DECODING, workers=number))
-    assert set(reasons(found)) == {4, 9}
-    assert str(text) in reasons(found)[4]
-    assert "no such file" in reasons(found)[9]
-    assert not any(outcome.retry for outcome in found if isinstance(outcome, Failure))
+    results = outcomes(records, replace(DECODING, workers=number))
+    assert set(reasons(results)) == {4, 9}
+    assert str(text) in reasons(results)[4]
+    assert "no such file" in reasons(results)[9]
+    assert not any(outcome.retry for outcome in results if isinstance(outcome, Failure))
 
 
 def test_a_file_that_hangs_costs_its_time_limit_only(records: list[VideoRecord]) -> None:
     records[5] = replace(records[5], path=HangingPath(records[5].path))
     start = time.monotonic()
-    found = outcomes(records, replace(DECODING, timeout=2.0))
-    assert reasons(found) == {5: f"decoding {records[5].path} timed out after 2 s"}
-    assert isinstance(found[5], Failure)
-    assert found[5].retry
+    results = outcomes(records, replace(DECODING, timeout=2.0))
+    assert reasons(results) == {5: f"decoding {records[5].path} timed out after 2 s"}
+    assert isinstance(results[5], Failure)
+    assert results[5].retry
     assert time.monotonic() - start < 20
 
 
@@ -100,10 +99,10 @@ def test_files_that_crash_their_worker_are_listed_and_the_rest_is_read(records: 
     crashing = {0, 3, 4, 29}
     for index in crashing:
         records[index] = replace(records[index], path=CrashingPath(records[index].path))
-    found = outcomes(records)
-    assert set(reasons(found)) == crashing
-    assert reasons(found)[3].startswith(f"decoding {records[3].path} crashed the worker")
-    assert all(outcome.retry for outcome in found if isinstance(outcome, Failure))
+    results = outcomes(records)
+    assert set(reasons(results)) == crashing
+    assert reasons(results)[3].startswith(f"decoding {records[3].path} crashed the worker")
+    assert all(outcome.retry for outcome in results if isinstance(outcome, Failure))
 
 
 def fork_servers() -> list[psutil.Process]:
@@ -193,11 +192,11 @@ def test_a_file_that_hangs_costs_its_time_limit_without_workers_too(
         return load_clip(path, *rest)
 
     monkeypatch.setattr("tvts_bench.features.decoding.load_clip", hanging)
-    found = outcomes(records[:3], replace(DECODING, workers=0, timeout=0.5))
+    results = outcomes(records[:3], replace(DECODING, workers=0, timeout=0.5))
     end.set()
-    assert reasons(found) == {1: f"decoding {records[1].path} timed out after 0.5 s"}
-    assert isinstance(found[1], Failure)
-    assert found[1].retry
+    assert reasons(results) == {1: f"decoding {records[1].path} timed out after 0.5 s"}
+    assert isinstance(results[1], Failure)
+    assert results[1].retry
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])

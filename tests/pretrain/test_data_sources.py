@@ -21,7 +21,7 @@ from pretrain.data.sources import Source, SourceConfig, SourceConfigError, build
 from tests.pretrain.narration_files import FPS, second_of, write_json, write_seconds, write_yt_tree, yt_temporal
 from tvts_bench.datasets.base import AnnotationError, DatasetError
 from tvts_bench.datasets.scripted_motion import World, make_world
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 
 SEGMENTS = SegmentConfig(segments=3, lengths=(2.0, 3.0), gap=1.0)  # spans of 8 and 11 s
 CROP = CropConfig(size=16, short_side=20)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain.data.window import frames_at, video_duration
-from tests.video.hostile_video import sequential as sequential_frames
-from tests.video.hostile_video import write_cut
-from tvts_bench.video.container import VideoDecodeError
+from tests.support.hostile_video import sequential as sequential_frames
+from tests.support.hostile_video import write_cut
+from tvts_bench.video.packet_index import VideoDecodeError
 
 TICKS = 1000  # time base of the files written here
 

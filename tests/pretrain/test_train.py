@@ -37,7 +37,7 @@ from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
 from tvts_bench.signals import StoppedError
 from tvts_bench.training.optim import clip_gradient
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 
 Golden = Callable[[str, Any], Any]
 

@@ -18,9 +18,8 @@ from tvts_bench.errors import UserError
 from tvts_bench.training.dataloader import ClipBatch, ClipLoader, FrameCache
 from tvts_bench.training.recipe import Recipe, without_augmentation
 from tvts_bench.video.clips import load_clip
-from tvts_bench.video.reader import VideoDecodeError
-from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.variation import PLAIN
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.spec import PLAIN, ClipSpec
 
 CLIP = ClipSpec(num_frames=4, short_side=32, crop=32, position="random")
 RECIPE = Recipe(batch_size=4)
@@ -216,7 +215,7 @@ def test_the_memory_has_its_limit_and_long_videos_are_not_kept(videos: list[Vide
 
 
 def test_a_frame_too_thin_to_crop_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.video.coded_video import write_video
+    from tests.support.coded_video import write_video
 
     thin = write_video(tmp_path / "thin.mp4", "mpeg4", num_frames=2, size=(1056, 16))
     with pytest.raises(VideoDecodeError, match="1056 x 16 pixels, too long and thin"):

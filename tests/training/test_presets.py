@@ -9,7 +9,7 @@ from tvts_bench.datasets import PLUGINS
 from tvts_bench.errors import UserError
 from tvts_bench.training.presets import FINETUNE, OFFICIAL_QUIRKS, PROBE, QUIRKS, preset, preset_name, with_quirks
 from tvts_bench.training.recipe import MixConfig, Recipe
-from tvts_bench.video.variation import ClipAugment
+from tvts_bench.video.spec import ClipAugment
 
 
 def test_both_tasks_have_the_same_names() -> None:

@@ -14,8 +14,7 @@ from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformer
 from tvts_bench.training.optim import LearningRate, classifier_optimizer
 from tvts_bench.training.recipe import UNMIXED, Recipe, without_augmentation
-from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.variation import PLAIN
+from tvts_bench.video.spec import PLAIN, ClipSpec
 
 
 def formula(recipe: Recipe, total_batch: int, step: int, steps_per_epoch: int) -> float:

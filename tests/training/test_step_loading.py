@@ -8,7 +8,7 @@ import pytest
 from torch.utils.data import Dataset
 
 from tvts_bench.training.dataloader import WorkerError, load_in_order, refuse_lost_worker
-from tvts_bench.video.container import VideoDecodeError
+from tvts_bench.video.packet_index import VideoDecodeError
 
 
 class Numbers(Dataset[int]):

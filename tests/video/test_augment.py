@@ -1,4 +1,4 @@
-"""One draw a clip, from its own generator; operations as strong as they are said to be."""
+"""One draw per clip, from its own generator; operations as strong as their names say."""
 
 import math
 from collections.abc import Callable
@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tvts_bench.errors import UserError
-from tvts_bench.video.augment import augment_clip
-from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.transforms import resize_and_crop
-from tvts_bench.video.variation import PLAIN, ClipAugment
+from tvts_bench.video.spec import PLAIN, ClipAugment, ClipSpec
+from tvts_bench.video.transforms import augment_clip, resize_and_crop
 
 from torchvision.transforms.v2 import functional as F  # isort: skip
 
@@ -39,7 +37,7 @@ def augmented(frames: NDArray[np.uint8], augment: ClipAugment, seed: int = 0) ->
 
 
 @pytest.mark.parametrize("crop", ["area", "jitter", "center"])
-def test_all_frames_of_a_clip_are_varied_alike(crop: str) -> None:
+def test_all_frames_of_a_clip_are_varied_in_the_same_way(crop: str) -> None:
     augment = replace(FULL, crop=crop, erase=0.0)  # type: ignore[arg-type]
     clips = [augmented(still(), augment, seed) for seed in range(30)]
     for clip in clips:
@@ -73,7 +71,7 @@ def test_a_clip_is_known_from_its_generator_and_nothing_else_notices() -> None:
     ),
     seed=st.integers(0, 2**32),
 )
-def test_any_frames_give_a_clip_of_the_size_asked_for(
+def test_any_frames_give_a_clip_of_the_size_requested(
     shape: tuple[int, int, int], augment: ClipAugment, seed: int
 ) -> None:
     frames = np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
@@ -102,7 +100,7 @@ def test_a_share_of_clips_is_mirrored() -> None:
     assert 80 <= sum(flips) <= 160  # 120 expected, standard deviation 9
 
 
-def test_parts_have_the_areas_and_shapes_asked_for() -> None:
+def test_parts_have_the_areas_and_shapes_requested() -> None:
     height, width = 60, 80
     columns = np.broadcast_to(np.arange(width, dtype=np.float64) * 3, (1, height, width))
     rows = np.broadcast_to(np.arange(height, dtype=np.float64)[:, None] * 3, (1, height, width))
@@ -137,16 +135,16 @@ def expected_operations(planes: Tensor) -> dict[str, Tensor]:
     size, fill = planes.shape[-1], [124, 116, 104]
     none: dict[str, Any] = {"translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0], "angle": 0.0}
     look: dict[str, Any] = {"interpolation": F.InterpolationMode.BILINEAR, "fill": fill}
-    found = {"identity": planes, "autocontrast": F.autocontrast(planes), "equalize": F.equalize(planes)}
-    found["posterize"] = F.posterize(planes, bits=8 - round(0.7 * 4))
+    results = {"identity": planes, "autocontrast": F.autocontrast(planes), "equalize": F.equalize(planes)}
+    results["posterize"] = F.posterize(planes, bits=8 - round(0.7 * 4))
     for sign in (-1, 1):
         shear = math.degrees(math.atan(sign * 0.7 * 0.3))
         shift = int(sign * 0.7 * 150 / 331 * size)
-        found[f"shear x {sign}"] = F.affine(planes, **{**none, **look, "shear": [shear, 0.0], "center": [0, 0]})
-        found[f"shear y {sign}"] = F.affine(planes, **{**none, **look, "shear": [0.0, shear], "center": [0, 0]})
-        found[f"translate x {sign}"] = F.affine(planes, **{**none, **look, "translate": [shift, 0]})
-        found[f"translate y {sign}"] = F.affine(planes, **{**none, **look, "translate": [0, shift]})
-        found[f"rotate {sign}"] = F.rotate(planes, sign * 0.7 * 30.0, **look)
+        results[f"shear x {sign}"] = F.affine(planes, **{**none, **look, "shear": [shear, 0.0], "center": [0, 0]})
+        results[f"shear y {sign}"] = F.affine(planes, **{**none, **look, "shear": [0.0, shear], "center": [0, 0]})
+        results[f"translate x {sign}"] = F.affine(planes, **{**none, **look, "translate": [shift, 0]})
+        results[f"translate y {sign}"] = F.affine(planes, **{**none, **look, "translate": [0, shift]})
+        results[f"rotate {sign}"] = F.rotate(planes, sign * 0.7 * 30.0, **look)
         adjust: dict[str, Callable[[Tensor, float], Tensor]] = {
             "brightness": F.adjust_brightness,
             "color": F.adjust_saturation,
@@ -154,21 +152,21 @@ def expected_operations(planes: Tensor) -> dict[str, Tensor]:
             "sharpness": F.adjust_sharpness,
         }
         for name, function in adjust.items():
-            found[f"{name} {sign}"] = function(planes, 1 + sign * 0.7 * 0.9)
-    found["solarize"] = F.solarize(planes, 255 * (1 - 0.7))
-    return found
+            results[f"{name} {sign}"] = function(planes, 1 + sign * 0.7 * 0.9)
+    results["solarize"] = F.solarize(planes, 255 * (1 - 0.7))
+    return results
 
 
-def test_operations_have_the_strength_asked_for() -> None:
+def test_operations_have_the_strength_requested() -> None:
     frames = np.random.default_rng(0).integers(20, 236, (2, 16, 16, 3), dtype=np.uint8)
     expected = expected_operations(torch.from_numpy(frames).permute(0, 3, 1, 2))
     one = replace(PLAIN, operations=1, operation_prob=1.0, magnitude=7.0, magnitude_std=0.0)
     seen = set()
     for seed in range(400):
         planes = augmented(frames, one, seed).transpose(0, 1)
-        alike = [name for name, other in expected.items() if (planes.int() - other.int()).abs().max() <= 1]
-        assert alike, f"seed {seed}: none of the operations"
-        seen |= set(alike)
+        matching = [name for name, other in expected.items() if (planes.int() - other.int()).abs().max() <= 1]
+        assert matching, f"seed {seed}: none of the operations"
+        seen |= set(matching)
     assert seen == set(expected)
 
 
@@ -200,7 +198,7 @@ def test_erasing_happens_to_its_share_of_clips() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         ({"flip": 1.5}, "1.5"),
         ({"crop": "centre"}, "'centre'"),
@@ -214,6 +212,6 @@ def test_erasing_happens_to_its_share_of_clips() -> None:
         ({"frames": "all"}, "'all'"),
     ],
 )
-def test_nonsense_is_refused(bad: dict[str, object], said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_nonsense_is_refused(bad: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         ClipAugment(**bad)  # type: ignore[arg-type]

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.video.coded_video import X264_CLOSED, codes, write_video
+from tests.support.coded_video import X264_CLOSED, codes, write_video
 from tvts_bench.errors import UserError
 from tvts_bench.video.clips import load_clip
-from tvts_bench.video.reader import DECODERS, VideoDecodeError
-from tvts_bench.video.spec import ClipSpec
-from tvts_bench.video.variation import ClipAugment
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.reader import DECODERS
+from tvts_bench.video.spec import ClipAugment, ClipSpec
 
 SPEC = ClipSpec(num_frames=4, short_side=64, crop=64, spatial_views=1)
 

@@ -1,4 +1,4 @@
-"""A file that FFmpeg mends with guesses is read, and it is said which: the guesses of PyAV's decoder are those used."""
+"""A file that FFmpeg mends with guesses is read, and named: the guesses of PyAV's decoder are those used."""
 
 import re
 import subprocess
@@ -11,19 +11,19 @@ import decord
 import numpy as np
 import pytest
 
-from tests.video.coded_video import X264_CLOSED, write_video
-from tests.video.hostile_video import damage, sequential, write_moving_noise
+from tests.support.coded_video import X264_CLOSED, write_video
+from tests.support.hostile_video import damage, sequential, write_moving_noise
 from tvts_bench import evaluate, load_backbone
 from tvts_bench.check import check_dataset
 from tvts_bench.datasets.loading import load_dataset
+from tvts_bench.embed_files import embed_files
 from tvts_bench.errors import UserError
 from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
-from tvts_bench.own_videos import embed_files
 from tvts_bench.report.folder import read_contents
 from tvts_bench.report.page import build, render
 from tvts_bench.results import load, save
 from tvts_bench.runtime import Runtime
-from tvts_bench.video.ffmpeg_errors import CapturedErrors
+from tvts_bench.video.decord_decoder import CapturedErrors
 from tvts_bench.video.reader import DECODERS, decode_frames
 
 
@@ -58,7 +58,7 @@ def test_what_ffmpeg_says_of_damage_stays_off_the_terminal(damaged: Path) -> Non
 
 
 def test_threads_do_not_lose_the_error_stream(damaged: Path, tmp_path: Path) -> None:
-    """Healthy and damaged files at the same time: every damaged one is told, and the stream is back afterwards."""
+    """Healthy and damaged files at the same time: every damaged one is noticed, and the stream is back afterwards."""
     healthy = write_video(tmp_path / "a.mp4", options=X264_CLOSED)
     counts: list[int] = []
 

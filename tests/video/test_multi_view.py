@@ -41,7 +41,7 @@ def numbered(path: Path, sample: Callable[[int], NDArray[np.int64]], decoder: st
     frames[..., 0] = indices[:, None, None]
     frames[..., 1] = np.arange(256)[:, None]
     frames[..., 2] = np.arange(340) % 256
-    return DecodedFrames(frames=frames, num_frames=160, fps=25, decoder=decoder)
+    return DecodedFrames(frames=frames, num_frames=160, decoder=decoder)
 
 
 @pytest.mark.parametrize(

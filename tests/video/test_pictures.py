@@ -1,4 +1,4 @@
-"""Pictures are shown as the file says, and are the same bytes whichever decoder is asked for."""
+"""Pictures are shown as the file says, and are the same bytes whichever decoder is chosen."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ import pytest
 from av.video.stream import VideoStream
 
 from pretrain.data.window import frames_at
-from tests.video.coded_video import VP9, X264_CLOSED, Picture, Writer, coded_picture, write_video
-from tests.video.field_video import write_fields
-from tests.video.hostile_video import sequential, write_sizes
+from tests.support.coded_video import VP9, X264_CLOSED, Picture, Writer, coded_picture, write_video
+from tests.support.field_video import write_fields
+from tests.support.hostile_video import sequential, write_sizes
 from tvts_bench.video.reader import DECODERS, decode_frames
 
 ONE = 1 << 16  # of the fixed-point numbers in a display matrix
@@ -127,7 +127,7 @@ PICTURES: dict[str, Writer] = {
 
 
 @pytest.mark.parametrize("kind", PICTURES)
-def test_the_bytes_are_the_same_whichever_decoder_is_asked_for(kind: str, tmp_path: Path) -> None:
+def test_the_bytes_are_the_same_whichever_decoder_is_chosen(kind: str, tmp_path: Path) -> None:
     path = PICTURES[kind](tmp_path)
     first, second = (decode_frames(path, lambda n: np.arange(n), decoder) for decoder in DECODERS)
     np.testing.assert_array_equal(first.frames, second.frames)

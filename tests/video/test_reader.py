@@ -11,14 +11,10 @@ import numpy as np
 import pytest
 from av.audio.stream import AudioStream
 
-from tests.video.coded_video import EVERY_CONTAINER, VP9, X264_CLOSED, codes, write_packed, write_video
-from tvts_bench.video.reader import (
-    DECODERS,
-    UnknownDecoderError,
-    VideoDecodeError,
-    decode_frames,
-    decoder_identity,
-)
+from tests.support.coded_video import EVERY_CONTAINER, VP9, X264_CLOSED, codes, write_packed, write_video
+from tvts_bench.errors import UserError
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.reader import DECODERS, decode_frames, decoder_identity
 from tvts_bench.video.sampling import IntArray
 
 pytestmark = pytest.mark.parametrize("decoder", DECODERS)
@@ -46,7 +42,7 @@ def test_every_index_gives_its_frame(container: str, decoder: str, tmp_path: Pat
 
 
 def test_decord_alone_would_be_wrong_on_some(decoder: str, tmp_path: Path) -> None:
-    """Why the guard is there: the same indices, asked of decord directly."""
+    """Why the guard is there: the same indices, read by decord directly."""
     wanted = np.random.default_rng(0).integers(0, 40, 16)
     path = write_video(tmp_path / "a.avi", "mpeg4")
     assert codes(decord.VideoReader(str(path), num_threads=1).get_batch(wanted).asnumpy()) != wanted.tolist()
@@ -225,5 +221,5 @@ def test_audio_only(decoder: str, tmp_path: Path) -> None:
 
 
 def test_unknown_decoder(decoder: str, tmp_path: Path) -> None:
-    with pytest.raises(UnknownDecoderError, match=f"unknown decoder '{decoder}2'; there are: decord, pyav"):
+    with pytest.raises(UserError, match=f"unknown decoder '{decoder}2'; there are: decord, pyav"):
         decode_frames(tmp_path / "a.mp4", every, decoder + "2")

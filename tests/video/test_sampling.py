@@ -45,9 +45,9 @@ def test_endpoints_spread_from_the_first_frame_to_the_last() -> None:
 @given(st.integers(1, 100_000), st.integers(2, 64))
 def test_endpoints_are_evenly_spread(num_frames: int, t: int) -> None:
     exact = [i * (num_frames - 1) / (t - 1) for i in range(t)]
-    found = endpoint_indices(num_frames, t)
-    assert (found[0], found[-1]) == (0, num_frames - 1)
-    assert all(index - 1e-6 <= place < index + 1 + 1e-6 for index, place in zip(found, exact, strict=True))
+    indices = endpoint_indices(num_frames, t)
+    assert (indices[0], indices[-1]) == (0, num_frames - 1)
+    assert all(index - 1e-6 <= position < index + 1 + 1e-6 for index, position in zip(indices, exact, strict=True))
 
 
 @pytest.mark.parametrize("changes", [{"position": "random"}, {"temporal_views": 2}])

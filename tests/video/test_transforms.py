@@ -48,7 +48,7 @@ def test_resizing_is_antialiased_as_pil_does_it() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (64, 48), (5, 90), (20, 20)])
 @pytest.mark.parametrize("crop", [24, 32])
-def test_squashing_makes_both_sides_alike(height: int, width: int, crop: int) -> None:
+def test_squashing_makes_both_sides_equal(height: int, width: int, crop: int) -> None:
     frames = noise(2, height, width)
     spec = ClipSpec(short_side=32, crop=crop, resize="squash", interpolation="bicubic")
     planes = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()

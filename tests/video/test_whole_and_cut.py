@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from av.audio.stream import AudioStream
 
-from tests.video.coded_video import X264_CLOSED, codes, write_video
-from tests.video.hostile_video import (
+from tests.support.coded_video import X264_CLOSED, codes, write_video
+from tests.support.hostile_video import (
     HEALTHY,
     TO_CUT,
     cut,
@@ -17,7 +17,8 @@ from tests.video.hostile_video import (
     write_with_sound,
     zero_middle,
 )
-from tvts_bench.video.reader import DECODERS, VideoDecodeError, decode_frames
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.reader import DECODERS, decode_frames
 
 pytestmark = pytest.mark.parametrize("decoder", DECODERS)
 
@@ -108,7 +109,7 @@ def test_sound_only_and_a_stream_without_a_packet_are_refused(decoder: str, tmp_
 
 
 def test_a_packet_that_an_index_lists_in_vain_is_counted(decoder: str, tmp_path: Path) -> None:
-    """Few enough are missing for the file to be read; that they are is said."""
+    """Few enough are missing for the file to be read; that they are missing is reported."""
     path = write_video(tmp_path / "a.avi", "mpeg4", 200, b_frames=0, gop=1)
     data = bytearray(path.read_bytes())
     middle = data.index(b"00dc", len(data) // 3)

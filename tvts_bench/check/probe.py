@@ -1,35 +1,29 @@
-"""One file, read from its first byte to its last frame, in a process that may be killed."""
+"""Findings: one file, read from its first byte to its last frame in a process that may be killed; kept in a journal."""
 
+import errno
+import itertools
+import json
 import os
 import stat
-import time
-from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pebble import CONSTS, ProcessExpired, ProcessPool
 
 from tvts_bench import provenance
 from tvts_bench.errors import UserError
-from tvts_bench.processes import LOCK_SECONDS, SERVER_ENDED, STALLED_SECONDS, TRIES, worker_context
+from tvts_bench.processes import Unanswered, WorkerPool, run_with_timeout
+from tvts_bench.regular_file import is_transient
 from tvts_bench.runtime import Runtime
 from tvts_bench.snapshot import FileSignature
-from tvts_bench.time_limit import run_with_timeout
 
 Status = Literal["ok", "missing", "empty", "undecodable", "damaged", "timed out", "crashed"]
-POLL_SECONDS = 0.5  # how soon a pool that broke is noticed
 KEPT_FRAMES = 16  # frames held in memory; all before the last one are decoded and dropped
-
-
-class WorkersEndedError(UserError):
-    """Processes that cannot be started."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,23 +55,24 @@ def look(path: Path) -> Finding:
     except OSError as error:
         detail = "" if isinstance(error, FileNotFoundError) else (error.strerror or str(error))
         return Finding(path=str(path), size=0, mtime_ns=0, status="missing", detail=detail)
-    seen: dict[str, Any] = {
-        "path": str(path),
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "ctime_ns": status.st_ctime_ns,
-        "inode": status.st_ino,
-    }
+    seen = Finding(
+        path=str(path),
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        ctime_ns=status.st_ctime_ns,
+        inode=status.st_ino,
+        status="ok",
+    )
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        return Finding(**seen, status="undecodable", detail=kind)
-    return Finding(**seen, status="ok" if status.st_size else "empty", detail="" if status.st_size else "0 bytes")
+        return replace(seen, status="undecodable", detail=kind)
+    return seen if status.st_size else replace(seen, status="empty", detail="0 bytes")
 
 
 def probe(seen: Finding, decoder: str) -> Finding:
     """`seen` with the file's hash and whether it decodes to its last frame."""
-    from tvts_bench.video.container import is_transient
-    from tvts_bench.video.reader import VideoDecodeError, decode_frames
+    from tvts_bench.video.packet_index import VideoDecodeError
+    from tvts_bench.video.reader import decode_frames
 
     path = Path(seen.path)
     try:
@@ -105,95 +100,113 @@ def _without_path(message: str, path: Path) -> str:
 
 
 def probe_all(seen: Sequence[Finding], decoder: str, runtime: Runtime) -> Iterator[Finding]:
-    """A finding for each file as it is done, in `runtime.workers` processes (0: in this one).
+    """A finding for each file as it is done.
 
     A file is given `runtime.clip_timeout` seconds; a worker that takes longer is killed and replaced. One whose worker
     ends is tried again before the file is blamed.
 
+    Args:
+        seen: The files, as `look` found them.
+        decoder: Name of the decoder.
+        runtime: Number of processes (0: this one), and seconds per file.
+
     Raises:
-        WorkersEndedError: workers end as soon as they are started.
+        UserError: Workers end as soon as they are started.
     """
+    limit = runtime.clip_timeout
     if runtime.workers == 0:
         for finding in seen:
             try:
-                yield run_with_timeout(runtime.clip_timeout, partial(probe, finding, decoder))
+                yield run_with_timeout(limit, partial(probe, finding, decoder))
             except TimeoutError:
-                yield _timed_out(finding, runtime.clip_timeout)
+                yield _without_answer(finding, Unanswered(timed_out=True), limit)
         return
-    todo, ended = deque(seen), Counter[str]()
-    in_vain = 0
-    while todo:
-        before = len(todo)
-        yield from _probe_in_pool(todo, ended, decoder, runtime)
-        in_vain = in_vain + 1 if len(todo) == before else 0
-        if in_vain == TRIES:
-            raise WorkersEndedError(
-                "the reading processes end as they start: call tvts_bench below "
-                'if __name__ == "__main__": in a script, or read in this process with --workers 0'
-            )
-
-
-def _probe_in_pool(todo: deque[Finding], ended: Counter[str], decoder: str, runtime: Runtime) -> Iterator[Finding]:
-    """Findings of `todo` as long as the pool lasts; what it did not get done is in `todo` again.
-
-    Args:
-        todo: files to be read, taken from its left end.
-        ended: how often the process that read a file ended, by path.
-        decoder: name of the decoder.
-        runtime: number of processes, and seconds a file.
-    """
-    waiting: dict[Future[Finding], Finding] = {}
-    context = worker_context(("tvts_bench.video.reader",))
-    pool = ProcessPool(max_workers=runtime.workers, context=context, initializer=_import_reader)
-    try:
-        pool.schedule(os.getpid).result()  # imports may take long the first time
-        was_running, deadline = False, time.monotonic() + STALLED_SECONDS
-        while (todo or waiting) and pool.active and time.monotonic() < deadline:
+    with WorkerPool(
+        partial(probe, decoder=decoder),
+        workers=runtime.workers,
+        timeout=limit,
+        preload=("tvts_bench.video.reader",),
+        initializer=_import_reader,
+    ) as pool:
+        queue = iter(seen)
+        while True:
             # A few files ahead of the workers: enough to keep them busy, little to lose.
-            while todo and len(waiting) < 4 * runtime.workers:
-                waiting[pool.schedule(probe, args=[todo[0], decoder], timeout=runtime.clip_timeout)] = todo[0]
-                todo.popleft()
-            done = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done
-            running = any(future.running() for future in waiting)
-            if done or (running and not was_running):
-                deadline = time.monotonic() + (2 * runtime.clip_timeout if running else 0) + STALLED_SECONDS
-            was_running = running
-            for future in done:
-                finding, error = waiting.pop(future), future.exception()
-                expired = isinstance(error, ProcessExpired)
-                ended[finding.path] += expired
-                if isinstance(error, BrokenProcessPool) or (expired and ended[finding.path] < TRIES):
-                    todo.appendleft(finding)
-                else:
-                    yield _outcome(future, finding, runtime.clip_timeout)
-                if isinstance(error, ProcessExpired) and error.exitcode == SERVER_ENDED:
-                    return  # those of its workers that live on are out of the pool's sight
-    except (BrokenProcessPool, ProcessExpired):
-        return
-    except RuntimeError:
-        if pool.active:
-            raise
-    finally:
-        todo.extendleft(waiting.values())
-        pool.stop()
-        pool.join()
+            for finding in itertools.islice(queue, 4 * runtime.workers - len(pool)):
+                pool.submit(finding)
+            if not len(pool):
+                return
+            finding, answer = pool.next_answer()
+            yield _without_answer(finding, answer, limit) if isinstance(answer, Unanswered) else answer
 
 
 def _import_reader() -> None:
     """Before the first file, so that its time is its own."""
-    CONSTS.channel_lock_timeout = LOCK_SECONDS
     import tvts_bench.video.reader  # noqa: F401
 
 
-def _outcome(future: Future[Finding], finding: Finding, timeout: float) -> Finding:
-    try:
-        return future.result()
-    except TimeoutError:
-        return _timed_out(finding, timeout)
-    except ProcessExpired as error:
-        return replace(finding, status="crashed", detail=f"the decoder ended its process (exit code {error.exitcode})")
+def _without_answer(finding: Finding, why: Unanswered, limit: float) -> Finding:
+    if why.timed_out:
+        return replace(finding, status="timed out", detail=f"not read within {limit:g} s", timeout=limit)
+    return replace(finding, status="crashed", detail=f"the decoder ended its process (exit code {why.exit_code})")
 
 
-def _timed_out(finding: Finding, timeout: float) -> Finding:
-    detail = f"not read within {timeout:g} s"
-    return replace(finding, status="timed out", detail=detail, timeout=timeout)
+class Journal:
+    """Findings on disk, keyed by path and signature (size, times of change, inode).
+
+    A line is written with one call and a process that dies leaves at most its last line half written; that line is
+    ignored. A changed file counts as new, as do all of a journal that knew size and mtime only. A file that timed out
+    is read again when it is given more time; one that crashed its process, or failed for the moment, always is.
+    """
+
+    def __init__(self, path: Path, *, fresh: bool) -> None:
+        self.path = path
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if fresh:
+                path.unlink(missing_ok=True)
+            self._file = path.open("a+b", buffering=0)
+            self._file.seek(0)
+            lines = self._file.read().split(b"\n")
+            if lines[-1]:
+                self._file.write(b"\n")
+        self.known: dict[str, Finding] = {}  # the last of each path
+        for line in lines:
+            with suppress(ValueError, TypeError):  # a line that is not whole
+                finding = Finding(**json.loads(line))
+                self.known[finding.path] = finding
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def recall(self, seen: Finding, timeout: float) -> Finding | None:
+        """The finding for a file that has not changed, or None if it must be read (again)."""
+        known = self.known.get(seen.path)
+        if known is None or known.signature != seen.signature:
+            return None
+        if known.transient or known.status == "crashed" or (known.status == "timed out" and known.timeout < timeout):
+            return None
+        return known
+
+    def add(self, finding: Finding) -> None:
+        """Write a finding down, at once.
+
+        Raises:
+            UserError: the disk is full, or refuses for another reason.
+        """
+        line = json.dumps(asdict(finding)).encode() + b"\n"
+        with self._writing():
+            if self._file.write(line) < len(line):  # what an almost full disk does
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(
+                f"cannot keep what the check finds in {self.path}: {error.strerror or error}; "
+                "choose another place with --cache DIR"
+            ) from error

@@ -16,7 +16,7 @@ from tvts_bench.distributed import distributed_runtime
 from tvts_bench.errors import UserError
 from tvts_bench.evaluation import evaluate
 from tvts_bench.evaluators.base import Evaluator
-from tvts_bench.features.processes import warm_up
+from tvts_bench.processes import warm_up
 from tvts_bench.results import Result
 from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import changed_clip

@@ -28,7 +28,7 @@ def embed(
     """
     from tvts_bench.cli import setup
     from tvts_bench.devices import resolve_dtype
-    from tvts_bench.own_videos import embed_files, require_known_suffix, write_features
+    from tvts_bench.embed_files import embed_files, require_known_suffix, write_features
     from tvts_bench.results import require_writable
 
     require_known_suffix(out)
@@ -65,7 +65,7 @@ def search(
 
     from tvts_bench.cli import setup
     from tvts_bench.devices import resolve_dtype
-    from tvts_bench.own_videos import most_similar
+    from tvts_bench.embed_files import most_similar
 
     runtime = setup.make_runtime(machine, machine.strict)
     model = setup.make_backbone(weights, clip)

@@ -18,8 +18,7 @@ from tvts_bench.distributed import Rank, broadcast_from_rank0
 from tvts_bench.evaluators.base import EvaluationError, Outcome
 from tvts_bench.evaluators.supervised_report import Tested, outcome_of
 from tvts_bench.evaluators.train_and_test import TRAIN, TrainAndTest, train_and_test
-from tvts_bench.features.decoding import Decoded, Decoding
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.decoding import Decoded, Decoding, load_clips
 from tvts_bench.metrics.classification import correct_at_k
 from tvts_bench.metrics.measured import damage_line, failure_line
 from tvts_bench.probes.selection import hold_out

@@ -7,15 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tvts_bench.errors import UserError
 from tvts_bench.snapshot import Snapshot
 from tvts_bench.video.spec import ClipSpec
 
 Dtype = Literal["fp32", "bf16"]
-
-
-class FeatureError(UserError):
-    """Features that cannot be computed or kept: no memory, no space, no permission, a store in use."""
 
 
 @dataclass(frozen=True, kw_only=True)

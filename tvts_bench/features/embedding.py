@@ -10,8 +10,10 @@ from torch import Tensor
 
 from tvts_bench.backbones.base import Backbone, as_embedding
 from tvts_bench.devices import is_out_of_memory
-from tvts_bench.features.base import Dtype, FeatureError
+from tvts_bench.errors import UserError
+from tvts_bench.features.base import Dtype
 from tvts_bench.provenance import versions
+from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec
 from tvts_bench.video.transforms import normalise
 
@@ -21,13 +23,19 @@ TORCH_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 class Embedder:
     """Collects clips and embeds them as soon as a batch is full. A batch never spans two calls of `finish`."""
 
-    def __init__(
-        self, backbone: Backbone, clip: ClipSpec, *, dtype: Dtype, device: str, batch_size: int, at_most: int
-    ) -> None:
-        """`at_most`: clips between two calls of `finish`; no memory is taken for more."""
+    def __init__(self, backbone: Backbone, clip: ClipSpec, *, dtype: Dtype, runtime: Runtime, at_most: int) -> None:
+        """Take no memory yet.
+
+        Args:
+            backbone: Embeds clips.
+            clip: What they are.
+            dtype: Precision of the forward pass.
+            runtime: Device, and size of a batch.
+            at_most: Clips between two calls of `finish`; no memory is taken for more.
+        """
         self.backbone, self.clip, self.dtype = backbone, clip, TORCH_DTYPES[dtype]
-        self.device, self.batch_size = torch.device(device), batch_size
-        self._clips = max(1, min(batch_size // clip.num_views, at_most))  # whole clips in the staging memory
+        self.device, self.batch_size = torch.device(runtime.device), runtime.batch_size
+        self._clips = max(1, min(self.batch_size // clip.num_views, at_most))  # whole clips in the staging memory
         self._staged: Tensor | None = None  # uint8 [clips, views, 3, T, crop, crop]
         self._count = 0
         self._done: list[Tensor] = []  # float32 [B, D] each, on the device: copying them here would wait for it
@@ -42,7 +50,7 @@ class Embedder:
         """Take a copy of one clip's pixels, uint8 [views, 3, T, crop, crop].
 
         Raises:
-            FeatureError: the device's memory does not hold a batch.
+            UserError: the device's memory does not hold a batch.
             BackboneError: the backbone does not return [B, embed_dim].
         """
         if self._staged is None:
@@ -58,10 +66,10 @@ class Embedder:
         """Embeddings [N, D], float32, of the N clips added since the last call, in order."""
         self._embed()
         done, self._done = self._done, []
-        if not done:
-            return np.empty((0, self.backbone.embed_dim), dtype=np.float32)
         with self._memory():
-            values: NDArray[np.float32] = torch.cat(done).cpu().numpy()
+            values: NDArray[np.float32] = (
+                torch.cat(done).cpu().numpy() if done else np.empty((0, self.backbone.embed_dim), np.float32)
+            )
         return values
 
     def _embed(self) -> None:
@@ -98,7 +106,7 @@ def _fitting(what: str, way_out: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise FeatureError(f"{what}: {way_out}") from error
+            raise UserError(f"{what}: {way_out}") from error
         raise
 
 

@@ -6,24 +6,24 @@ Several backbones that read the same clips are served by one pass over them.
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.distributed import broadcast_from_rank0, run_on_all_ranks
-from tvts_bench.features.base import Dtype, Failure, FeatureError, FeatureKey, Features
-from tvts_bench.features.decoding import Decoded, Decoding
-from tvts_bench.features.disk import locked
+from tvts_bench.errors import UserError
+from tvts_bench.features.base import Dtype, Failure, FeatureKey, Features
+from tvts_bench.features.decoding import Decoded, Decoding, load_clips
 from tvts_bench.features.embedding import Embedder, evaluating
-from tvts_bench.features.store import SHARD_RECORDS, FeatureStore, Shard, ShardPlan, plan_shards
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.store import SHARD_RECORDS, FeatureStore, Shard, ShardPlan, locked, plan_shards
 from tvts_bench.runtime import Runtime
-from tvts_bench.snapshot import file_signatures, snapshot
+from tvts_bench.snapshot import FileSignature, file_signatures, snapshot
 from tvts_bench.video.reader import decoder_identity
 from tvts_bench.video.spec import ClipSpec
 
@@ -43,12 +43,21 @@ def extract(
     """The features of `records`, from the store in `runtime.cache` where it has them.
 
     Clips that cannot be read are in `Features.failed` with the reason; those that failed due to the moment (time limit,
-    crashed worker, memory) are tried again by the next call. A run that is interrupted, however, is taken up where it
-    was. Under torchrun every rank must call this in `devices.distributed_runtime`, and gets all features.
+    crashed worker, memory) are tried again by the next call. A run that is interrupted resumes where it was. Under
+    torchrun every rank must call this in `distributed.distributed_runtime`, and gets all features.
+
+    Args:
+        backbone: Embeds clips.
+        records: The clips.
+        fingerprint: Of the records, for the key of the store.
+        clip: What is cut out of each video.
+        decoder: Of `video.reader.DECODERS`.
+        dtype: Precision of the forward pass.
+        runtime: Where and how fast.
 
     Raises:
-        FeatureError: the store is in use or cannot be written, or the device's memory does not hold a batch.
-        BackboneError: the backbone does not return one vector a clip.
+        UserError: The store is in use or cannot be written, or the device's memory does not hold a batch.
+        BackboneError: The backbone does not return one vector per clip.
     """
     return extract_all([backbone], records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)[0]
 
@@ -63,34 +72,36 @@ def extract_all(
     dtype: Dtype,
     runtime: Runtime,
 ) -> tuple[Features, ...]:
-    """What `extract` gives for each of `backbones`, to the bit, but every clip is decoded once for all of them.
+    """What `extract` gives for each of `backbones`, bit-identical, but every clip is decoded once for all of them.
 
-    Each backbone has its own place in the store, and embeds only what is missing there. Those with something to embed
-    are on the device together. The rest is as in `extract`.
+    Each backbone has its own folder in the store, and embeds only what is missing there. Those with something to embed
+    are on the device together.
+
+    Args:
+        backbones: Embed clips.
+        records: As for `extract`, as is the rest.
+        fingerprint: Of the records, for the keys of the store.
+        clip: What is cut out of each video.
+        decoder: Of `video.reader.DECODERS`.
+        dtype: Precision of the forward passes.
+        runtime: Where and how fast.
 
     Raises:
-        FeatureError, BackboneError: as `extract`, for any of them.
+        UserError: As `extract`, for any of them.
+        BackboneError: As `extract`, for any of them.
     """
     identity = {"clip": clip, "decoder": decoder_identity(decoder), "records": fingerprint, "dtype": dtype}
     keys = [_key(backbone, **identity) for backbone in backbones]
     parts = {  # two backbones with the same weights are one
         key: _Part(
             store=FeatureStore(runtime.cache / "features", key, backbone.embed_dim),
-            embedder=Embedder(
-                backbone,
-                clip,
-                dtype=dtype,
-                device=runtime.device,
-                batch_size=runtime.batch_size,
-                at_most=min(len(records), SHARD_RECORDS),
-            ),
+            embedder=Embedder(backbone, clip, dtype=dtype, runtime=runtime, at_most=min(len(records), SHARD_RECORDS)),
         )
         for key, backbone in zip(keys, backbones, strict=True)
     }
     paths = {record.id: record.path for record in records}
-    signatures = broadcast_from_rank0(
-        runtime, lambda: file_signatures(paths)
-    )  # disks may show them late to other nodes
+    # Once, since disks may show them late to other nodes.
+    signatures = broadcast_from_rank0(runtime, lambda: file_signatures(paths))
     plans = plan_shards(records, signatures)
     with ExitStack() as stack:
         surveyed = broadcast_from_rank0(runtime, lambda: [_survey(part, plans, stack) for part in parts.values()])
@@ -101,8 +112,8 @@ def extract_all(
             decoding = Decoding(clip=clip, decoder=decoder, workers=runtime.workers, timeout=runtime.clip_timeout)
             run_on_all_ranks(runtime, lambda: _compute(mine, plans, list(parts.values()), decoding, runtime))
         shards = run_on_all_ranks(runtime, lambda: {key: part.complete(plans) for key, part in parts.items()})
-    found = {key: _assemble(records, plans, part, shards[key]) for key, part in parts.items()}
-    return tuple(found[key] for key in keys)
+    features = {key: _assemble(records, signatures, plans, part, shards[key]) for key, part in parts.items()}
+    return tuple(features[key] for key in keys)
 
 
 def _key(backbone: Backbone, **identity: Any) -> FeatureKey:
@@ -116,42 +127,40 @@ def _key(backbone: Backbone, **identity: Any) -> FeatureKey:
 
 @dataclass(eq=False, kw_only=True)
 class _Part:
-    """One backbone's part of an extraction: its place in the store, and what is there."""
+    """One backbone's part of an extraction: its folder in the store, and what is there."""
 
     store: FeatureStore
     embedder: Embedder
-    found: dict[str, Shard] = field(default_factory=dict)  # by the name of their plan; on rank 0 only
+    stored: dict[str, Shard] = field(default_factory=dict)  # by the name of their plan; on rank 0 only
     missing: frozenset[int] = frozenset()  # numbers of the shards to compute
 
     def complete(self, plans: Sequence[ShardPlan]) -> list[Shard]:
         """All shards, once they are computed."""
-        return [self._complete(plan) for plan in plans]
-
-    def _complete(self, plan: ShardPlan) -> Shard:
-        shard = self.found.get(plan.name) or self.store.read(plan)
-        if shard is None:
-            raise FeatureError(
-                f"{self.store.folder / plan.name} is not there although it was written: the store must be on a disk"
-                " that works, and that all ranks share; choose one with --cache DIR"
-            )
-        return shard
+        shards = [self.stored.get(plan.name) or self.store.read(plan) for plan in plans]
+        for plan, shard in zip(plans, shards, strict=True):
+            if shard is None:
+                raise UserError(
+                    f"{self.store.folder / plan.name} is not there although it was written: the store must be on a disk"
+                    " that works, and that all ranks share; choose one with --cache DIR"
+                )
+        return [shard for shard in shards if shard is not None]
 
 
 def _survey(part: _Part, plans: Sequence[ShardPlan], stack: ExitStack) -> list[int]:
-    """Fill `part.found` with the shards that are there; numbers of those to compute, under a lock `stack` holds."""
+    """Fill `part.stored` with the shards that are there; numbers of those to compute, under a lock `stack` holds."""
 
     def absent() -> list[ShardPlan]:
         for plan in plans:
-            if plan.name not in part.found and (shard := part.store.read(plan)) is not None and shard.settled:
-                part.found[plan.name] = shard
-        return [plan for plan in plans if plan.name not in part.found]
+            if plan.name not in part.stored and (shard := part.store.read(plan)) is not None and shard.settled:
+                part.stored[plan.name] = shard
+        return [plan for plan in plans if plan.name not in part.stored]
 
     if absent():
         stack.enter_context(locked(part.store.folder))
         part.store.prepare()
         # Again, since another run may have ended between the first look and the lock.
-        part.found |= part.store.adopt(absent())
-    return [plan.number for plan in plans if plan.name not in part.found]
+        part.stored |= part.store.adopt(absent())
+    return [plan.number for plan in plans if plan.name not in part.stored]
 
 
 def _compute(
@@ -185,9 +194,9 @@ def _shards(
     embedders: Sequence[Embedder],
     advance: Callable[[int], None],
 ) -> Iterator[Shard]:
-    """One shard an embedder.
+    """One shard per embedder.
 
-    Batches hold the shard's readable clips in record order, so that a shard computed again is equal to the bit.
+    Batches hold the shard's readable clips in record order, so that a shard computed again is bit-identical.
     """
     ids: list[str] = []
     failures: dict[str, Failure] = {}
@@ -208,47 +217,52 @@ def _shards(
             if outcome.damaged:
                 damaged.add(record.id)
         advance(1)
+    not_finite = Failure(reason="features are not finite (NaN or inf)")
     for embedder in embedders:
         values = embedder.finish()
-        finite = np.array([bool(np.isfinite(row).all()) for row in values], dtype=bool)  # [n]
-        not_finite = Failure(reason="features are not finite (NaN or inf)")
+        finite: NDArray[np.bool_] = np.array(np.isfinite(values).all(axis=1))  # [n]
+        used = tuple(itertools.compress(ids, finite))
         yield Shard(
-            ids=tuple(ids[index] for index in np.flatnonzero(finite)),
+            ids=used,
             values=values[finite],
-            failures={**failures, **{ids[index]: not_finite for index in np.flatnonzero(~finite)}},
+            failures={**failures, **dict.fromkeys(itertools.compress(ids, ~finite), not_finite)},
             decoders=dict(decoders),
             computed_by=embedder.description,
             contents=contents,
-            damaged=tuple(ids[index] for index in np.flatnonzero(finite) if ids[index] in damaged),
+            damaged=tuple(name for name in used if name in damaged),
         )
 
 
 def _assemble(
-    records: Sequence[VideoRecord], plans: Sequence[ShardPlan], part: _Part, shards: Sequence[Shard]
+    records: Sequence[VideoRecord],
+    signatures: Mapping[str, FileSignature | None],
+    plans: Sequence[ShardPlan],
+    part: _Part,
+    shards: Sequence[Shard],
 ) -> Features:
-    signatures = {record.id: each for plan in plans for record, each in zip(plan.records, plan.signatures, strict=True)}
     contents = {name: content for shard in shards for name, content in shard.contents.items()}
+    failures = {name: failure for shard in shards for name, failure in shard.failures.items()}
+    failed = {record.id: failures[record.id] for record in records if record.id in failures}  # in record order
     computed = sum(len(plans[number].records) for number in part.missing)
-    embed_dim = part.embedder.backbone.embed_dim
-    ids = tuple(record for shard in shards for record in shard.ids)
-    failures = {record: failure for shard in shards for record, failure in shard.failures.items()}
     by_id = {record.id: record for record in records}
+    ids = tuple(name for shard in shards for name in shard.ids)
     decoders: Counter[str] = Counter()
     computed_by: Counter[str] = Counter()
     for shard in shards:
         decoders.update(shard.decoders)
         computed_by[shard.computed_by] += len(shard.ids)
+    no_values = np.empty((0, part.embedder.backbone.embed_dim), np.float32)
     return Features(
         ids=ids,
-        labels=np.array([by_id[record].label for record in ids], dtype=np.int64),
-        groups=tuple(by_id[record].group for record in ids),
-        values=np.concatenate([np.empty((0, embed_dim), np.float32), *(shard.values for shard in shards)]),
-        failed={record.id: failures[record.id].reason for record in records if record.id in failures},
+        labels=np.array([by_id[name].label for name in ids], dtype=np.int64),
+        groups=tuple(by_id[name].group for name in ids),
+        values=np.concatenate([no_values, *(shard.values for shard in shards)]),
+        failed={name: failure.reason for name, failure in failed.items()},
         decoders=dict(decoders),
         computed_by=dict(+computed_by),
         reused=len(records) - computed,
         computed=computed,
         files=snapshot(signatures, contents),
-        transient=tuple(record.id for record in records if record.id in failures and failures[record.id].retry),
+        transient=tuple(name for name, failure in failed.items() if failure.retry),
         damaged=tuple(name for shard in shards for name in shard.damaged),
     )

@@ -6,27 +6,37 @@ its records' ids and file signatures: a video that changes, arrives or is replac
 two copies of a data set with different files do not mix. A copy with the same content takes over what was computed.
 """
 
+import errno
+import hashlib
 import json
 import logging
+import os
+import socket
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from tvts_bench import provenance
 from tvts_bench.atomic import SUFFIX, whole_file
 from tvts_bench.datasets.base import VideoRecord
+from tvts_bench.errors import UserError
 from tvts_bench.features.base import Failure, FeatureKey
-from tvts_bench.features.disk import writing
-from tvts_bench.features.shard_file import ShardFileError, pack, unpack
 from tvts_bench.snapshot import FileSignature, content_sha256
 
 SHARD_RECORDS = 64  # at most so many clips are lost with a killed run; part of the layout, so `FeatureKey.version`
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +101,7 @@ class FeatureStore:
         """Make the folder, and remove what killed runs left half written. Only under the store's lock.
 
         Raises:
-            FeatureError: no permission, no space.
+            UserError: no permission, no space.
         """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -125,22 +135,13 @@ class FeatureStore:
         """Keep a shard: on disk, whole, once this returns.
 
         Raises:
-            FeatureError: no permission, no space.
+            UserError: no permission, no space.
         """
-        description = {
-            "key": self.digest,
-            "files": plan.files,
-            "ids": shard.ids,
-            "failures": {
-                record: {"reason": failure.reason, "retry": failure.retry} for record, failure in shard.failures.items()
-            },
-            "decoders": dict(shard.decoders),
-            "computed_by": shard.computed_by,
-            "contents": dict(shard.contents),
-            "damaged": shard.damaged,
-        }
+        failures = {name: {"reason": each.reason, "retry": each.retry} for name, each in shard.failures.items()}
+        description = {"key": self.digest, "files": plan.files, **vars(shard), "failures": failures}
+        values = description.pop("values")
         with writing(self.folder):
-            self._write(plan.name, pack(description, shard.values))
+            self._write(plan.name, pack(description, values))
 
     def adopt(self, plans: Sequence[ShardPlan]) -> dict[str, Shard]:
         """Shards of those of `plans`, by name, that are of the same clips and contents as one that is there.
@@ -151,7 +152,7 @@ class FeatureStore:
         files whose signatures differ are read, and only under the store's lock.
 
         Raises:
-            FeatureError: no permission, no space.
+            UserError: no permission, no space.
         """
         adopted: dict[str, Shard] = {}
         others: dict[str, list[Path]] = defaultdict(list)
@@ -163,7 +164,7 @@ class FeatureStore:
                     files, shard = self._load(path)
                     same = shard.settled and _same_content(files, shard.contents, plan)
                 except (ShardFileError, OSError):
-                    continue  # who looks for the shard by its name is told; of a video, who decodes it
+                    continue  # whoever reads the shard by its name warns of it; of a video, whoever decodes it
                 if same:
                     log.info("%s holds the features of the same content: taken over", path)
                     self.write(plan, shard)
@@ -180,19 +181,13 @@ class FeatureStore:
         """
         description, values = unpack(path)
         try:
-            if description["key"] != self.digest:
+            if description.pop("key") != self.digest:
                 raise ShardFileError("it is of another store")
-            shard = Shard(
-                ids=tuple(description["ids"]),
-                values=values,
-                failures={record: Failure(**failure) for record, failure in description["failures"].items()},
-                decoders=description["decoders"],
-                computed_by=description["computed_by"],
-                contents=description["contents"],
-                damaged=tuple(description["damaged"]),
-            )
-            files = [[name, signature] for name, signature in description["files"]]
-        except (KeyError, TypeError, ValueError) as error:
+            files = [[name, signature] for name, signature in description.pop("files")]
+            failures = {name: Failure(**failure) for name, failure in description.pop("failures").items()}
+            ids, damaged = tuple(description.pop("ids")), tuple(description.pop("damaged"))
+            shard = Shard(ids=ids, values=values, failures=failures, damaged=damaged, **description)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ShardFileError(f"its metadata is not a shard's: {error}") from error
         if values.shape != (len(shard.ids), self.embed_dim) or values.dtype != np.float32:
             raise ShardFileError(
@@ -228,3 +223,93 @@ def _same_content(files: Sequence[Sequence[Any]], contents: Mapping[str, str], p
         now == then or (now is not None and name in contents and content_sha256(record.path) == contents[name])
         for (name, then), (_, now), record in zip(files, plan.files, plan.records, strict=True)
     )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Whatever the operating system refuses while `folder` is written becomes one clear sentence.
+
+    Raises:
+        UserError: no space, no permission, or another reason of the operating system.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise UserError(
+                f"the disk is full ({error.strerror}) while writing features to {folder}: what was finished is kept, "
+                "so free some space and run again, or choose another disk with --cache DIR"
+            ) from error
+        why = "no permission to write" if error.errno in NO_PERMISSION else "cannot write"
+        raise UserError(
+            f"{why} features to {folder} ({error.strerror or error}): choose another place with --cache DIR"
+        ) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. The operating system releases it when this process ends, however it ends.
+
+    Raises:
+        UserError: another run holds it, or the folder cannot be written.
+    """
+    lock, owner = FileLock(folder / "lock", timeout=0), folder / "owner.json"
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout as error:  # an OSError, so it must not get as far as `writing`
+            raise UserError(
+                f"another run{_owner(owner)} is writing the feature store {folder}: "
+                "wait until it has ended, or use another store with --cache DIR"
+            ) from error
+    try:
+        with writing(folder):
+            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        yield
+    finally:
+        with suppress(OSError):
+            owner.unlink()
+        lock.release()
+
+
+def _owner(path: Path) -> str:
+    """Who wrote the file, as words to put after a noun; empty where that is unknown."""
+    try:
+        owner = json.loads(path.read_text())
+        return f" (process {owner['pid']} on {owner['host']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+class ShardFileError(Exception):
+    """A file that is not a whole shard, or not the one it is taken for."""
+
+
+def pack(description: Mapping[str, Any], values: NDArray[np.float32]) -> bytes:
+    """The content of the file of a shard."""
+    text = json.dumps(description)
+    return save({"values": values}, metadata={"shard": text, "sha256": _checksum(text, values)})
+
+
+def unpack(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    """Description and values of the shard in a file.
+
+    Raises:
+        ShardFileError: a byte of it is not as it was written.
+        OSError: it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata, values = file.metadata(), file.get_tensor("values")
+        description = json.loads(metadata["shard"])
+        checksum = metadata["sha256"]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ShardFileError(str(error)) from error
+    if checksum != _checksum(metadata["shard"], values):
+        raise ShardFileError("its checksum does not match")
+    return description, values
+
+
+def _checksum(text: str, values: NDArray[np.float32]) -> str:
+    return hashlib.sha256(text.encode() + values.tobytes()).hexdigest()

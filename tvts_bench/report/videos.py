@@ -22,8 +22,8 @@ from tvts_bench.results import Result
 from tvts_bench.runtime import default_cache
 from tvts_bench.snapshot import is_unchanged
 from tvts_bench.tables.base import EMBEDDED
-from tvts_bench.video import sequential
-from tvts_bench.video.container import VideoDecodeError, read_index
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.reader import decode_frames
 from tvts_bench.video.sampling import segment_indices
 
 WORLDS = "scripted-motion"  # folder of built-in synthetic sets in the cache
@@ -139,8 +139,7 @@ def make_strip(path: Path, name: str) -> Strip:
     Raises:
         VideoDecodeError: it cannot be read.
     """
-    frames, _, _ = sequential.decode(path, read_index(path), lambda count: segment_indices(count, FRAMES))
-    return _strip(frames, name)
+    return _strip(decode_frames(path, lambda count: segment_indices(count, FRAMES), "pyav").frames, name)
 
 
 def _strip(frames: NDArray[np.uint8], name: str) -> Strip:

@@ -20,12 +20,18 @@ from tvts_bench.atomic import sync_folder
 from tvts_bench.distributed import Rank, all_gather_objects
 from tvts_bench.errors import UserError
 from tvts_bench.models.saving import save_pickled
-from tvts_bench.provenance import file_sha256
 from tvts_bench.runtime import Progress, silent
-from tvts_bench.snapshot import FileSignature, Snapshot, file_signatures, signature, snapshot
+from tvts_bench.snapshot import (
+    UNREADABLE,
+    FileSignature,
+    Snapshot,
+    content_sha256,
+    file_signatures,
+    signature,
+    snapshot,
+)
 
 LAST, BEST = "last.pt", "best.pt"
-UNREADABLE = ""  # in place of the sha256 of what cannot be read
 
 log = logging.getLogger(__name__)
 
@@ -130,14 +136,6 @@ def load_checkpoint(path: Path, kind: type[S]) -> S:
         raise TrainingStateError(
             f"{path} is not a state that this version of {kind.program} wrote; {kind.remedy}"
         ) from None
-
-
-def content_sha256(path: Path) -> str:
-    """sha256 (hex) of a file's bytes; `UNREADABLE` for one that is missing, not regular or may not be read."""
-    try:
-        return file_sha256(path)
-    except (OSError, ValueError):
-        return UNREADABLE
 
 
 class FilesRead:

@@ -28,17 +28,17 @@ from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
 from tvts_bench.features.base import Failure
-from tvts_bench.processes import worker_context
+from tvts_bench.processes import run_with_timeout, worker_context
 from tvts_bench.signals import STOPPING
-from tvts_bench.time_limit import run_with_timeout
-from tvts_bench.training.checkpoint import UNREADABLE, content_sha256
+from tvts_bench.snapshot import UNREADABLE, content_sha256
 from tvts_bench.training.recipe import Recipe
 from tvts_bench.training.sampler import ClipDraw, ClipSampler
-from tvts_bench.video.augment import augment_clip
-from tvts_bench.video.clips import MAX_ASPECT
-from tvts_bench.video.reader import VideoDecodeError, decode_frames
+from tvts_bench.video.clips import require_croppable
+from tvts_bench.video.packet_index import VideoDecodeError
+from tvts_bench.video.reader import decode_frames
 from tvts_bench.video.sampling import Sample, clip_indices
 from tvts_bench.video.spec import ClipSpec
+from tvts_bench.video.transforms import augment_clip
 
 MEMORY = 2**30  # bytes of short videos that a process tree keeps decoded
 SHORT = 64  # frames; only videos up to this length are decoded whole, to be kept
@@ -224,9 +224,7 @@ class FrameCache:
             return np.arange(num_frames, dtype=np.int64) if is_whole else sample(num_frames)
 
         frames, num_frames = self._read(path, all_or_some)
-        height, width = frames.shape[1:3]
-        if max(height, width) > MAX_ASPECT * min(height, width):
-            raise VideoDecodeError(path, f"its frames are {width} x {height} pixels, too long and thin to be cropped")
+        require_croppable(path, frames)
         if not wants_all or num_frames > SHORT:
             return frames
         if self.held + frames.nbytes <= self.limit:

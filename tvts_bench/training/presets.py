@@ -13,8 +13,7 @@ from typing import Any, Literal
 from tvts_bench.devices import resolve_dtype
 from tvts_bench.errors import UserError, did_you_mean
 from tvts_bench.training.recipe import UNMIXED, Recipe, without_augmentation
-from tvts_bench.video.spec import named_sampling, require_dense
-from tvts_bench.video.variation import ClipAugment
+from tvts_bench.video.spec import ClipAugment, named_sampling, require_dense
 
 Task = Literal["probe", "finetune"]
 

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from tvts_bench.config_fields import Option, check_fields
 from tvts_bench.errors import UserError
-from tvts_bench.video.spec import MAX_SEED, ClipSpec, Sampling
-from tvts_bench.video.variation import PLAIN, ClipAugment
+from tvts_bench.video.spec import MAX_SEED, PLAIN, ClipAugment, ClipSpec, Sampling
 
 MAX_EPOCHS, MAX_BATCH, MAX_VIEWS = 1_000_000, 1_000_000, 1_000  # far beyond what anyone trains
 REFERENCE_BATCH = 256  # clips; the batch that `base_lr` is meant for

@@ -16,10 +16,9 @@ from torch import nn
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.distributed import all_gather_objects, run_on_all_ranks
 from tvts_bench.features.base import Failure
-from tvts_bench.features.decoding import Decoded, Decoding
-from tvts_bench.features.workers import load_clips
+from tvts_bench.features.decoding import Decoded, Decoding, load_clips
 from tvts_bench.runtime import Runtime
-from tvts_bench.training.checkpoint import content_sha256
+from tvts_bench.snapshot import content_sha256
 from tvts_bench.training.optim import autocast
 from tvts_bench.training.recipe import Precision
 from tvts_bench.video.spec import ClipSpec

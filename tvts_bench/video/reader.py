@@ -1,7 +1,7 @@
 """Frames of a video file by index, exactly: frame i is the i-th of sequential decoding, whatever the container.
 
 decord reads what it gives exactly as PyAV would; everything else, whatever it fails on, and files damaged where it
-looks, PyAV decodes from the start. So the bytes are the same whichever decoder is asked for. Frames are turned and
+looks, PyAV decodes from the start. So the bytes are the same whichever decoder is chosen. Frames are turned and
 mirrored as the file's display matrix says.
 """
 
@@ -14,18 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tvts_bench.errors import UserError
-from tvts_bench.video import seeking, sequential
-from tvts_bench.video.container import VideoDecodeError, read_index
+from tvts_bench.video import decord_decoder, pyav_decoder
+from tvts_bench.video.packet_index import read_index
 from tvts_bench.video.sampling import Sample
-
-__all__ = ["DECODERS", "DecodedFrames", "UnknownDecoderError", "VideoDecodeError", "decode_frames", "decoder_identity"]
 
 DECODERS = ("decord", "pyav")
 VERSION = 2  # of this package's part in reading: raised when frames of any file may come out differently
-
-
-class UnknownDecoderError(UserError):
-    """A decoder of that name is not among `DECODERS`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,40 +28,42 @@ class DecodedFrames:
 
     frames: NDArray[np.uint8]  # [T, H, W, 3] RGB, upright
     num_frames: int  # how many the file really has, not what its header says
-    fps: float  # frames a second on average; 0 where the file does not say
-    decoder: str  # "decord 0.6.0" or "PyAV 18.1.0": what read them, which need not be what was asked for
+    decoder: str  # "decord 0.6.0" or "PyAV 18.1.0": what read them, which need not be what was wanted
     damaged: int = 0  # frames on the way to them that are lost, or that FFmpeg knows to be partly made up
 
 
 def decode_frames(path: Path, sample: Sample, decoder: str = "decord") -> DecodedFrames:
-    """The frames that `sample(number of frames)` picks: indices in any order, repeats allowed.
+    """The frames of a video that `sample` picks, in its order.
 
         decode_frames(path, lambda n: np.array([0, n // 2, n - 1]))      the first, the middle and the last
 
-    `sample` may be called more than once and must answer the same for the same number.
+    Args:
+        path: The video.
+        sample: From the number of frames to indices in any order, repeats allowed. It may be called more than once and
+            must answer the same for the same number.
+        decoder: One of `DECODERS`.
 
     Raises:
-        VideoDecodeError: the file cannot be read, or is cut off or damaged so that frames are missing.
-        UnknownDecoderError: `decoder` is not one of `DECODERS`.
+        VideoDecodeError: The file cannot be read, or is cut off or damaged so that frames are missing.
+        UserError: `decoder` is none of them.
     """
     _require_decoder(decoder)
     index = read_index(path)
+    frames, num_frames, damaged = None, index.num_frames, index.lost
     if decoder == "decord" and index.seekable:
-        frames = seeking.decode(path, index, sample)
-        if frames is not None:
-            return DecodedFrames(
-                frames=frames,
-                num_frames=index.num_frames,
-                fps=index.fps,
-                decoder=_version("decord"),
-                damaged=index.lost,
-            )
-    frames, num_frames, damaged = sequential.decode(path, index, sample)
-    return DecodedFrames(frames=frames, num_frames=num_frames, fps=index.fps, decoder=_version("pyav"), damaged=damaged)
+        frames = decord_decoder.decode(path, index, sample)
+    if frames is None:
+        decoder = "pyav"
+        frames, num_frames, damaged = pyav_decoder.decode(path, index, sample)
+    return DecodedFrames(frames=frames, num_frames=num_frames, decoder=_version(decoder), damaged=damaged)
 
 
 def decoder_identity(decoder: str) -> str:
-    """Everything that may read a file when `decoder` is asked for, with versions: part of every feature key."""
+    """Everything that may read a file for `decoder`, with versions: part of every feature key.
+
+    Raises:
+        UserError: `decoder` is none of `DECODERS`.
+    """
     _require_decoder(decoder)
     used = f"{_version('decord')} / {_version('pyav')}" if decoder == "decord" else _version(decoder)
     return f"{used}, reader {VERSION}"
@@ -75,7 +71,7 @@ def decoder_identity(decoder: str) -> str:
 
 def _require_decoder(decoder: str) -> None:
     if decoder not in DECODERS:
-        raise UnknownDecoderError(f"unknown decoder {decoder!r}; there are: {', '.join(DECODERS)}")
+        raise UserError(f"unknown decoder {decoder!r}; there are: {', '.join(DECODERS)}")
 
 
 @cache  # reading a distribution's metadata takes as long as decoding ten small frames

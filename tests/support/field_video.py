@@ -5,7 +5,7 @@ from pathlib import Path
 
 import av
 
-from tests.video.coded_video import Picture, coded_picture
+from tests.support.coded_video import Picture, coded_picture
 
 WIDTH, HEIGHT = 64, 64
 START = b"\0\0\0\1"

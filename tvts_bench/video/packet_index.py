@@ -6,7 +6,7 @@ That is exact only where packets and pictures are one to one and nothing after a
     stored    I0 P3 B1 B2 | I6 B4 B5      an open GOP: B4 and B5 are stored after I6, shown before it and need P3,
     shown      0  1  2  3    4  5  6      so a reader that seeks to I6 loses or garbles them
 
-A file whose packets do not prove this is decoded from its start instead (`sequential`), and so is one of which decord
+A file whose packets do not prove this is decoded from its start instead (`pyav_decoder`), and so is one of which decord
 would make other bytes: interlaced, of odd height, mirrored, or with a format or size that changes.
 
 Not every packet is a frame. Those in front of the cut of an edit list are decoded and dropped, alternate reference
@@ -16,62 +16,63 @@ all there is settled before anything is decoded.
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.stream import Discard, Disposition
+from av.packet import Packet
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from tvts_bench import regular_file
 from tvts_bench.errors import UserError
-from tvts_bench.video.codec_headers import VideoPacket, every_keyframe_starts_afresh, is_hidden
-from tvts_bench.video.orientation import decord_turns
-from tvts_bench.video.truncation import (
-    broken_element,
+from tvts_bench.regular_file import is_transient
+from tvts_bench.video.headers import (
+    VideoPacket,
     broken_fragment,
-    ends_early,
-    packets_by_duration,
-    packets_by_slots,
-    readable,
+    decord_turns,
+    every_keyframe_starts_afresh,
+    is_hidden,
+    matroska_structure,
 )
+
+_Stream = TypeVar("_Stream", bound=Stream)
 
 # No playlists, text renderers or network formats: a file handed in must not make FFmpeg open others.
 MP4, MATROSKA, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"  # names FFmpeg gives the three families
 CONTAINERS = f"{MP4},{MATROSKA},{AVI},mpegts,mpeg,mpegvideo,m4v,h264,hevc,ivf,flv,asf,ogg,rm,swf,dv,mxf,nut,gif"
-# H.264 and VP9 are what decord was found to seek in exactly; these are their profiles of 8-bit 4:2:0.
+# decord seeks exactly in H.264 and VP9, as far as is known; these are their profiles of 8-bit 4:2:0.
 SEEKABLE_PROFILES = {
     "h264": {"Baseline", "Constrained Baseline", "Main", "Extended", "High", "Progressive High", "Constrained High"},
     "vp9": {"Profile 0"},
 }
 
 
-def is_transient(error: BaseException | None) -> bool:
-    """Whether the system is at fault, so that another try may succeed."""
-    if error is None or (getattr(error, "errno", None) == errno.EIO and isinstance(error, av.FFmpegError)):
-        return False  # FFmpeg says EIO of damaged files, too; who hashes the file first hears of the disk's own
-    return isinstance(error, TimeoutError) or regular_file.is_transient(error)
-
-
 class VideoDecodeError(UserError):
     """A video that cannot be read: one sentence that names the file and says why."""
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"cannot read {path}: {problem}")
+        super().__init__(path, problem)
         self.path, self.problem = path, problem
+
+    def __str__(self) -> str:
+        return f"cannot read {self.path}: {self.problem}"
 
     @property
     def transient(self) -> bool:
         """Whether the system is at fault and not the file. Known where it is raised, not in another process."""
-        return is_transient(self.__cause__)
+        return self.__cause__ is not None and _is_of_the_system(self.__cause__)
 
-    def __reduce__(self) -> tuple[type["VideoDecodeError"], tuple[Path, str]]:
-        return type(self), (self.path, self.problem)  # survives the way from a worker process
+
+def _is_of_the_system(error: BaseException) -> bool:
+    """As `is_transient`, but FFmpeg says EIO of damaged files, too; whoever hashes the file first hears of the disk."""
+    return is_transient(error) and not (isinstance(error, av.FFmpegError) and error.errno == errno.EIO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,6 @@ class PacketIndex:
     stream: int  # index of the video stream among all streams
     num_frames: int  # packets whose picture is to be shown; mostly, not always, the number of frames
     lost: int  # packets that the file's index lists and that are not there, where it has one
-    fps: float  # frames a second, averaged; 0 where unknown
     seekable: bool  # whether decord reads this file exactly
 
 
@@ -98,7 +98,7 @@ def read_index(path: Path) -> PacketIndex:
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        packets = [packet for packet in readable(container.demux(stream)) if packet.size]
+        packets = [packet for packet in _readable(container.demux(stream)) if packet.size]
         if not packets:
             raise VideoDecodeError(path, "its video stream is empty")
         codec = stream.codec_context.codec.canonical_name
@@ -109,7 +109,6 @@ def read_index(path: Path) -> PacketIndex:
             stream=stream.index,
             num_frames=len(shown),
             lost=max(0, len(stream.index_entries) - len(packets)) if container.format.name in (MP4, AVI) else 0,
-            fps=float(stream.average_rate or stream.guessed_rate or 0),
             seekable=seekable,
         )
 
@@ -119,8 +118,14 @@ def require_complete(path: Path, count: int, promised: int, *, broken: bool = Fa
 
     A frame or a few too many in a header are common (one in every HMDB-51 file) and harmless: they are not counted.
 
+    Args:
+        path: The video, for the message.
+        count: Frames, or packets, that are there.
+        promised: How many there should be.
+        broken: Whether decoding ended at one that is damaged.
+
     Raises:
-        VideoDecodeError: too much is missing.
+        VideoDecodeError: Too much is missing.
     """
     if count == 0:
         raise VideoDecodeError(path, f"none of its {promised} frames can be decoded")
@@ -131,18 +136,64 @@ def require_complete(path: Path, count: int, promised: int, *, broken: bool = Fa
 
 def _require_whole(path: Path, container: InputContainer, stream: VideoStream, packets: list[VideoPacket]) -> None:
     """Refuse a file that lacks packets of its video stream."""
-    promised, broken = stream.frames, None
+    promised, broken, total = stream.frames, None, path.stat().st_size
     if container.format.name == MP4:
         promised, broken = len(stream.index_entries), broken_fragment(path)
     elif container.format.name == AVI:
-        promised = packets_by_slots(stream, packets)
+        promised = _packets_by_slots(stream, packets)
     elif container.format.name == MATROSKA:
-        broken = broken_element(path)
-        promised = packets_by_duration(container, stream, packets) if ends_early(path, packets[-1]) else 0
+        broken, segment_end = matroska_structure(path)
+        last = packets[-1]
+        stops_early = last.pos is not None and last.pos + last.size < 0.95 * total
+        is_cut = stops_early or (segment_end is not None and segment_end > total)
+        promised = _packets_by_duration(container, stream, packets) if is_cut else 0
     if broken is not None:
-        total = path.stat().st_size
         raise VideoDecodeError(path, f"truncated or corrupt: its structure breaks off at byte {broken:,} of {total:,}")
     require_complete(path, len(packets), promised)
+
+
+def _packets_by_slots(stream: VideoStream, packets: Sequence[VideoPacket]) -> int:
+    """How many packets the stream of an AVI file once had: the entries of its index, which is lost with its end.
+
+    The header counts slots, and one without a packet means "the last frame again".
+    """
+    reached = max((packet.dts for packet in packets if packet.dts is not None), default=stream.frames - 1) + 1
+    by_header = round(len(packets) * stream.frames / reached) if reached > 0 else stream.frames
+    return max(len(stream.index_entries), by_header)
+
+
+def _packets_by_duration(container: InputContainer, stream: VideoStream, packets: Sequence[VideoPacket]) -> int:
+    """How many packets the stream of a Matroska file once had, which keeps no count, by how long it was. 0: unknown.
+
+    Most writers note each stream's length in a tag. Where there is none, only the whole file's length is known, which
+    is that of its longest stream: it counts only if no stream reaches it.
+    """
+    end = max(_end(packet) for packet in packets)
+    length = _tagged_length(stream)
+    if length is None:
+        for other in container.streams:
+            other.discard = Discard.default
+        container.seek(0)
+        reached = max((_end(packet) for packet in _readable(container.demux()) if packet.size), default=end)
+        length = end * (container.duration or 0) / av.time_base / reached if reached > 0 else 0.0
+    return round(len(packets) * length / end) if end > 0 else 0
+
+
+def _end(packet: "Packet[Any]") -> float:
+    """Seconds."""
+    return float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base)
+
+
+def _tagged_length(stream: VideoStream) -> float | None:
+    """Seconds, by the stream's own tag: "00:01:10.250000000"."""
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", stream.metadata.get("DURATION", "").strip("\0 "))
+    return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) if match else None
+
+
+def _readable(packets: "Iterator[Packet[_Stream]]") -> "Iterator[Packet[_Stream]]":
+    """Packets up to the end or to the first that cannot be read; how many were promised is checked later."""
+    with suppress(av.FFmpegError):
+        yield from packets
 
 
 def require_file(path: Path) -> None:
@@ -161,22 +212,22 @@ def require_file(path: Path) -> None:
             raise VideoDecodeError(path, "the file is empty (0 bytes)")
         with path.open("rb"):
             pass
-    except FileNotFoundError as error:
-        raise VideoDecodeError(path, "there is no such file") from error
-    except PermissionError as error:
-        raise VideoDecodeError(path, "no permission to read the file") from error
     except OSError as error:
-        raise VideoDecodeError(path, f"the system says {error.strerror or error}") from error
+        common = {FileNotFoundError: "there is no such file", PermissionError: "no permission to read the file"}
+        raise VideoDecodeError(path, common.get(type(error), f"the system says {error.strerror or error}")) from error
 
 
 @contextmanager
 def open_video(path: Path, *, decode: bool, index: int | None = None) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The open container and its video stream: number `index`, or the one FFmpeg deems best.
+    """The open container and its video stream.
 
-    Without `decode` the streams are probed without decoding a frame, which takes a third of the time.
+    Args:
+        path: The video.
+        decode: False probes the streams without decoding a frame, which takes a third of the time.
+        index: Of the stream; None takes the one FFmpeg deems best.
 
     Raises:
-        VideoDecodeError: not a video container, or one without a video stream.
+        VideoDecodeError: Not a video container, or one without a video stream.
     """
     av.logging.set_level(None)  # FFmpeg's chatter about odd files; what matters is raised
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
@@ -188,7 +239,7 @@ def open_video(path: Path, *, decode: bool, index: int | None = None) -> Iterato
         )
     except (av.FFmpegError, ValueError, OSError) as error:
         problem = "it is not a video, or its head or index is cut off"
-        if isinstance(error, OSError) and is_transient(error):
+        if isinstance(error, OSError) and _is_of_the_system(error):
             problem = f"the system says {error.strerror}"
         raise VideoDecodeError(path, problem) from error
     with container:
@@ -229,11 +280,9 @@ def _is_seekable(path: Path, container: InputContainer, stream: VideoStream, pac
     if len(np.unique(pts)) < len(pts):
         return False
     keys = np.flatnonzero([packet.is_keyframe for packet in packets])
-    if (np.maximum.accumulate(pts)[keys] != pts[keys]).any():
+    latest_before, earliest_after = np.maximum.accumulate(pts), np.minimum.accumulate(pts[::-1])[::-1]
+    if (latest_before[keys] != earliest_after[keys]).any():
         return False
-    if (np.minimum.accumulate(pts[::-1])[::-1][keys] != pts[keys]).any():
-        return False
-    keyframes = [packets[key] for key in keys]
-    if not every_keyframe_starts_afresh(codec, stream.codec_context.extradata, keyframes):
-        return False
-    return decord_turns(path, is_mp4=container.format.name == MP4)
+    return every_keyframe_starts_afresh(
+        codec, stream.codec_context.extradata, [packets[key] for key in keys]
+    ) and decord_turns(path, is_mp4=container.format.name == MP4)

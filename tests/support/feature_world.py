@@ -68,6 +68,13 @@ class Linear(Backbone):
         return torch.nn.functional.linear(clips.flatten(1), self.weight)
 
 
+class Unusable(Linear):
+    """Fails as soon as it is used."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        raise AssertionError("nothing was to be computed")
+
+
 def run(
     backbone: Backbone,
     records: Sequence[VideoRecord],

@@ -10,8 +10,8 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tests.video.coded_video import VP9, X264_CLOSED, Writer, coded_picture, write_video
-from tests.video.field_video import write_fields
+from tests.support.coded_video import VP9, X264_CLOSED, Writer, coded_picture, write_video
+from tests.support.field_video import write_fields
 
 VP8 = {"deadline": "realtime", "cpu-used": "8"}
 
@@ -136,7 +136,7 @@ def write_moving_noise(path: Path, num_frames: int = 60, *, seed: int = 0) -> Pa
 
 
 def damage(path: Path) -> int:
-    """Flip bits inside a picture so that FFmpeg conceals it and goes on; how many frames it flags."""
+    """Flip bits inside a picture so that FFmpeg conceals it and carries on; how many frames it flags."""
     whole = path.read_bytes()
     count = len(sequential(path)[0])
     with av.open(str(path)) as container:

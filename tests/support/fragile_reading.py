@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tvts_bench.video import reader
-from tvts_bench.video.container import VideoDecodeError, read_index
+from tvts_bench.video.packet_index import VideoDecodeError, read_index
 
 
 @contextmanager

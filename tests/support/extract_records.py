@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.features.feature_world import HangingPath, Linear, make_records, run
+from tests.support.feature_world import HangingPath, Linear, make_records, run
 from tvts_bench.distributed import distributed_runtime
 from tvts_bench.runtime import Runtime
 

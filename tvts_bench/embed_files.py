@@ -1,6 +1,7 @@
 """Features and search for anyone's own videos: no data set, no labels."""
 
 import io
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +27,6 @@ from tvts_bench.runtime import Runtime
 SUFFIXES = (".parquet", ".npz", ".csv")
 
 
-class OwnVideosError(UserError):
-    """Files that cannot be embedded or searched as asked."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddedFiles:
     """Features of files, with what made them."""
@@ -40,14 +37,14 @@ class EmbeddedFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A video that was found."""
+    """A video among the most similar ones."""
 
     path: str
     similarity: float  # cosine, -1 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """The answer of a search."""
 
     hits: tuple[Hit, ...]
@@ -60,21 +57,21 @@ def video_files(paths: Iterable[Path]) -> list[Path]:
     """The files named, and the videos in the folders named (by suffix, subfolders included), each once.
 
     Raises:
-        OwnVideosError: a path does not exist, or a folder holds no video.
+        UserError: a path does not exist, or a folder holds no video.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for path in paths:
         if _is_folder(path):
-            inside = walk_videos(path)
-            if not inside:
+            names = walk_videos(path)
+            if not names:
                 known = ", ".join(sorted(VIDEO_EXTENSIONS))
-                raise OwnVideosError(f"no video in {path} or its subfolders; known suffixes: {known}")
-            found.update(dict.fromkeys(path / name for name in inside))
+                raise UserError(f"no video in {path} or its subfolders; known suffixes: {known}")
+            files |= dict.fromkeys(path / name for name in names)
         elif path.exists():
-            found[path] = None
+            files[path] = None
         else:
-            raise OwnVideosError(f"{path} does not exist")
-    return list(found)
+            raise UserError(f"{path} does not exist")
+    return list(files)
 
 
 def embed_files(
@@ -82,29 +79,38 @@ def embed_files(
 ) -> EmbeddedFiles:
     """Features of files and of the videos in folders. Unreadable ones are listed, never replaced.
 
+    Args:
+        paths: Files, and folders that are searched with their subfolders.
+        backbone: Embeds them, with its own clip.
+        decoder: Of `video.reader.DECODERS`.
+        dtype: Precision of the forward pass.
+        runtime: Where and how fast.
+
     Raises:
-        OwnVideosError: nothing can be read, or something cannot and `runtime.strict` is set.
+        UserError: Nothing can be read, or something cannot and `runtime.strict` is set.
     """
     return _embed(video_files(paths), backbone, decoder, dtype, runtime)
 
 
 def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype, runtime: Runtime) -> EmbeddedFiles:
-    adapted = adaptation_notes(backbone, backbone.clip_spec)
+    clip = backbone.clip_spec
+    adapted = adaptation_notes(backbone, clip)
     records = [VideoRecord(id=str(path), path=path, label=0) for path in files]
-    features = _extract(records, backbone, decoder, dtype, runtime)
+    fingerprint = digest([record.id for record in records])
+    features = extract(backbone, records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)
     if features.failed and (runtime.strict or not features.ids):
         first, reason = next(iter(features.failed.items()))
-        raise OwnVideosError(
+        raise UserError(
             f"{len(features.failed)} of {len(records)} videos failed, the first: {failure_line(first, reason)}"
         )
     if features.damaged and runtime.strict:
-        raise OwnVideosError(damage_line(features.damaged, len(records), "these videos"))
+        raise UserError(damage_line(features.damaged, len(records), "these videos"))
     provenance = {
         "backbone": f"{backbone.family}:{backbone.variant}",
         "weights": backbone.weights.name,
         "weights_sha256": backbone.weights.sha256,
         "tensors_sha256": tensors_sha256(backbone),
-        "clip": canonical(backbone.clip_spec),
+        "clip": canonical(clip),
         "adaptations": list(adapted),
         "dtype": dtype,
         "decoders": dict(features.decoders),
@@ -117,32 +123,40 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
 
 def most_similar(
     query: Path, folder: Path, k: int, backbone: Backbone, *, decoder: str, dtype: Dtype, runtime: Runtime
-) -> Found:
-    """The `k` videos under `folder` nearest to `query` by cosine; the query itself is left out if it lies there.
+) -> SearchResult:
+    """The videos of a folder nearest to one by cosine; that one is left out if it lies there.
+
+    Args:
+        query: A video.
+        folder: Searched with its subfolders.
+        k: Videos to give.
+        backbone: Embeds them, with its own clip.
+        decoder: Of `video.reader.DECODERS`.
+        dtype: Precision of the forward pass.
+        runtime: Where and how fast.
 
     Raises:
-        OwnVideosError: the query cannot be read, or the folder holds no readable video.
-        NeighborError: `k` is larger than the gallery.
+        UserError: The query cannot be read, the folder holds no readable video, or fewer than `k`.
     """
     if not folder.is_dir():
-        raise OwnVideosError(f"{folder} is not a folder")
+        raise UserError(f"{folder} is not a folder")
     if _is_folder(query):
-        raise OwnVideosError(f"the query {query} is a folder; give one video")
+        raise UserError(f"the query {query} is a folder; give one video")
     unique: dict[str, Path] = {}  # a file under several names is one hit, the first by name
     for path in video_files([folder]):
         unique.setdefault(os.path.realpath(path), path)
     gallery = _embed(unique.values(), backbone, decoder, dtype, runtime).features
-    asked = embed_files([query], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
+    queries = embed_files([query], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
     resolved = [str(Path(item).resolve()) for item in gallery.ids]
-    found = nearest(
-        Embedded(ids=[str(query.resolve())], values=asked.values),
+    neighbors = nearest(
+        Embedded(ids=[str(query.resolve())], values=queries.values),
         Embedded(ids=resolved, values=gallery.values),
         k,
         device=runtime.device,
     )
-    pairs = zip(found.indices[0], found.similarities[0], strict=True)
+    pairs = zip(neighbors.indices[0], neighbors.similarities[0], strict=True)
     hits = tuple(Hit(path=gallery.ids[index], similarity=float(value)) for index, value in pairs if index >= 0)
-    return Found(hits=hits, searched=len(gallery.ids), failed=dict(gallery.failed), damaged=gallery.damaged)
+    return SearchResult(hits=hits, searched=len(gallery.ids), failed=dict(gallery.failed), damaged=gallery.damaged)
 
 
 def write_features(embedded: EmbeddedFiles, path: Path) -> None:
@@ -151,11 +165,9 @@ def write_features(embedded: EmbeddedFiles, path: Path) -> None:
     Parquet carries the provenance in its metadata, npz as a JSON string; CSV cannot.
 
     Raises:
-        OwnVideosError: another suffix.
+        UserError: another suffix.
         ResultError: the file cannot be written.
     """
-    import json
-
     require_known_suffix(path)
     features, provenance = embedded.features, json.dumps(canonical(embedded.provenance))
     if path.suffix == ".npz":
@@ -166,33 +178,23 @@ def write_features(embedded: EmbeddedFiles, path: Path) -> None:
         header = ["id", *(f"f{column}" for column in range(features.values.shape[1]))]
         rows = ([name, *row] for name, row in zip(features.ids, features.values.tolist(), strict=True))
         write_atomically(path, csv_text([header, *rows]))
-    elif path.suffix == ".parquet":
+    else:
         columns = {"id": features.ids, "embedding": list(features.values)}
         write_atomically(path, as_parquet(columns, {"tvts_bench": provenance}))
-    else:
-        raise AssertionError(path)
 
 
 def require_known_suffix(path: Path) -> None:
-    """Refuse a file that features cannot be written to: to be asked before they are computed, too.
+    """Refuse a file that features cannot be written to: also called before they are computed.
 
     Raises:
-        OwnVideosError: the suffix is none of `SUFFIXES`, or there is a folder of that name.
+        UserError: the suffix is none of `SUFFIXES`, or there is a folder of that name.
     """
     if path.suffix not in SUFFIXES:
-        raise OwnVideosError(f"cannot write features to {path}: the suffix must be one of {', '.join(SUFFIXES)}")
+        raise UserError(f"cannot write features to {path}: the suffix must be one of {', '.join(SUFFIXES)}")
     if path.is_dir():
-        raise OwnVideosError(f"cannot write features to {path}: it is a folder; give the name of a file in it")
+        raise UserError(f"cannot write features to {path}: it is a folder; give the name of a file in it")
 
 
 def _is_folder(path: Path) -> bool:
     """Whether to look into `path`; a folder named like a video is for the decoder to refuse."""
     return path.is_dir() and not is_video_name(path.name)
-
-
-def _extract(
-    records: Sequence[VideoRecord], backbone: Backbone, decoder: str, dtype: Dtype, runtime: Runtime
-) -> Features:
-    fingerprint = digest([record.id for record in records])
-    clip = backbone.clip_spec
-    return extract(backbone, records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)
