@@ -15,16 +15,8 @@ from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.backbones.base import Backbone, BackboneError, NetworkBackbone, WeightSource, tensors_sha256
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.checkpoint import Checkpoint, read_checkpoint
-from tvts_bench.models.state_dict import (
-    WRAPPERS,
-    CheckpointMismatchError,
-    Network,
-    build_for,
-    load_strictly,
-    seeded,
-    without_prefixes,
-)
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from tvts_bench.models.state_dict import WRAPPERS, Network, build_for, load_strictly, seeded, without_prefixes
 from tvts_bench.models.video_network import VideoNetworkError
 from tvts_bench.video.spec import ClipSpec
 
@@ -113,7 +105,7 @@ class Family(Generic[C]):
 
         Raises:
             CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-            LibraryError: a library that has the network is missing or too old.
+            UserError: a library that has the network is missing or too old.
         """
         for layout in self.other_layouts:
             if variant in layout.sizes:
@@ -131,7 +123,7 @@ class Family(Generic[C]):
 
     def _shipped(self, checkpoint: Checkpoint | None, variant: str) -> Backbone:
         if checkpoint is not None:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.name}:{variant} is a shipped file; to load {checkpoint.path} name a size, or none"
             )
         backbone = self._from_file(read_checkpoint(self.shipped[variant]), None)
@@ -143,10 +135,10 @@ class Family(Generic[C]):
         try:
             config = self.infer_config(ConfigReader(tensors, checkpoint, variant).inside(self.prefix))
         except VideoNetworkError as error:
-            raise CheckpointMismatchError(f"{path} holds no network of {self.name}: {error}") from error
+            raise CheckpointError(f"{path} holds no network of {self.name}: {error}") from error
         name = self._name(config)
         if variant not in (None, name):
-            raise CheckpointMismatchError(f"{path} holds {self.name}:{name}, not the {self.name}:{variant} asked for")
+            raise CheckpointError(f"{path} holds {self.name}:{name}, not the {self.name}:{variant} asked for")
         ignored = self._ignored(tensors, config)
         wanted = {each: tensor for each, tensor in tensors.items() if each not in ignored}
         described = self.from_folder(checkpoint, config)
@@ -240,7 +232,7 @@ def loaded_weights(
         unused: names of the file that are known and wanted nowhere.
 
     Raises:
-        CheckpointMismatchError: they do not fit, by name or shape.
+        CheckpointError: they do not fit, by name or shape.
     """
     network = build_for(build, tensors, checkpoint.path)
     report = load_strictly(network, tensors, checkpoint.path, format=format, unused=unused)

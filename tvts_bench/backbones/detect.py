@@ -10,8 +10,8 @@ from tvts_bench import registry
 from tvts_bench.backbones.base import Backbone, BackboneError
 from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.errors import UserError
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.state_dict import CheckpointMismatchError, listed, without_prefixes
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
+from tvts_bench.models.state_dict import listed, without_prefixes
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def detect(checkpoint: Checkpoint) -> str:
     """Name of the one family that the file is of.
 
     Raises:
-        CheckpointMismatchError: of none, with the nearest; or of several, with the way to choose.
+        CheckpointError: of none, with the nearest; or of several, with the way to choose.
     """
     usable, problems = families()
     for problem in problems:
@@ -153,12 +153,12 @@ def detect(checkpoint: Checkpoint) -> str:
     if len(names) == 1:
         return names[0]
     if names:
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{checkpoint.path} may be of several backbones ({', '.join(names)}), whose tensors have the same names:"
             f" say which with --backbone {' or --backbone '.join(names)}"
         )
     near = nearest(signature.shapes, usable)
-    raise CheckpointMismatchError(
+    raise CheckpointError(
         f"{checkpoint.path} is of no known backbone: {describe(signature.shapes)}; "
         + (f"nearest are {', '.join(near)}" if near else f"known are {', '.join(usable)}")
         + "; --backbone NAME says what of it does not fit"

@@ -6,8 +6,8 @@ from tvts_bench.backbones._builder import Family
 from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.models.checkpoint import CheckpointError
 from tvts_bench.models.internvideo2 import InternVideo2, InternVideo2Config
-from tvts_bench.models.state_dict import CheckpointMismatchError
 
 BASE = InternVideo2Config()
 SIZES = {
@@ -55,7 +55,7 @@ def infer_config(reader: ConfigReader) -> InternVideo2Config:
     """The shape of an encoder; a table of positions tells frames only where its side is known.
 
     Raises:
-        CheckpointMismatchError: it tells none.
+        CheckpointError: it tells none.
     """
     fields = reader.vit(SIZES, norm="blocks.0.norm1.weight")
     width, patch = fields["width"], fields["patch_size"]
@@ -63,7 +63,7 @@ def infer_config(reader: ConfigReader) -> InternVideo2Config:
     positions = reader.shape("pos_embed", 3)[1] - 1  # [CLS] has one, too
     grid = known.grid if known else 224 // patch
     if grid == 0 or positions < grid**2 or positions % grid**2:
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{reader.source}: pos_embed has {positions} places for patches, not a multiple of {grid} x {grid}:"
             " tables of other resolutions cannot be told apart from those of more frames"
         )

@@ -16,7 +16,8 @@ from tvts_bench.backbones._builder import Family, square_clip
 from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.state_dict import CheckpointMismatchError, renamed, substituted
+from tvts_bench.models.checkpoint import CheckpointError
+from tvts_bench.models.state_dict import renamed, substituted
 from tvts_bench.models.video_network import VideoNetworkError, block_depth
 from tvts_bench.video.spec import ClipSpec
 
@@ -205,14 +206,14 @@ def infer_config(reader: ConfigReader) -> MViTConfig:
     """The shape of the network whose tensors these are.
 
     Raises:
-        CheckpointMismatchError: a width is no multiple of a head's.
+        CheckpointError: a width is no multiple of a head's.
     """
     ours = reader.of(library_names(reader.tensors))
     depth = ours.depth("blocks.")
     widths = [ours.shape(f"blocks.{i}.norm1.weight", 1)[0] for i in range(depth)] + [ours.shape("norm.weight", 1)[0]]
     head_width = ours.shape("blocks.0.attn.pool_k.pool.weight", 5)[0]
     if odd := [width for width in widths if width % head_width]:
-        raise CheckpointMismatchError(f"{ours.source}: a width of {odd[0]} is no multiple of the heads' {head_width}")
+        raise CheckpointError(f"{ours.source}: a width of {odd[0]} is no multiple of the heads' {head_width}")
     return MViTConfig(
         widths=tuple(widths),
         pooled=tuple(sorted({int(match[1]) for name in ours.tensors if (match := BOTTLENECKS.match(name))})),

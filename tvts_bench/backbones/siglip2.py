@@ -16,9 +16,9 @@ from tvts_bench.backbones._conversion.folder import FolderConfig
 from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
 from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork, timm_vit
-from tvts_bench.models.state_dict import CheckpointMismatchError, fused, renamed, replaced
+from tvts_bench.models.state_dict import fused, renamed, replaced
 
 _LARGE = ImageConfig(width=1024, depth=24, num_heads=16, mlp_dim=4096)
 SIZES = {
@@ -89,7 +89,7 @@ def from_folder(checkpoint: Checkpoint, config: ImageConfig) -> tuple[FolderConf
     """The description beside the weights, in a folder of the transformers library, and its number of heads.
 
     Raises:
-        CheckpointMismatchError: it describes another network than the tensors are of.
+        CheckpointError: it describes another network than the tensors are of.
     """
     content = checkpoint.config or {}
     if not str(content.get("model_type", "")).startswith("siglip"):
@@ -105,7 +105,7 @@ def from_folder(checkpoint: Checkpoint, config: ImageConfig) -> tuple[FolderConf
     folder.require(("image_size",), config.image_size)
     heads = folder.get(("num_attention_heads",), config.num_heads)
     if config.width % heads:
-        raise CheckpointMismatchError(f"{folder.path} has {heads} heads, of which {config.width} is no multiple")
+        raise CheckpointError(f"{folder.path} has {heads} heads, of which {config.width} is no multiple")
     return folder, replace(config, num_heads=heads)
 
 

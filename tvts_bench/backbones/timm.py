@@ -105,7 +105,7 @@ def _refuse_another(build: Callable[[], nn.Module], checkpoint: Checkpoint) -> N
     """Nothing where `build`, with arguments from a config.json, makes a network that the tensors fit.
 
     Raises:
-        CheckpointMismatchError: another one; said before memory is taken for it.
+        CheckpointError: another one; said before memory is taken for it.
     """
     with torch.device("meta"):
         net = build()

@@ -29,16 +29,10 @@ from tvts_bench.backbones.base import (
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.errors import UserError, with_article
-from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint
+from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint, CheckpointError
 from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_parts_elsewhere, refuse_sizes
 from tvts_bench.models.frame_average import FrameAverage
-from tvts_bench.models.state_dict import (
-    CheckpointMismatchError,
-    LoadReport,
-    misfits,
-    refuse_values,
-    without_prefixes,
-)
+from tvts_bench.models.state_dict import LoadReport, misfits, refuse_values, without_prefixes
 from tvts_bench.models.transformers_library import POOLINGS, PooledModel, VideoModel, from_transformers
 from tvts_bench.video.spec import ClipSpec
 
@@ -155,7 +149,7 @@ def _kind(checkpoint: Checkpoint, config: Any) -> Any:
 
     Raises:
         BackboneError: the library cannot make it, or it takes something else.
-        CheckpointMismatchError: most of its numbers are not in the file; said before memory is taken for them.
+        CheckpointError: most of its numbers are not in the file; said before memory is taken for them.
     """
     try:
         with torch.device("meta"):
@@ -171,7 +165,7 @@ def _kind(checkpoint: Checkpoint, config: Any) -> Any:
     described = sum(each.numel() for each in (*model.parameters(), *model.buffers()))
     there = sum(tensor.numel() for tensor in checkpoint.tensors.values())
     if described > MISSING_SHARE * there + MISSING_NUMBERS:
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{checkpoint.path.parent / FOLDER_CONFIG} describes a {type(model).__name__} of {described:,} numbers,"
             f" {checkpoint.path.name} has {there:,}: they are not of one model, fetch the folder anew"
         )
@@ -192,7 +186,7 @@ def _filled(checkpoint: Checkpoint, config: Any, kind: Any) -> tuple[nn.Module, 
     unknown = [name for name in beside if not OTHER_PARTS.match(name)]
     wrong = [str(each[0] if isinstance(each, tuple) else each) for each in info["mismatched_keys"]]
     if problems := misfits(missing, unknown, wrong):
-        raise CheckpointMismatchError(f"{checkpoint.path} does not fit a {kind.__name__}: {problems}")
+        raise CheckpointError(f"{checkpoint.path} does not fit a {kind.__name__}: {problems}")
     state = model.state_dict()
     refuse_values(state, state, checkpoint.path)
     return model, LoadReport(format=f"transformers {config.model_type}", used=len(state), unexpected=tuple(beside))

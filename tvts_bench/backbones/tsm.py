@@ -10,7 +10,8 @@ from tvts_bench.backbones._builder import Family, square_clip
 from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.state_dict import CheckpointMismatchError, renamed
+from tvts_bench.models.checkpoint import CheckpointError
+from tvts_bench.models.state_dict import renamed
 from tvts_bench.models.temporal_resnet import ShiftResNet, TemporalResNetConfig
 
 RESNET50 = TemporalResNetConfig()
@@ -50,11 +51,11 @@ def infer_config(reader: ConfigReader) -> TemporalResNetConfig:
     """The shape of the network; its frames are those of the variant that is named.
 
     Raises:
-        CheckpointMismatchError: not all blocks are shifted.
+        CheckpointError: not all blocks are shifted.
     """
     blocks, shifted = reader.stages(), sum(name.endswith(SHIFTED) for name in reader.tensors)
     if shifted != sum(blocks):
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{reader.source} shifts {shifted} of {sum(blocks)} blocks; only networks that shift all are known"
         )
     frames = SIZES[reader.variant or "resnet50_8f"].num_frames

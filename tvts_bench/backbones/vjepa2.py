@@ -69,7 +69,7 @@ class VJEPA2(VideoNetwork):
         """Randomly initialised.
 
         Raises:
-            LibraryError: transformers is not there, or too old.
+            UserError: transformers is not there, or too old.
         """
         super().__init__()
         self.size = size

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tvts_bench.models.foreign_config import read_json_object, without_fetching
 from tvts_bench.models.pickle_names import MAX_TENSORS
-from tvts_bench.models.state_dict import CheckpointMismatchError as CheckpointMismatchError
 from tvts_bench.models.state_dict import LoadReport as LoadReport
 from tvts_bench.models.state_dict import listed as listed
 from tvts_bench.models.state_dict import load_strictly as load_strictly

@@ -57,7 +57,7 @@ class TimeSformer(VideoNetwork):
         """Randomly initialised.
 
         Raises:
-            LibraryError: transformers is not there.
+            UserError: transformers is not there.
         """
         super().__init__()
         self.size = size

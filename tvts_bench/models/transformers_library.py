@@ -23,24 +23,20 @@ FOLLOWING = ("timesformer", "vjepa2")  # whose layers read the shape of a clip w
 LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks|block)\.(\d+)\.")
 
 
-class LibraryError(UserError):
-    """A library that a network comes from is not installed, or is too old for it."""
-
-
 def from_transformers(name: str) -> Any:
     """The class `name` of the transformers library.
 
     Raises:
-        LibraryError: it is not installed, or has no such class; with the command that helps.
+        UserError: it is not installed, or has no such class; with the command that helps.
     """
     try:
         library = import_module("transformers")
     except ImportError as error:
-        raise LibraryError(
+        raise UserError(
             f"this network needs the library transformers, which cannot be imported ({error}): pip install transformers"
         ) from error
     if not hasattr(library, name):
-        raise LibraryError(f"transformers {library.__version__} has no {name}: pip install --upgrade transformers")
+        raise UserError(f"transformers {library.__version__} has no {name}: pip install --upgrade transformers")
     return getattr(library, name)
 
 

@@ -6,9 +6,8 @@ from typing import Any, TypedDict
 
 from torch import Tensor
 
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
 from tvts_bench.models.foreign_config import MAX_LAYERS
-from tvts_bench.models.state_dict import CheckpointMismatchError
 
 HEAD_WIDTH = 64  # channels of an attention head, where a family does not say otherwise
 
@@ -53,15 +52,13 @@ class ConfigReader:
         """Shape of the tensor `name`.
 
         Raises:
-            CheckpointMismatchError: it is missing, empty, or has not that many dimensions.
+            CheckpointError: it is missing, empty, or has not that many dimensions.
         """
         tensor = self.tensors.get(name)
         if tensor is None:
-            raise CheckpointMismatchError(
-                f"{self.source} has no {self._prefix}{name}, which tells the size of the network"
-            )
+            raise CheckpointError(f"{self.source} has no {self._prefix}{name}, which tells the size of the network")
         if tensor.ndim != dimensions or 0 in tensor.shape:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.source}: {self._prefix}{name} is {list(tensor.shape)},"
                 f" expected {dimensions} dimensions, none of them 0"
             )
@@ -71,7 +68,7 @@ class ConfigReader:
         """D, the length of the tensor `norm`: a multiple of a head's 64 channels."""
         (width,) = self.shape(norm, 1)
         if width % HEAD_WIDTH:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.source}: {self._prefix}{norm} has {width} entries,"
                 f" expected a multiple of {HEAD_WIDTH} (a head's width)"
             )
@@ -81,11 +78,11 @@ class ConfigReader:
         """Blocks: how many different numbers follow `prefix`.
 
         Raises:
-            CheckpointMismatchError: more than any network has, which would take minutes to build.
+            CheckpointError: more than any network has, which would take minutes to build.
         """
         depth = len({name.removeprefix(prefix).split(".")[0] for name in self.tensors if name.startswith(prefix)})
         if depth > MAX_LAYERS:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.source} has {depth:,} different {self._prefix}{prefix}*,"
                 f" expected blocks of a network, at most {MAX_LAYERS:,}"
             )
@@ -95,14 +92,12 @@ class ConfigReader:
         """Blocks in each of a ResNet's four stages, under `prefix`.
 
         Raises:
-            CheckpointMismatchError: a stage is missing.
+            CheckpointError: a stage is missing.
         """
         first, second, third, fourth = (self.depth(f"{prefix}layer{stage}.") for stage in range(1, 5))
         start = f"{self._prefix}{prefix}"
         if not first * second * third * fourth:
-            raise CheckpointMismatchError(
-                f"{self.source} has no ResNet's four stages, {start}layer1.* to {start}layer4.*"
-            )
+            raise CheckpointError(f"{self.source} has no ResNet's four stages, {start}layer1.* to {start}layer4.*")
         return first, second, third, fourth
 
     def hidden(self, prefix: str, suffix: str) -> int:
@@ -121,7 +116,7 @@ class ConfigReader:
         positions = self.shape(name, dimensions)[-2] - prefix_tokens
         side = math.isqrt(max(positions, 0))
         if side == 0 or side * side != positions:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.source}: {self._prefix}{name} has {positions} places for patches, not a square"
             )
         return side
