@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from tests.support.altered import CHANGES, altered, clips, saved, trained
 from tvts_bench.backbones.loading import load_backbone
-from tvts_bench.backbones.tclr import SIZES, TCLRConfig
+from tvts_bench.backbones.tclr import SIZES, DilatedResNet, TCLRConfig
 from tvts_bench.models.checkpoint import CheckpointError
-from tvts_bench.models.temporal_resnet import DilatedResNet
 
 from torchvision.models.video import r2plus1d_18, r3d_18  # isort: skip
 from torchvision.models.video.resnet import (  # isort: skip

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,7 +17,16 @@ from tvts_bench.backbones.base import Backbone, BackboneError, NetworkBackbone, 
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from tvts_bench.models.state_dict import WRAPPERS, Network, build_for, load_strictly, seeded, without_prefixes
+from tvts_bench.models.state_dict import (
+    WRAPPERS,
+    Network,
+    build_for,
+    load_strictly,
+    renamed,
+    replaced,
+    seeded,
+    without_prefixes,
+)
 from tvts_bench.models.video_network import VideoNetworkError
 from tvts_bench.video.spec import ClipSpec
 
@@ -72,7 +82,9 @@ class Family(Generic[C]):
     matches: Callable[[CheckpointSignature], bool]  # whether a file is of this family; better no than a wrong yes
     infer_config: Callable[[ConfigReader], C]  # the shape of the network in a file, by its names without `prefix`
     build: Callable[[C], nn.Module]  # the network of a shape, randomly initialised
-    convert: Callable[[Tensors], dict[str, Tensor]] = dict  # a file's tensors, by the network's names
+    names: tuple[tuple[str, str], ...] = ()  # parts of a file's names -> the network's, in the order to replace them
+    convert: Callable[[Tensors], dict[str, Tensor]] = dict  # a file's tensors, so renamed, by the network's names
+    inside: str = ""  # prefix of all the network's names, where what is converted is a part of it
     clip_spec: Callable[[C], ClipSpec] = square_clip  # the input its authors evaluate with
     wrappers: tuple[str, ...] = WRAPPERS  # taken off where all names of a file have it
     prefix: str = ""  # of the encoder's names, in files that hold more
@@ -105,7 +117,7 @@ class Family(Generic[C]):
 
         Raises:
             CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-            UserError: a library that has the network is missing or too old.
+            BackboneError: a library that has the network is missing or too old.
         """
         for layout in self.other_layouts:
             if variant in layout.sizes:
@@ -149,13 +161,22 @@ class Family(Generic[C]):
             clip, config = folder.clip_spec(self.clip_spec(stated)), stated
         network, weights = loaded_weights(
             partial(self.build, config),
-            self.convert(_without(self.prefix, wanted)),
+            self.converted(wanted),
             checkpoint,
             format=self.format(checkpoint),
             unused=tuple(map(self.ignored_as, ignored)),
         )
         weights = replace(weights, notes=self.notes(wanted, path))
         return self._backbone(network, config, name, weights, clip or self.clip_spec(config))
+
+    def converted(self, tensors: Tensors) -> dict[str, Tensor]:
+        """A file's `tensors`, those that are wanted, by the network's names; one outside `prefix` keeps its own."""
+        prefix = self.prefix if any(name.startswith(self.prefix) for name in tensors) else ""
+        inner = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        inner = self.convert(renamed(inner, lambda name: replaced(name, self.names)))
+        ours = {f"{self.inside}{name}": tensor for name, tensor in inner.items()}
+        outer = ((name, tensor) for name, tensor in tensors.items() if not name.startswith(prefix))
+        return ours | {f"{name} (outside {prefix}*)" if name in ours else name: tensor for name, tensor in outer}
 
     def _name(self, config: C) -> str:
         if self.variant_of is not None:
@@ -213,6 +234,23 @@ def adaptations(config: Config, name: str, clip: ClipSpec) -> tuple[str, ...]:
         raise BackboneError(f"{subject} {text[3:]}" if text.startswith("it ") else f"{subject}: {text}") from error
 
 
+def from_transformers(name: str) -> Any:
+    """The class `name` of the transformers library, imported only where it is wanted: its import takes seconds.
+
+    Raises:
+        BackboneError: the library is not installed, or has no such class; with the command that helps.
+    """
+    try:
+        library = import_module("transformers")
+    except ImportError as error:
+        raise BackboneError(
+            f"this network needs the library transformers, which cannot be imported ({error}): pip install transformers"
+        ) from error
+    if not hasattr(library, name):
+        raise BackboneError(f"transformers {library.__version__} has no {name}: pip install --upgrade transformers")
+    return getattr(library, name)
+
+
 def random_weights(build: Callable[[], Network], seed: int) -> tuple[Network, WeightSource]:
     """The random-weights baseline: `seeded`, and its record, hashed, since libraries may change how they initialise."""
     network = seeded(build, seed)
@@ -237,9 +275,3 @@ def loaded_weights(
     network = build_for(build, tensors, checkpoint.path)
     report = load_strictly(network, tensors, checkpoint.path, format=format, unused=unused)
     return network, WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
-
-
-def _without(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
-    """`tensors` without `prefix`; one that is there without it, too, keeps it, and strict loading refuses its name."""
-    short = {name: name.removeprefix(prefix) for name in tensors}
-    return {name if new != name and new in tensors else new: tensors[name] for name, new in short.items()}

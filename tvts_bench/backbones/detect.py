@@ -65,6 +65,14 @@ class CheckpointSignature:
         """The encoder's part of a file that may hold more: the names under `prefix`, or all where none is."""
         return self.under(prefix) if self.starts(prefix) else self
 
+    def is_image_vit(self) -> bool:
+        """Whether the tensors are those of timm's plain image transformer with [CLS] and nothing that others have."""
+        patches = self.shapes.get("patch_embed.proj.weight", ())
+        foreign = self.has("blocks.0.ls1.gamma") or self.has("temporal_embed") or self.has("time_embed")
+        foreign |= self.starts("blocks.0.timeattn.", "blocks.0.temporal_attn.", "blocks.0.crossattn.")
+        own = self.has("cls_token", "pos_embed", "blocks.0.attn.qkv.bias", "norm.weight")
+        return own and len(patches) == 4 and not foreign
+
 
 class BackboneFamily(Protocol):
     """What a module in `backbones/` provides as FAMILY. Most are a `Family` of `backbones._builder`.

@@ -13,16 +13,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones._builder import OpenFamily, random_weights
-from tvts_bench.backbones.base import Backbone, BackboneError, NetworkBackbone, WeightSource, refuse_failing
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.backbones import (
+    Backbone,
+    BackboneError,
+    CheckpointSignature,
+    ModelCard,
+    NetworkBackbone,
+    OpenFamily,
+    WeightSource,
+    random_weights,
+)
+from tvts_bench.backbones.base import refuse_failing
 from tvts_bench.errors import with_article
 from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint
 from tvts_bench.models.foreign_config import refuse_sizes
-from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
 from tvts_bench.models.state_dict import load_strictly, refuse_misfit, without_prefixes
+from tvts_bench.models.video_network import FrameAverage, ImageNetwork
 from tvts_bench.video.spec import ClipSpec
 
 import timm  # isort: skip

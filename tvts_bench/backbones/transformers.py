@@ -6,36 +6,41 @@ frames. A model of images and texts gives its encoder of images, not projected. 
 """
 
 import difflib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from tvts_bench.backbones._builder import OpenFamily
-from tvts_bench.backbones._conversion.folder import built_as_described, described_clip_spec
-from tvts_bench.backbones.base import (
+from tvts_bench.backbones import (
     Backbone,
     BackboneError,
+    CheckpointSignature,
+    ModelCard,
     NetworkBackbone,
+    OpenFamily,
     WeightSource,
-    first_line,
-    refuse_failing,
+    from_transformers,
 )
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.backbones._conversion.folder import built_as_described, described_clip_spec
+from tvts_bench.backbones.base import first_line, refuse_failing
 from tvts_bench.errors import UserError, with_article
 from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint, CheckpointError
 from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_parts_elsewhere, refuse_sizes
-from tvts_bench.models.frame_average import FrameAverage
 from tvts_bench.models.state_dict import LoadReport, misfits, refuse_values, without_prefixes
-from tvts_bench.models.transformers_library import POOLINGS, PooledModel, VideoModel, from_transformers
+from tvts_bench.models.video_network import FrameAverage
 from tvts_bench.video.spec import ClipSpec
 
+Pooling = Literal["pooler", "cls", "mean"]
+POOLINGS: tuple[Pooling, ...] = ("pooler", "cls", "mean")
+FIRST_TOKENS = ("cls_token", "class_embedding")  # what the library's networks call the token that stands for the whole
+FOLLOWING = ("timesformer", "vjepa2")  # whose layers read the shape of a clip where the configuration had it
+LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks|block)\.(\d+)\.")
 VARIANTS = ("auto", *POOLINGS)
 FRAMES = ("num_frames", "frames_per_clip")  # what configurations of video models call T
 SIZES = ("image_size", "crop_size")
@@ -59,6 +64,103 @@ CARD = ModelCard(
     published=(),
     reference="Wolf et al., https://github.com/huggingface/transformers",
 )
+
+
+class PooledModel(nn.Module):
+    """`model`, pooled: by itself (`pooler`), by its first token (`cls`), or by the mean of patches (`mean`)."""
+
+    def __init__(self, model: nn.Module, image_size: int) -> None:
+        """Holds the model; `pooling` is chosen afterwards, of those in `possible`.
+
+        Args:
+            model: from pixels [N, 3, H, W] or [N, T, 3, H, W] to an output with `last_hidden_state`.
+            image_size: pixels; positions of frames of another size are interpolated where the model can.
+        """
+        super().__init__()
+        self.model = model
+        self.image_size = image_size
+        self.pooling: Pooling = "mean"
+        names = [name.rpartition(".")[2] for name, _ in model.named_parameters()]
+        self.has_first = any(name in FIRST_TOKENS for name in names)
+        registers = getattr(model.config, "num_register_tokens", 0)
+        self.num_prefix = self.has_first + ("distillation_token" in names) + (registers or 0)
+        known = inspect.signature(model.forward).parameters
+        self.interpolates = "interpolate_pos_encoding" in known
+        self.options = {"skip_predictor": True} if "skip_predictor" in known else {}
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embeddings [N, D]."""
+        output = self._output(pixels)
+        if self.pooling == "pooler":
+            return output.pooler_output.flatten(1)  # type: ignore[no-any-return]
+        hidden: Tensor = output.last_hidden_state
+        return hidden[:, 0] if self.pooling == "cls" else self._patches(hidden).mean(dim=1)
+
+    def patch_tokens(self, pixels: Tensor) -> Tensor:
+        """Patch tokens [N, P, D]."""
+        return self._patches(self._output(pixels).last_hidden_state)
+
+    def possible(self, pixels: Tensor) -> tuple[Pooling, ...]:
+        """The ways to pool that the model allows, the library's own before the others; tried on `pixels`."""
+        pools = getattr(self._output(pixels), "pooler_output", None) is not None
+        allowed = {"pooler": pools, "cls": self.has_first, "mean": True}
+        return tuple(pooling for pooling in POOLINGS if allowed[pooling])
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`: 0 for embeddings, i + 1 for layer i, one more for what follows."""
+        if match := LAYER.search(name):
+            return int(match[1]) + 1
+        depth = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
+        return 0 if "embeddings." in name else depth + 1
+
+    @property
+    def follows_clips(self) -> bool:
+        """Whether the model has to be told the shape of the clips that it is given."""
+        config: Any = self.model.config
+        return config.model_type in FOLLOWING
+
+    def _follow(self, frames: int, size: int) -> None:
+        """Have the model take clips of that shape, as if its configuration had always said so."""
+        config: Any = self.model.config
+        if config.model_type == "timesformer":
+            config.num_frames, config.image_size = frames, size
+        else:
+            for layer in self.model.encoder.layer:  # type: ignore[union-attr]
+                layer.attention.grid_size = size // config.patch_size
+
+    def _output(self, pixels: Tensor) -> Any:
+        if self.follows_clips:
+            self._follow(pixels.shape[1], pixels.shape[-1])
+        options = dict(self.options)
+        if self.interpolates and pixels.shape[-1] != self.image_size:
+            options["interpolate_pos_encoding"] = True
+        return self.model(**{str(self.model.main_input_name): pixels}, **options)
+
+    def _patches(self, hidden: Tensor) -> Tensor:
+        if hidden.ndim == 4:  # the maps of a convolutional network, [N, D, H, W]
+            return hidden.flatten(2).transpose(1, 2)
+        return hidden[:, self.num_prefix :]
+
+
+class VideoModel(nn.Module):
+    """A pooled video model under our layout of clips."""
+
+    def __init__(self, encoder: PooledModel) -> None:
+        """Holds `encoder`, which takes clips [B, T, 3, H, W]."""
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Embeddings [B, D] of clips [B, 3, T, H, W]."""
+        return self.encoder(clips.transpose(1, 2))  # type: ignore[no-any-return]
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens [B, N, D] of clips [B, 3, T, H, W]."""
+        return self.encoder.patch_tokens(clips.transpose(1, 2))
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`."""
+        return self.encoder.layer_of(name)
 
 
 def matches(signature: CheckpointSignature) -> bool:

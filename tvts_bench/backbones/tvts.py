@@ -12,11 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tvts_bench.backbones._builder import Family, adaptations, square_clip
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.base import Backbone, WeightSource
-from tvts_bench.backbones.detect import CheckpointSignature, describe
-from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.backbones import (
+    Backbone,
+    CheckpointSignature,
+    ConfigReader,
+    Family,
+    ModelCard,
+    WeightSource,
+    square_clip,
+)
+from tvts_bench.backbones._builder import adaptations
+from tvts_bench.backbones.detect import describe
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
 from tvts_bench.models.saving import saved_config
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig

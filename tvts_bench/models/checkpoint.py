@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 INDEX = "model.safetensors.index.json"  # of weights in several safetensors files
 FOLDER_WEIGHTS, FOLDER_CONFIG = ("model.safetensors", INDEX, "pytorch_model.bin"), "config.json"
 """What a folder of the Hub's libraries holds; the first of the weights that is there is read."""
+INPUT_FILES = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
+"""Where such a folder describes a model's input; the first that is there counts."""
 OWN_METADATA = "tvts_bench.architecture"
 """The safetensors metadata entry (JSON) that marks a file as ours."""
 CONTAINER_KEYS = (

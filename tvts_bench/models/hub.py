@@ -14,13 +14,13 @@ from tvts_bench.models.checkpoint import (
     FOLDER_CONFIG,
     FOLDER_WEIGHTS,
     INDEX,
+    INPUT_FILES,
     Checkpoint,
     CheckpointError,
     indexed,
     listed,
     read_checkpoint,
 )
-from tvts_bench.models.transformers_library import INPUT_FILES
 
 SCHEME = "hf://"
 DESCRIPTIONS = (FOLDER_CONFIG, *INPUT_FILES)

@@ -12,9 +12,8 @@ from typing import Any
 
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.errors import UserError, with_article
-from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint, CheckpointError
+from tvts_bench.models.checkpoint import FOLDER_CONFIG, INPUT_FILES, Checkpoint, CheckpointError
 from tvts_bench.models.foreign_config import refuse_sizes
-from tvts_bench.models.transformers_library import INPUT_FILES
 from tvts_bench.provenance import digest
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSpec, Interpolation
 

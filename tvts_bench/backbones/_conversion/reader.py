@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 from torch import Tensor
 
@@ -10,16 +10,6 @@ from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
 from tvts_bench.models.foreign_config import MAX_LAYERS
 
 HEAD_WIDTH = 64  # channels of an attention head, where a family does not say otherwise
-
-
-class ViTShape(TypedDict):
-    """Fields of `NetworkConfig` that a vision transformer's tensors tell."""
-
-    width: int
-    num_heads: int
-    depth: int
-    mlp_dim: int
-    patch_size: int
 
 
 class ConfigReader:
@@ -129,8 +119,11 @@ class ConfigReader:
         blocks: str = "blocks.",
         patches: str = "patch_embed.proj.weight",
         mlp: str = ".mlp.fc1.bias",
-    ) -> ViTShape:
-        """What the tensors tell of a vision transformer with one kind of blocks.
+        positions: str | None = "pos_embed",
+        dimensions: int = 3,
+        prefix_tokens: int = 1,
+    ) -> dict[str, Any]:
+        """Fields of `NetworkConfig` that the tensors of a vision transformer with one kind of blocks tell.
 
         Args:
             sizes: those with a name, by which the number of heads is known where a head is not 64 wide.
@@ -138,10 +131,14 @@ class ConfigReader:
             blocks: prefix of the blocks.
             patches: name of the convolution that cuts patches.
             mlp: end of the name of the bias inside a block's MLP.
+            positions: name of the table of positions in a frame, which tells the pixels; None: they are not read.
+            dimensions: of that table.
+            prefix_tokens: its positions that are no patch's.
         """
         width = self.width(norm)
         kernel = self.tensors.get(patches)
         patch = self.shape(patches, 4 if kernel is None or kernel.ndim != 5 else 5)[-1]
         known = next((size.num_heads for size in sizes.values() if size.width == width), width // HEAD_WIDTH)
         hidden, depth = self.hidden(blocks, mlp), self.depth(blocks)
-        return {"width": width, "num_heads": known, "depth": depth, "mlp_dim": hidden, "patch_size": patch}
+        shape = {"width": width, "num_heads": known, "depth": depth, "mlp_dim": hidden, "patch_size": patch}
+        return shape | ({"image_size": patch * self.grid(positions, dimensions, prefix_tokens)} if positions else {})
