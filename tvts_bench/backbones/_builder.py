@@ -52,7 +52,7 @@ class Config(Protocol):
         ...
 
 
-C = TypeVar("C", bound=Config)
+C = TypeVar("C")  # the configuration of a network: a `Config`, or whatever `wrap` takes
 
 
 def square_clip(config: Any, *, short_sides: Mapping[int, int] = RESIZED_AS_CROPPED, **changes: Any) -> ClipSpec:
@@ -100,7 +100,10 @@ class Family(Generic[C]):
     """What the config.json beside the weights says of the network, and its shape with what tensors cannot tell."""
     identity: Callable[[C], object] = lambda config: config  # what of a shape makes other features of equal tensors
     random: Callable[[C, int], tuple[nn.Module, WeightSource]] | None = None  # in place of torch's from a seed
-    wrap: Callable[[nn.Module, str, WeightSource], Backbone] | None = None  # in place of `NetworkBackbone`
+    fill: Callable[[C, Checkpoint], tuple[nn.Module, WeightSource]] | None = None  # a library's way to load a file
+    wrap: Callable[[Any, str, WeightSource], Backbone] | None = None  # the network, in place of `NetworkBackbone`
+    open_variants: Callable[[str], C] | None = None  # the shape of a variant that `sizes` does not list, of a library
+    fallback: bool = False  # whether a family that knows the architecture itself comes before this one
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -127,11 +130,12 @@ class Family(Generic[C]):
         if checkpoint is not None:
             return self._from_file(checkpoint, variant)
         name = variant or next(iter(self.sizes))
-        config = self.sizes[name]
-        network, weights = (
-            self.random(config, seed) if self.random else random_weights(partial(self.build, config), seed)
-        )
-        return self._backbone(network, config, name, weights, self.clip_spec(config))
+        config = self.open_variants(name) if self.open_variants else self.sizes[name]
+        if self.random is not None:
+            network, weights = self.random(config, seed)
+        else:
+            network, weights = random_weights(partial(self.build, config), seed)
+        return self._backbone(network, config, name, weights)
 
     def _shipped(self, checkpoint: Checkpoint | None, variant: str) -> Backbone:
         if checkpoint is not None:
@@ -151,6 +155,9 @@ class Family(Generic[C]):
         name = self._name(config)
         if variant not in (None, name):
             raise CheckpointError(f"{path} holds {self.name}:{name}, not the {self.name}:{variant} asked for")
+        if self.fill is not None:
+            network, weights = self.fill(config, checkpoint)
+            return self._backbone(network, config, name, weights)
         ignored = self._ignored(tensors, config)
         wanted = {each: tensor for each, tensor in tensors.items() if each not in ignored}
         described = self.from_folder(checkpoint, config)
@@ -167,7 +174,7 @@ class Family(Generic[C]):
             unused=tuple(map(self.ignored_as, ignored)),
         )
         weights = replace(weights, notes=self.notes(wanted, path))
-        return self._backbone(network, config, name, weights, clip or self.clip_spec(config))
+        return self._backbone(network, config, name, weights, clip)
 
     def converted(self, tensors: Tensors) -> dict[str, Tensor]:
         """A file's `tensors`, those that are wanted, by the network's names; one outside `prefix` keeps its own."""
@@ -178,10 +185,10 @@ class Family(Generic[C]):
         outer = ((name, tensor) for name, tensor in tensors.items() if not name.startswith(prefix))
         return ours | {f"{name} (outside {prefix}*)" if name in ours else name: tensor for name, tensor in outer}
 
-    def _name(self, config: C) -> str:
+    def _name(self, config: Any) -> str:
         if self.variant_of is not None:
             return self.variant_of(self.sizes, config) or config.label
-        return next((name for name, known in self.sizes.items() if known == config), config.label)
+        return next((name for name, known in self.sizes.items() if known == config), None) or config.label
 
     def _ignored(self, tensors: Tensors, config: C) -> dict[str, None]:
         """Names of the file's known parts that are wanted nowhere, in its order."""
@@ -193,7 +200,9 @@ class Family(Generic[C]):
 
         return dict.fromkeys(filter(ignored, tensors))
 
-    def _backbone(self, network: nn.Module, config: C, variant: str, weights: WeightSource, clip: ClipSpec) -> Backbone:
+    def _backbone(
+        self, network: nn.Module, config: Any, variant: str, weights: WeightSource, clip: ClipSpec | None = None
+    ) -> Backbone:
         if self.wrap is not None:
             return self.wrap(network, variant, weights)
         return NetworkBackbone(
@@ -201,7 +210,7 @@ class Family(Generic[C]):
             family=self.name,
             variant=variant,
             embed_dim=config.embed_dim,
-            clip_spec=clip,
+            clip_spec=clip or self.clip_spec(config),
             weights=weights,
             tokens=getattr(network, "tokens", None),
             layer_of=getattr(network, "layer_of", None),
@@ -211,7 +220,7 @@ class Family(Generic[C]):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenFamily:
-    """A family that cannot list its networks: a library's, by name. Its `load` is its own, of the builder's parts."""
+    """A family that loads itself, with the builder's parts or without them."""
 
     variants: tuple[str, ...]  # the default first
     card: ModelCard

@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -21,9 +21,10 @@ from tvts_bench.backbones import (
     Backbone,
     BackboneError,
     CheckpointSignature,
+    ConfigReader,
+    Family,
     ModelCard,
     NetworkBackbone,
-    OpenFamily,
     WeightSource,
     from_transformers,
 )
@@ -41,6 +42,7 @@ POOLINGS: tuple[Pooling, ...] = ("pooler", "cls", "mean")
 FIRST_TOKENS = ("cls_token", "class_embedding")  # what the library's networks call the token that stands for the whole
 FOLLOWING = ("timesformer", "vjepa2")  # whose layers read the shape of a clip where the configuration had it
 LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks|block)\.(\d+)\.")
+NEEDED = "transformers needs a folder with config.json: --ckpt FOLDER or hf://OWNER/NAME"
 VARIANTS = ("auto", *POOLINGS)
 FRAMES = ("num_frames", "frames_per_clip")  # what configurations of video models call T
 SIZES = ("image_size", "crop_size")
@@ -66,19 +68,31 @@ CARD = ModelCard(
 )
 
 
+@dataclass(frozen=True)
+class Description:
+    """What is wanted of a model, and the library's classes of it."""
+
+    variant: str
+    config: Any = None
+    kind: Any = None
+
+
 class PooledModel(nn.Module):
     """`model`, pooled: by itself (`pooler`), by its first token (`cls`), or by the mean of patches (`mean`)."""
 
-    def __init__(self, model: nn.Module, image_size: int) -> None:
+    def __init__(self, model: nn.Module, image_size: int, clip_spec: ClipSpec, *, takes_clips: bool) -> None:
         """Holds the model; `pooling` is chosen afterwards, of those in `possible`.
 
         Args:
             model: from pixels [N, 3, H, W] or [N, T, 3, H, W] to an output with `last_hidden_state`.
             image_size: pixels; positions of frames of another size are interpolated where the model can.
+            clip_spec: its input.
+            takes_clips: whether it is of videos, not of images.
         """
         super().__init__()
         self.model = model
         self.image_size = image_size
+        self.clip_spec, self.takes_clips = clip_spec, takes_clips
         self.pooling: Pooling = "mean"
         names = [name.rpartition(".")[2] for name, _ in model.named_parameters()]
         self.has_first = any(name in FIRST_TOKENS for name in names)
@@ -168,41 +182,71 @@ def matches(signature: CheckpointSignature) -> bool:
     return signature.config is not None and "model_type" in signature.config
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The model of a folder with its weights.
+def infer_config(reader: ConfigReader) -> Description:
+    """The encoder that the config.json beside the weights describes.
 
     Raises:
-        BackboneError: no folder, an architecture that the library does not know, or one that cannot be used.
+        BackboneError: there is none, or the library does not know or cannot make it.
+        CheckpointError: it describes another network than the weights are of.
+    """
+    checkpoint = reader.checkpoint
+    if checkpoint.config is None:
+        raise BackboneError(f"{NEEDED}; {checkpoint.path} has no config.json beside it")
+    config = _config(checkpoint)
+    return Description(reader.variant or VARIANTS[0], config, _kind(checkpoint, config))
+
+
+def without_file(described: Description, seed: int) -> tuple[nn.Module, WeightSource]:
+    """Refuses: nothing tells which network is meant."""
+    raise BackboneError(NEEDED)
+
+
+def filled(described: Description, checkpoint: Checkpoint) -> tuple[nn.Module, WeightSource]:
+    """The library's model of a folder with its weights, and what its input is.
+
+    Raises:
+        BackboneError: the input that the folder describes makes no sense.
         CheckpointError: the weights do not fit the architecture, by name or shape.
     """
-    if checkpoint is None or checkpoint.config is None:
-        given = f"; {checkpoint.path} has no config.json beside it" if checkpoint is not None else ""
-        raise BackboneError(f"transformers needs a folder with config.json: --ckpt FOLDER or hf://OWNER/NAME{given}")
-    config = _config(checkpoint)
-    kind = _kind(checkpoint, config)
-    model, report = _filled(checkpoint, config, kind)
+    config = described.config
+    model, report = _filled(checkpoint, config, described.kind)
     frames = next((value for name in FRAMES if (value := getattr(config, name, None))), None)
     size = next((value for name in SIZES if (value := getattr(config, name, None))), 224)
     size = size if isinstance(size, int) else max(size)
     spec = described_clip_spec(checkpoint.path.parent, image_size=size, num_frames=frames or 16)
-    encoder = PooledModel(model, size)
+    encoder = PooledModel(model, size, spec, takes_clips=frames is not None)
     checkpoint = built_as_described(checkpoint, encoder.follows_clips, False)
-    embed_dim = _choose_pooling(encoder, variant, (frames,) if frames else (), spec.crop)
-    network = VideoModel(encoder) if frames else FrameAverage(encoder)
+    return encoder, WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
+
+
+def wrapped(encoder: PooledModel, variant: str, weights: WeightSource) -> Backbone:
+    """The model, pooled as `variant` says, as a backbone.
+
+    Args:
+        encoder: the model.
+        variant: of `VARIANTS`.
+        weights: where its weights are from.
+
+    Raises:
+        BackboneError: it cannot be pooled so, or takes no clip of its own input.
+    """
+    spec, video = encoder.clip_spec, encoder.takes_clips
+    embed_dim = _choose_pooling(encoder, variant, (spec.num_frames,) if video else (), spec.crop)
+    network = VideoModel(encoder) if video else FrameAverage(encoder)
     return NetworkBackbone(
         network=network,
         family="transformers",
         variant=encoder.pooling,
         embed_dim=embed_dim,
         clip_spec=spec,
-        weights=WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report),
+        weights=weights,
         tokens=network.tokens,
-        layer_of=network.layer_of if hasattr(config, "num_hidden_layers") else None,
-        adaptations=partial(_adaptations, network, f"transformers:{encoder.pooling}", spec, frames is not None),
+        layer_of=network.layer_of if hasattr(encoder.model.config, "num_hidden_layers") else None,
+        adaptations=partial(_adaptations, network, f"transformers:{encoder.pooling}", spec, video),
     )
 
 
-def _choose_pooling(encoder: PooledModel, variant: str | None, frames: tuple[int, ...], crop: int) -> int:
+def _choose_pooling(encoder: PooledModel, variant: str, frames: tuple[int, ...], crop: int) -> int:
     """Pool as asked, and say how wide the embedding is; tried on an image, or a video, of zeros."""
     pixels = torch.zeros(1, *frames, 3, crop, crop)
     with torch.inference_mode():
@@ -214,11 +258,11 @@ def _choose_pooling(encoder: PooledModel, variant: str | None, frames: tuple[int
             raise BackboneError(
                 f"{kind} fails for clips of {shape} ({first_line(error)}): fetch the folder anew"
             ) from error
-        if variant not in (None, VARIANTS[0], *possible):
+        if variant not in (VARIANTS[0], *possible):
             raise BackboneError(
                 f"{with_article(type(encoder.model).__name__)} has no {variant}: it has {', '.join(possible)}"
             )
-        encoder.pooling = next(pooling for pooling in possible if variant in (None, VARIANTS[0], pooling))
+        encoder.pooling = next(pooling for pooling in possible if variant in (VARIANTS[0], pooling))
         return encoder(pixels).shape[1]  # type: ignore[no-any-return]
 
 
@@ -344,4 +388,16 @@ def _adaptations(network: nn.Module, name: str, own: ClipSpec, video: bool, clip
     return (f"frames of {clip.crop} x {clip.crop} pixels in a network made for {own.crop} x {own.crop}",)
 
 
-FAMILY = OpenFamily(variants=VARIANTS, card=CARD, matches=matches, load=load, fallback=True)
+FAMILY = Family(
+    name="transformers",
+    card=CARD,
+    sizes={name: Description(name) for name in VARIANTS},
+    matches=matches,
+    infer_config=infer_config,
+    build=lambda described: from_transformers("AutoModel").from_config(described.config),
+    variant_of=lambda sizes, described: described.variant,
+    random=without_file,
+    fill=filled,
+    wrap=wrapped,
+    fallback=True,
+)
