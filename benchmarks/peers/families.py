@@ -8,15 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm and transformers
+from tvts_bench.backbones._conversion.timesformer import TimeSformer
 from tvts_bench.backbones.base import Backbone
+from tvts_bench.backbones.internvideo2 import InternVideo2
 from tvts_bench.backbones.mvit import MViTFeatures
+from tvts_bench.backbones.tclr import DilatedResNet
 from tvts_bench.backbones.vjepa2 import VJEPA2
 from tvts_bench.models.divided_vit import DividedAttention, DividedBlock, DividedTransformer
-from tvts_bench.models.frame_average import FrameAverage
-from tvts_bench.models.internvideo2 import InternVideo2
 from tvts_bench.models.joint_vit import JointViT
-from tvts_bench.models.temporal_resnet import DilatedResNet, ShiftResNet, TemporalResNet, shifted
-from tvts_bench.models.timesformer import TimeSformer
+from tvts_bench.models.temporal_resnet import ShiftResNet, TemporalResNet, shifted
+from tvts_bench.models.video_network import FrameAverage
 
 from timm.layers import RmsNorm  # type: ignore[attr-defined]  # isort: skip
 from timm.models.vision_transformer import Block  # isort: skip

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from tvts_bench.models.checkpoint import (
     CheckpointError,
-    CheckpointMismatchError,
     LoadReport,
     load_strictly,
     read_checkpoint,
@@ -30,8 +29,7 @@ def load_mae(model: VideoTransformer, path: Path) -> LoadReport:
     code's choices.
 
     Raises:
-        CheckpointError: the file cannot be read.
-        CheckpointMismatchError: it is no such file, or of another size; `model` is unchanged.
+        CheckpointError: the file cannot be read, is no such file, or of another size; `model` is unchanged.
     """
     if not path.exists():
         raise CheckpointError(f"there is no MAE checkpoint {path}; {SOURCE}")
@@ -55,7 +53,5 @@ def _image_kernel(tensors: dict[str, Tensor], path: Path) -> Tensor:
     kernel = tensors.get(KERNEL)
     if kernel is None or kernel.ndim != 4 or "temporal_embed" in tensors:
         shape = "is not there" if kernel is None else f"has the shape {list(kernel.shape)}"
-        raise CheckpointMismatchError(
-            f"{path} is no MAE image encoder: {KERNEL} {shape}, expected [D, 3, h, w]; {SOURCE}"
-        )
+        raise CheckpointError(f"{path} is no MAE image encoder: {KERNEL} {shape}, expected [D, 3, h, w]; {SOURCE}")
     return kernel

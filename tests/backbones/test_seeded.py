@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from tvts_bench.backbones._builder import random_weights
 from tvts_bench.backbones.base import BackboneError, NetworkBackbone, WeightSource
-from tvts_bench.models.state_dict import CheckpointMismatchError, build_for, seeded
+from tvts_bench.models.checkpoint import CheckpointError
+from tvts_bench.models.state_dict import build_for, seeded
 from tvts_bench.video.spec import ClipSpec
 
 SPEC = ClipSpec(num_frames=2, short_side=4, crop=4)
@@ -124,7 +125,7 @@ def test_a_network_to_be_filled_has_what_no_file_fills() -> None:
 
 def test_what_does_not_fit_is_refused_before_memory_is_taken() -> None:
     for width in (10**12, 10**18):  # 12 terabytes; more bytes than can be counted
-        with pytest.raises(CheckpointMismatchError, match=r"x\.pth (does not fit|tells of a network that no memory)"):
+        with pytest.raises(CheckpointError, match=r"x\.pth (does not fit|tells of a network that no memory)"):
             build_for(
                 partial(nn.Linear, 3, width), {"weight": torch.zeros(5, 3), "bias": torch.zeros(5)}, Path("x.pth")
             )

@@ -13,7 +13,7 @@ from tvts_bench.backbones.tvts import SHIPPED, shipped
 from tvts_bench.datasets.scripted_motion import labels
 from tvts_bench.datasets.scripted_motion.clips import Clip, take
 from tvts_bench.datasets.scripted_motion.world import World
-from tvts_bench.models.checkpoint import CheckpointMismatchError
+from tvts_bench.models.checkpoint import CheckpointError
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD
 from tvts_bench.video.transforms import normalise
 
@@ -53,7 +53,7 @@ def test_it_knows_actions_that_no_single_frame_shows(variant: str) -> None:
 
 
 def test_a_file_of_ones_own_is_not_taken_for_it() -> None:
-    with pytest.raises(CheckpointMismatchError, match="is a shipped file"):
+    with pytest.raises(CheckpointError, match="is a shipped file"):
         load_backbone(f"tvts:{SHIPPED[0]}", shipped(SHIPPED[1]))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tests.support.weight_files import WEIGHTS, saved
 from tvts_bench.models.checkpoint import (
-    CheckpointMismatchError,
+    CheckpointError,
     LoadReport,
     load_strictly,
     read_checkpoint,
@@ -23,7 +23,7 @@ def test_counters_of_batch_normalisation_are_loaded(tmp_path: Path) -> None:
     assert report.used == 5
     assert other.state_dict()["num_batches_tracked"] == 1
     with pytest.raises(
-        CheckpointMismatchError, match=r"are integers, as quantised weights are \(int64\): running_mean; .* get the"
+        CheckpointError, match=r"are integers, as quantised weights are \(int64\): running_mean; .* get the"
     ):
         load_strictly(other, norm.state_dict() | {"running_mean": torch.zeros(2, dtype=torch.int64)}, "x.pth")
 
@@ -63,7 +63,7 @@ def test_what_does_not_fit_is_named_and_changes_nothing(change: dict[str, Tensor
     module = nn.Linear(3, 2)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     tensors = {name: tensor for name, tensor in (WEIGHTS | change).items() if tensor is not None}
-    with pytest.raises(CheckpointMismatchError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         load_strictly(module, tensors, "x.pth")
     assert said in str(caught.value)
     assert "x.pth" in str(caught.value)
@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_named_and_changes_nothing(change: dict[str, Tensor
 
 
 def test_long_lists_are_cut() -> None:
-    with pytest.raises(CheckpointMismatchError, match=r"unknown 30 \(n0, n1, .*, and 22 more\)"):
+    with pytest.raises(CheckpointError, match=r"unknown 30 \(n0, n1, .*, and 22 more\)"):
         load_strictly(nn.Linear(3, 2), WEIGHTS | {f"n{i}": torch.ones(1) for i in range(30)}, "x.pth")
 
 
@@ -88,7 +88,7 @@ def test_prefixes_go_only_when_all_have_them() -> None:
 )
 def test_quantised_weights_are_called_so(bias: Tensor) -> None:
     """They are finite, but no numbers to compute with where their scales are elsewhere."""
-    with pytest.raises(CheckpointMismatchError, match=r"are quantised \(\w+\): bias; .* get the weights in float32"):
+    with pytest.raises(CheckpointError, match=r"are quantised \(\w+\): bias; .* get the weights in float32"):
         load_strictly(nn.Linear(3, 2), {**WEIGHTS, "bias": bias}, "x.pth")
 
 

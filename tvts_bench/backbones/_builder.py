@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -15,13 +16,14 @@ from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.backbones.base import Backbone, BackboneError, NetworkBackbone, WeightSource, tensors_sha256
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.checkpoint import Checkpoint, read_checkpoint
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from tvts_bench.models.state_dict import (
     WRAPPERS,
-    CheckpointMismatchError,
     Network,
     build_for,
     load_strictly,
+    renamed,
+    replaced,
     seeded,
     without_prefixes,
 )
@@ -50,7 +52,7 @@ class Config(Protocol):
         ...
 
 
-C = TypeVar("C", bound=Config)
+C = TypeVar("C")  # the configuration of a network: a `Config`, or whatever `wrap` takes
 
 
 def square_clip(config: Any, *, short_sides: Mapping[int, int] = RESIZED_AS_CROPPED, **changes: Any) -> ClipSpec:
@@ -80,7 +82,9 @@ class Family(Generic[C]):
     matches: Callable[[CheckpointSignature], bool]  # whether a file is of this family; better no than a wrong yes
     infer_config: Callable[[ConfigReader], C]  # the shape of the network in a file, by its names without `prefix`
     build: Callable[[C], nn.Module]  # the network of a shape, randomly initialised
-    convert: Callable[[Tensors], dict[str, Tensor]] = dict  # a file's tensors, by the network's names
+    names: tuple[tuple[str, str], ...] = ()  # parts of a file's names -> the network's, in the order to replace them
+    convert: Callable[[Tensors], dict[str, Tensor]] = dict  # a file's tensors, so renamed, by the network's names
+    inside: str = ""  # prefix of all the network's names, where what is converted is a part of it
     clip_spec: Callable[[C], ClipSpec] = square_clip  # the input its authors evaluate with
     wrappers: tuple[str, ...] = WRAPPERS  # taken off where all names of a file have it
     prefix: str = ""  # of the encoder's names, in files that hold more
@@ -96,7 +100,10 @@ class Family(Generic[C]):
     """What the config.json beside the weights says of the network, and its shape with what tensors cannot tell."""
     identity: Callable[[C], object] = lambda config: config  # what of a shape makes other features of equal tensors
     random: Callable[[C, int], tuple[nn.Module, WeightSource]] | None = None  # in place of torch's from a seed
-    wrap: Callable[[nn.Module, str, WeightSource], Backbone] | None = None  # in place of `NetworkBackbone`
+    fill: Callable[[C, Checkpoint], tuple[nn.Module, WeightSource]] | None = None  # a library's way to load a file
+    wrap: Callable[[Any, str, WeightSource], Backbone] | None = None  # the network, in place of `NetworkBackbone`
+    open_variants: Callable[[str], C] | None = None  # the shape of a variant that `sizes` does not list, of a library
+    fallback: bool = False  # whether a family that knows the architecture itself comes before this one
 
     @property
     def variants(self) -> tuple[str, ...]:
@@ -113,7 +120,7 @@ class Family(Generic[C]):
 
         Raises:
             CheckpointError: the file does not fit, by name or shape, or is of another size than `variant`.
-            LibraryError: a library that has the network is missing or too old.
+            BackboneError: a library that has the network is missing or too old.
         """
         for layout in self.other_layouts:
             if variant in layout.sizes:
@@ -123,15 +130,16 @@ class Family(Generic[C]):
         if checkpoint is not None:
             return self._from_file(checkpoint, variant)
         name = variant or next(iter(self.sizes))
-        config = self.sizes[name]
-        network, weights = (
-            self.random(config, seed) if self.random else random_weights(partial(self.build, config), seed)
-        )
-        return self._backbone(network, config, name, weights, self.clip_spec(config))
+        config = self.open_variants(name) if self.open_variants else self.sizes[name]
+        if self.random is not None:
+            network, weights = self.random(config, seed)
+        else:
+            network, weights = random_weights(partial(self.build, config), seed)
+        return self._backbone(network, config, name, weights)
 
     def _shipped(self, checkpoint: Checkpoint | None, variant: str) -> Backbone:
         if checkpoint is not None:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.name}:{variant} is a shipped file; to load {checkpoint.path} name a size, or none"
             )
         backbone = self._from_file(read_checkpoint(self.shipped[variant]), None)
@@ -143,10 +151,13 @@ class Family(Generic[C]):
         try:
             config = self.infer_config(ConfigReader(tensors, checkpoint, variant).inside(self.prefix))
         except VideoNetworkError as error:
-            raise CheckpointMismatchError(f"{path} holds no network of {self.name}: {error}") from error
+            raise CheckpointError(f"{path} holds no network of {self.name}: {error}") from error
         name = self._name(config)
         if variant not in (None, name):
-            raise CheckpointMismatchError(f"{path} holds {self.name}:{name}, not the {self.name}:{variant} asked for")
+            raise CheckpointError(f"{path} holds {self.name}:{name}, not the {self.name}:{variant} asked for")
+        if self.fill is not None:
+            network, weights = self.fill(config, checkpoint)
+            return self._backbone(network, config, name, weights)
         ignored = self._ignored(tensors, config)
         wanted = {each: tensor for each, tensor in tensors.items() if each not in ignored}
         described = self.from_folder(checkpoint, config)
@@ -157,18 +168,27 @@ class Family(Generic[C]):
             clip, config = folder.clip_spec(self.clip_spec(stated)), stated
         network, weights = loaded_weights(
             partial(self.build, config),
-            self.convert(_without(self.prefix, wanted)),
+            self.converted(wanted),
             checkpoint,
             format=self.format(checkpoint),
             unused=tuple(map(self.ignored_as, ignored)),
         )
         weights = replace(weights, notes=self.notes(wanted, path))
-        return self._backbone(network, config, name, weights, clip or self.clip_spec(config))
+        return self._backbone(network, config, name, weights, clip)
 
-    def _name(self, config: C) -> str:
+    def converted(self, tensors: Tensors) -> dict[str, Tensor]:
+        """A file's `tensors`, those that are wanted, by the network's names; one outside `prefix` keeps its own."""
+        prefix = self.prefix if any(name.startswith(self.prefix) for name in tensors) else ""
+        inner = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        inner = self.convert(renamed(inner, lambda name: replaced(name, self.names)))
+        ours = {f"{self.inside}{name}": tensor for name, tensor in inner.items()}
+        outer = ((name, tensor) for name, tensor in tensors.items() if not name.startswith(prefix))
+        return ours | {f"{name} (outside {prefix}*)" if name in ours else name: tensor for name, tensor in outer}
+
+    def _name(self, config: Any) -> str:
         if self.variant_of is not None:
             return self.variant_of(self.sizes, config) or config.label
-        return next((name for name, known in self.sizes.items() if known == config), config.label)
+        return next((name for name, known in self.sizes.items() if known == config), None) or config.label
 
     def _ignored(self, tensors: Tensors, config: C) -> dict[str, None]:
         """Names of the file's known parts that are wanted nowhere, in its order."""
@@ -180,7 +200,9 @@ class Family(Generic[C]):
 
         return dict.fromkeys(filter(ignored, tensors))
 
-    def _backbone(self, network: nn.Module, config: C, variant: str, weights: WeightSource, clip: ClipSpec) -> Backbone:
+    def _backbone(
+        self, network: nn.Module, config: Any, variant: str, weights: WeightSource, clip: ClipSpec | None = None
+    ) -> Backbone:
         if self.wrap is not None:
             return self.wrap(network, variant, weights)
         return NetworkBackbone(
@@ -188,7 +210,7 @@ class Family(Generic[C]):
             family=self.name,
             variant=variant,
             embed_dim=config.embed_dim,
-            clip_spec=clip,
+            clip_spec=clip or self.clip_spec(config),
             weights=weights,
             tokens=getattr(network, "tokens", None),
             layer_of=getattr(network, "layer_of", None),
@@ -198,7 +220,7 @@ class Family(Generic[C]):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenFamily:
-    """A family that cannot list its networks: a library's, by name. Its `load` is its own, of the builder's parts."""
+    """A family that loads itself, with the builder's parts or without them."""
 
     variants: tuple[str, ...]  # the default first
     card: ModelCard
@@ -221,6 +243,23 @@ def adaptations(config: Config, name: str, clip: ClipSpec) -> tuple[str, ...]:
         raise BackboneError(f"{subject} {text[3:]}" if text.startswith("it ") else f"{subject}: {text}") from error
 
 
+def from_transformers(name: str) -> Any:
+    """The class `name` of the transformers library, imported only where it is wanted: its import takes seconds.
+
+    Raises:
+        BackboneError: the library is not installed, or has no such class; with the command that helps.
+    """
+    try:
+        library = import_module("transformers")
+    except ImportError as error:
+        raise BackboneError(
+            f"this network needs the library transformers, which cannot be imported ({error}): pip install transformers"
+        ) from error
+    if not hasattr(library, name):
+        raise BackboneError(f"transformers {library.__version__} has no {name}: pip install --upgrade transformers")
+    return getattr(library, name)
+
+
 def random_weights(build: Callable[[], Network], seed: int) -> tuple[Network, WeightSource]:
     """The random-weights baseline: `seeded`, and its record, hashed, since libraries may change how they initialise."""
     network = seeded(build, seed)
@@ -240,14 +279,8 @@ def loaded_weights(
         unused: names of the file that are known and wanted nowhere.
 
     Raises:
-        CheckpointMismatchError: they do not fit, by name or shape.
+        CheckpointError: they do not fit, by name or shape.
     """
     network = build_for(build, tensors, checkpoint.path)
     report = load_strictly(network, tensors, checkpoint.path, format=format, unused=unused)
     return network, WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
-
-
-def _without(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
-    """`tensors` without `prefix`; one that is there without it, too, keeps it, and strict loading refuses its name."""
-    short = {name: name.removeprefix(prefix) for name in tensors}
-    return {name if new != name and new in tensors else new: tensors[name] for name, new in short.items()}

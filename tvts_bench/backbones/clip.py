@@ -10,12 +10,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
 from tvts_bench.backbones._conversion.frozen import CLIP_MEAN, CLIP_PARTS, CLIP_STD, clip_vit, from_clip_names
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork, timm_vit
+from tvts_bench.models.video_network import FrameAverage, ImageConfig, ImageNetwork, timm_vit
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +70,8 @@ def infer_config(reader: ConfigReader) -> CLIPConfig:
     """The shape of an image encoder; without the projection where the variant is named so."""
     if not any(name.endswith("input_resolution") for name in reader.checkpoint.tensors):
         logger.warning("%s does not say that it is OpenAI's own: quick GELU is assumed", reader.source)
-    fields = clip_vit(SIZES, reader)
     return CLIPConfig(
-        **fields,
-        image_size=fields["patch_size"] * reader.grid("positional_embedding", 2),
+        **clip_vit(SIZES, reader),
         projection=reader.shape("proj", 2)[1],
         projected=not (reader.variant or "").endswith(SUFFIX),
     )

@@ -114,7 +114,7 @@ def from_factory(name: str, checkpoint: Checkpoint | None, seed: int) -> Backbon
 
     Raises:
         BackboneError: no such module, file or function; it fails; or what it returns is no backbone.
-        CheckpointMismatchError: the file does not fit the network completely.
+        CheckpointError: the file does not fit the network completely.
     """
     module = _imported(name)
     network = _built(name, module, seed)

@@ -10,8 +10,8 @@ from tvts_bench import registry
 from tvts_bench.backbones.base import Backbone, BackboneError
 from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.errors import UserError
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.state_dict import CheckpointMismatchError, listed, without_prefixes
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
+from tvts_bench.models.state_dict import listed, without_prefixes
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,14 @@ class CheckpointSignature:
     def encoder(self, prefix: str) -> Self:
         """The encoder's part of a file that may hold more: the names under `prefix`, or all where none is."""
         return self.under(prefix) if self.starts(prefix) else self
+
+    def is_image_vit(self) -> bool:
+        """Whether the tensors are those of timm's plain image transformer with [CLS] and nothing that others have."""
+        patches = self.shapes.get("patch_embed.proj.weight", ())
+        foreign = self.has("blocks.0.ls1.gamma") or self.has("temporal_embed") or self.has("time_embed")
+        foreign |= self.starts("blocks.0.timeattn.", "blocks.0.temporal_attn.", "blocks.0.crossattn.")
+        own = self.has("cls_token", "pos_embed", "blocks.0.attn.qkv.bias", "norm.weight")
+        return own and len(patches) == 4 and not foreign
 
 
 class BackboneFamily(Protocol):
@@ -142,7 +150,7 @@ def detect(checkpoint: Checkpoint) -> str:
     """Name of the one family that the file is of.
 
     Raises:
-        CheckpointMismatchError: of none, with the nearest; or of several, with the way to choose.
+        CheckpointError: of none, with the nearest; or of several, with the way to choose.
     """
     usable, problems = families()
     for problem in problems:
@@ -152,12 +160,12 @@ def detect(checkpoint: Checkpoint) -> str:
     if len(names) == 1:
         return names[0]
     if names:
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{checkpoint.path} may be of several backbones ({', '.join(names)}), whose tensors have the same names:"
             f" say which with --backbone {' or --backbone '.join(names)}"
         )
     near = nearest(signature.shapes, usable)
-    raise CheckpointMismatchError(
+    raise CheckpointError(
         f"{checkpoint.path} is of no known backbone: {describe(signature.shapes)}; "
         + (f"nearest are {', '.join(near)}" if near else f"known are {', '.join(usable)}")
         + "; --backbone NAME says what of it does not fit"

@@ -11,13 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones._builder import Family, square_clip
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork, timm_vit
-from tvts_bench.models.state_dict import renamed, replaced
+from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
+from tvts_bench.models.video_network import FrameAverage, ImageConfig, ImageNetwork, timm_vit
 
 from timm.layers import Mlp, SwiGLUPacked  # type: ignore[attr-defined]  # isort: skip
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
@@ -130,11 +125,9 @@ def matches(signature: CheckpointSignature) -> bool:
 def infer_config(reader: ConfigReader) -> DINOv2Config:
     """The shape of a network, its registers and whether its MLP is gated."""
     gated = any(".mlp.w12." in name for name in reader.tensors)
-    fields = reader.vit(SIZES, mlp=".mlp.w12.bias" if gated else ".mlp.fc1.bias")
     registers = reader.shape("register_tokens", 3)[1] if "register_tokens" in reader.tensors else 0
     return DINOv2Config(
-        **fields,
-        image_size=fields["patch_size"] * reader.grid("pos_embed"),
+        **reader.vit(SIZES, mlp=".mlp.w12.bias" if gated else ".mlp.fc1.bias"),
         resampling=EXACT if registers else BY_FACTOR,
         registers=registers,
         gated=gated,
@@ -156,11 +149,11 @@ def build(config: DINOv2Config) -> FrameAverage:
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Official tensors as timm's network has them: the place of [CLS] in the table of positions is added to [CLS]."""
-    ours = renamed(tensors, lambda name: f"image.vit.{replaced(name, RENAMED)}")
-    table, cls_token = ours["image.vit.pos_embed"], ours.get("image.vit.cls_token")
-    ours["image.vit.pos_embed"] = table[:, 1:]
+    ours = dict(tensors)
+    table, cls_token = ours["pos_embed"], ours.get("cls_token")
+    ours["pos_embed"] = table[:, 1:]
     if cls_token is not None and cls_token.shape == table[:, :1].shape:  # else strict loading says what is wrong
-        ours["image.vit.cls_token"] = cls_token.float() + table[:, :1].float()
+        ours["cls_token"] = cls_token.float() + table[:, :1].float()
     return ours
 
 
@@ -171,7 +164,9 @@ FAMILY = Family(
     matches=matches,
     infer_config=infer_config,
     build=build,
+    names=RENAMED,
     convert=converted,
+    inside="image.vit.",
     clip_spec=lambda config: square_clip(config, short_sides={224: 256}, crop=config.crop, interpolation="bicubic"),
     ignore=r"mask_token|head\.",  # for training, and the classifier of a fine-tuned file
 )

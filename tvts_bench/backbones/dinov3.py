@@ -6,13 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones._builder import Family, square_clip
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork
-from tvts_bench.models.state_dict import renamed, replaced
+from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
+from tvts_bench.models.video_network import FrameAverage, ImageConfig, ImageNetwork
 
 from timm.models.eva import Eva  # isort: skip
 
@@ -71,7 +66,7 @@ def matches(signature: CheckpointSignature) -> bool:
 def infer_config(reader: ConfigReader) -> DINOv3Config:
     """The shape of a network, its registers, its heads and whether its MLP is gated."""
     gated = any(".mlp.w1." in name for name in reader.tensors)
-    fields = reader.vit({}, mlp=".mlp.w1.bias" if gated else ".mlp.fc1.bias")
+    fields = reader.vit({}, mlp=".mlp.w1.bias" if gated else ".mlp.fc1.bias", positions=None)
     fields["num_heads"] = fields["width"] // (4 * reader.shape("rope_embed.periods", 1)[0])  # sine, cosine, two axes
     pixels = 256 if fields["patch_size"] == 16 else 4 * fields["patch_size"]  # the latter for toys
     return DINOv3Config(**fields, image_size=pixels, registers=reader.shape("storage_tokens", 3)[1], gated=gated)
@@ -107,7 +102,7 @@ def build(config: DINOv3Config) -> FrameAverage:
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Official tensors as timm's network has them; keys have no bias in either (a mask takes it away in the file's)."""
     ours = {}
-    for name, tensor in renamed(tensors, lambda name: f"image.vit.{replaced(name, RENAMED)}").items():
+    for name, tensor in tensors.items():
         if name.endswith(".attn.qkv.bias") and tensor.ndim == 1 and len(tensor) % 3 == 0:
             attn = name.removesuffix("qkv.bias")
             ours[f"{attn}q_bias"], _, ours[f"{attn}v_bias"] = tensor.chunk(3)
@@ -123,7 +118,9 @@ FAMILY = Family(
     matches=matches,
     infer_config=infer_config,
     build=build,
+    names=RENAMED,
     convert=converted,
+    inside="image.vit.",
     clip_spec=partial(square_clip, interpolation="bicubic"),
     ignore=rf"{TRAINING_ONLY}|head\.|{FIXED}",
 )

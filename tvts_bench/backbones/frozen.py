@@ -2,10 +2,8 @@
 
 from functools import partial
 
-from tvts_bench.backbones._builder import Family
+from tvts_bench.backbones import CheckpointSignature, Family, ModelCard
 from tvts_bench.backbones._conversion.frozen import ENCODER, FROZEN_INPUT, TINY, frozen_config
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.divided_vit import DividedTransformer, DividedTransformerConfig
 
 SIZES = {"base": DividedTransformerConfig(), "tiny": TINY}

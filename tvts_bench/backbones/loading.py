@@ -13,9 +13,8 @@ from tvts_bench.backbones.base import Backbone, BackboneError
 from tvts_bench.backbones.custom import from_factory, is_factory
 from tvts_bench.backbones.detect import CheckpointSignature, candidates, detect, families, family, nearest
 from tvts_bench.errors import UserError, with_article
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
 from tvts_bench.models.hub import read_anywhere
-from tvts_bench.models.state_dict import CheckpointMismatchError
 from tvts_bench.video.spec import ClipSpec
 
 
@@ -72,7 +71,7 @@ def load_as(name: str, checkpoint: str | os.PathLike[str], weights: str | None =
     read = read_anywhere(checkpoint, weights)
     matching = candidates(CheckpointSignature.of(read), families().usable)
     if matching and name not in matching:
-        raise CheckpointMismatchError(f"{read.path} is of {' or '.join(matching)}, not of {name}")
+        raise CheckpointError(f"{read.path} is of {' or '.join(matching)}, not of {name}")
     return load_read(name, read)
 
 

@@ -1,12 +1,7 @@
 """MAE's image encoder over frames: what TVTS's own training starts from."""
 
-from functools import partial
-
-from tvts_bench.backbones._builder import Family
-from tvts_bench.backbones._conversion.image_vit import build, clip_spec, infer_config, is_plain, library_names
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.frame_average import ImageConfig
+from tvts_bench.backbones import CheckpointSignature, Family, ModelCard, square_clip
+from tvts_bench.models.video_network import ImageConfig, image_vit
 
 SIZES = {
     "base": ImageConfig(),
@@ -42,7 +37,7 @@ def matches(signature: CheckpointSignature) -> bool:
     Without the decoder only `model`, the key that holds the tensors, and the missing head tell it from others.
     """
     encoder_only = signature.container == "model" and not signature.starts("head.", "fc_norm.")
-    return is_plain(signature) and (signature.starts("decoder_blocks.") or encoder_only)
+    return signature.is_image_vit() and (signature.starts("decoder_blocks.") or encoder_only)
 
 
 FAMILY = Family(
@@ -50,9 +45,9 @@ FAMILY = Family(
     card=CARD,
     sizes=SIZES,
     matches=matches,
-    infer_config=partial(infer_config, SIZES),
-    build=build,
-    convert=library_names,
-    clip_spec=clip_spec,
+    infer_config=lambda reader: ImageConfig(**reader.vit(SIZES)),
+    build=image_vit,
+    inside="image.vit.",
+    clip_spec=lambda config: square_clip(config, short_side=config.image_size * 256 // 224),
     ignore=r"decoder_|mask_token|head\.",
 )

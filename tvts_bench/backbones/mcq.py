@@ -6,9 +6,7 @@ The module that answers multiple-choice questions (BridgeFormer) is in the file,
 from dataclasses import replace
 from functools import partial
 
-from torch import Tensor
-
-from tvts_bench.backbones._builder import Family, Tensors, square_clip
+from tvts_bench.backbones import CheckpointSignature, Family, ModelCard, square_clip
 from tvts_bench.backbones._conversion.frozen import (
     CLIP_MEAN,
     CLIP_PARTS,
@@ -20,9 +18,8 @@ from tvts_bench.backbones._conversion.frozen import (
     from_clip_names,
     frozen_config,
 )
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.divided_vit import DividedTransformer, DividedTransformerConfig
+from tvts_bench.models.state_dict import renamed, substituted
 
 BASE = DividedTransformerConfig(time_attention=False)
 SIZES = {"base": BASE, "tiny": replace(TINY, time_attention=False)}
@@ -64,11 +61,7 @@ def matches(signature: CheckpointSignature) -> bool:
     return own and not encoder.has("blocks.0.timeattn.qkv.weight")
 
 
-def converted(tensors: Tensors) -> dict[str, Tensor]:
-    """The final norm is called `norm1` beside the bridge's `norm2`."""
-    return {f"norm.{name[6:]}" if name.startswith("norm1.") else name: tensor for name, tensor in tensors.items()}
-
-
+FINAL_NORM = ((r"^norm1\.", "norm."),)  # so called beside the bridge's `norm2`
 OF_CLIP = Family(
     name="mcq",
     card=CARD,
@@ -88,7 +81,7 @@ FAMILY = Family(
     matches=matches,
     infer_config=partial(frozen_config, BASE, norm="norm1.weight"),
     build=DividedTransformer,
-    convert=converted,
+    convert=lambda tensors: renamed(tensors, lambda name: substituted(name, FINAL_NORM)),
     prefix=ENCODER,
     beside=("text_model.", "text_proj.", "vid_proj.", "bridge_proj."),
     ignore=rf"head\.|{BRIDGE}",

@@ -1,14 +1,7 @@
 """MoCo v3 over frames, from its authors' ImageNet files; the video re-training that the paper quotes is not public."""
 
-from collections.abc import Mapping
-
-from torch import Tensor
-
-from tvts_bench.backbones._builder import Family
-from tvts_bench.backbones._conversion.image_vit import build, clip_spec, infer_config, is_plain, library_names
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.frame_average import ImageConfig
+from tvts_bench.backbones import CheckpointSignature, Family, ModelCard, square_clip
+from tvts_bench.models.video_network import ImageConfig, image_vit
 
 SIZES = {
     "base": ImageConfig(),
@@ -42,12 +35,7 @@ ENCODER = "base_encoder."  # the one its authors evaluate
 
 def matches(signature: CheckpointSignature) -> bool:
     """Whether these are the tensors of MoCo v3's training: an image transformer beside its momentum encoder."""
-    return is_plain(signature.under(ENCODER))
-
-
-def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """By the network's names; files of its linear classifier hold the encoder alone, without a prefix."""
-    return library_names(tensors, prefix=ENCODER if any(name.startswith(ENCODER) for name in tensors) else "")
+    return signature.under(ENCODER).is_image_vit()
 
 
 FAMILY = Family(
@@ -55,9 +43,10 @@ FAMILY = Family(
     card=CARD,
     sizes=SIZES,
     matches=matches,
-    infer_config=lambda reader: infer_config(SIZES, reader.inside(ENCODER)),
-    build=build,
-    convert=converted,
-    clip_spec=clip_spec,
-    ignore=r"momentum_encoder\.|predictor\.|base_encoder\.head\.|head\.",
+    infer_config=lambda reader: ImageConfig(**reader.vit(SIZES)),
+    build=image_vit,
+    inside="image.vit.",
+    clip_spec=lambda config: square_clip(config, short_side=config.image_size * 256 // 224),
+    prefix=ENCODER,
+    beside=("momentum_encoder.", "predictor."),
 )

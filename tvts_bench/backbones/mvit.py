@@ -11,13 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
-from tvts_bench.backbones._builder import Family, square_clip
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.state_dict import CheckpointMismatchError, renamed, substituted
-from tvts_bench.models.video_network import VideoNetworkError, block_depth
+from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
+from tvts_bench.models.checkpoint import CheckpointError
+from tvts_bench.models.state_dict import renamed, substituted
+from tvts_bench.models.video_network import VideoNetwork, VideoNetworkError
 from tvts_bench.video.spec import ClipSpec
 
 from torchvision.models.video.mvit import MSBlockConfig, MViT  # isort: skip
@@ -94,12 +91,14 @@ class MViTConfig:
         return tuple(changes)
 
 
-class MViTFeatures(nn.Module):
+class MViTFeatures(VideoNetwork):
     """[CLS] after the final norm."""
+
+    BLOCKS, AFTER = "mvit.blocks.", ("mvit.norm.",)
 
     def __init__(self, config: MViTConfig) -> None:
         """Builds the network, randomly initialised; keys and values are pooled to the size of the last stage."""
-        super().__init__()
+        super().__init__(config.depth)
         self.config = config
         self.mvit = MViT(
             spatial_size=(config.image_size, config.image_size),
@@ -119,10 +118,6 @@ class MViTFeatures(nn.Module):
     def tokens(self, clips: Tensor) -> Tensor:
         """Patch tokens [B, N, D] of the last stage, time-major."""
         return self._features(clips)[:, 1:]
-
-    def layer_of(self, name: str) -> int:
-        """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for the final norm."""
-        return block_depth(name, self.config.depth, "mvit.blocks.", ("mvit.norm.",))
 
     def _features(self, clips: Tensor) -> Tensor:
         net = self.mvit
@@ -205,14 +200,14 @@ def infer_config(reader: ConfigReader) -> MViTConfig:
     """The shape of the network whose tensors these are.
 
     Raises:
-        CheckpointMismatchError: a width is no multiple of a head's.
+        CheckpointError: a width is no multiple of a head's.
     """
     ours = reader.of(library_names(reader.tensors))
     depth = ours.depth("blocks.")
     widths = [ours.shape(f"blocks.{i}.norm1.weight", 1)[0] for i in range(depth)] + [ours.shape("norm.weight", 1)[0]]
     head_width = ours.shape("blocks.0.attn.pool_k.pool.weight", 5)[0]
     if odd := [width for width in widths if width % head_width]:
-        raise CheckpointMismatchError(f"{ours.source}: a width of {odd[0]} is no multiple of the heads' {head_width}")
+        raise CheckpointError(f"{ours.source}: a width of {odd[0]} is no multiple of the heads' {head_width}")
     return MViTConfig(
         widths=tuple(widths),
         pooled=tuple(sorted({int(match[1]) for name in ours.tensors if (match := BOTTLENECKS.match(name))})),
@@ -247,6 +242,7 @@ FAMILY = Family(
     matches=matches,
     infer_config=infer_config,
     build=MViTFeatures,
-    convert=lambda tensors: {f"mvit.{name}": tensor for name, tensor in library_names(tensors).items()},
+    convert=library_names,
+    inside="mvit.",
     clip_spec=clip_spec,
 )

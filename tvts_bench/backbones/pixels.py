@@ -3,9 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from tvts_bench.backbones._builder import OpenFamily
-from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
-from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.backbones import Backbone, BackboneError, ModelCard, OpenFamily, WeightSource
 from tvts_bench.models.checkpoint import Checkpoint
 from tvts_bench.provenance import digest
 from tvts_bench.video.spec import ClipSpec

@@ -11,14 +11,11 @@ from functools import partial
 
 from torch import Tensor
 
-from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
 from tvts_bench.backbones._conversion.folder import FolderConfig
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.checkpoint import Checkpoint
-from tvts_bench.models.frame_average import FrameAverage, ImageConfig, ImageNetwork, timm_vit
-from tvts_bench.models.state_dict import CheckpointMismatchError, fused, renamed, replaced
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
+from tvts_bench.models.state_dict import fused
+from tvts_bench.models.video_network import FrameAverage, ImageConfig, image_vit
 
 _LARGE = ImageConfig(width=1024, depth=24, num_heads=16, mlp_dim=4096)
 SIZES = {
@@ -75,21 +72,23 @@ def matches(signature: CheckpointSignature) -> bool:
 
 def infer_config(reader: ConfigReader) -> ImageConfig:
     """The shape of an image encoder."""
-    fields = reader.vit(
+    shape = reader.vit(
         SIZES | GIANT,
-        norm=f"{VISION}post_layernorm.weight",
-        blocks=f"{VISION}encoder.layers.",
-        patches=f"{VISION}embeddings.patch_embedding.weight",
+        norm="post_layernorm.weight",
+        blocks="encoder.layers.",
+        patches="embeddings.patch_embedding.weight",
+        positions="embeddings.position_embedding.weight",
+        dimensions=2,
+        prefix_tokens=0,
     )
-    side = reader.grid(f"{VISION}embeddings.position_embedding.weight", 2, prefix_tokens=0)
-    return ImageConfig(**fields, image_size=fields["patch_size"] * side)
+    return ImageConfig(**shape)
 
 
 def from_folder(checkpoint: Checkpoint, config: ImageConfig) -> tuple[FolderConfig, ImageConfig] | None:
     """The description beside the weights, in a folder of the transformers library, and its number of heads.
 
     Raises:
-        CheckpointMismatchError: it describes another network than the tensors are of.
+        CheckpointError: it describes another network than the tensors are of.
     """
     content = checkpoint.config or {}
     if not str(content.get("model_type", "")).startswith("siglip"):
@@ -98,20 +97,18 @@ def from_folder(checkpoint: Checkpoint, config: ImageConfig) -> tuple[FolderConf
     folder = FolderConfig(checkpoint, inner if isinstance(inner, Mapping) else content)
     for key, plain in (("hidden_act", "gelu_pytorch_tanh"), ("layer_norm_eps", 1e-6)):
         folder.require((key,), plain, "the only one here; --backbone transformers builds what is described")
-    folder.require(("num_hidden_layers",), config.depth)
-    folder.require(("hidden_size",), config.width)
-    folder.require(("intermediate_size",), config.mlp_dim)
-    folder.require(("patch_size",), config.patch_size)
-    folder.require(("image_size",), config.image_size)
+    shape = {"num_hidden_layers": config.depth, "hidden_size": config.width, "intermediate_size": config.mlp_dim}
+    for key, value in (shape | {"patch_size": config.patch_size, "image_size": config.image_size}).items():
+        folder.require((key,), value)
     heads = folder.get(("num_attention_heads",), config.num_heads)
     if config.width % heads:
-        raise CheckpointMismatchError(f"{folder.path} has {heads} heads, of which {config.width} is no multiple")
+        raise CheckpointError(f"{folder.path} has {heads} heads, of which {config.width} is no multiple")
     return folder, replace(config, num_heads=heads)
 
 
 def build(config: ImageConfig) -> FrameAverage:
     """The network of that shape, timm's, with the GELU that the weights were trained with."""
-    return FrameAverage(ImageNetwork(timm_vit(config, class_token=False, global_pool="map", act_layer="gelu_tanh")))
+    return image_vit(config, class_token=False, global_pool="map", act_layer="gelu_tanh")
 
 
 def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -120,7 +117,7 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     In the pooling it is the other way round: there the file has one matrix, and timm the query apart.
     """
     ours: dict[str, Tensor] = {}
-    for name, tensor in renamed(tensors, lambda name: replaced(name.removeprefix(VISION), RENAMED)).items():
+    for name, tensor in tensors.items():
         if name == "pos_embed":
             ours[name] = tensor[None]
         elif match := re.fullmatch(r"head\.attention\.in_proj_(weight|bias)", name):
@@ -128,7 +125,7 @@ def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             ours[f"attn_pool.q.{match[1]}"], ours[f"attn_pool.kv.{match[1]}"] = tensor[:width], tensor[width:]
         else:
             ours[name] = tensor
-    return {f"image.vit.{name}": tensor for name, tensor in fused(ours, QKV, ".attn.qkv.").items()}
+    return fused(ours, QKV, ".attn.qkv.")
 
 
 FAMILY = Family(
@@ -138,9 +135,13 @@ FAMILY = Family(
     matches=matches,
     infer_config=infer_config,
     build=build,
+    names=RENAMED,
     convert=converted,
+    inside="image.vit.",
     clip_spec=partial(square_clip, resize="squash", mean=HALF, std=HALF),
-    ignore=r"text_model\.|logit_scale|logit_bias",
+    prefix=VISION,
+    beside=("text_model.", "logit_scale", "logit_bias"),
+    ignore="$.",
     from_folder=from_folder,
     identity=lambda config: config.num_heads,
 )

@@ -10,10 +10,7 @@ from functools import partial
 
 from torch import Tensor
 
-from tvts_bench.backbones._builder import Family, square_clip
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
 from tvts_bench.models.state_dict import renamed, substituted
 from tvts_bench.models.temporal_resnet import AdaptiveResNet, TemporalResNetConfig
 from tvts_bench.models.video_network import VideoNetworkError
@@ -91,7 +88,8 @@ FAMILY = Family(
     matches=matches,
     infer_config=infer_config,
     build=lambda config: AdaptiveResNet(config.blocks, config.width, config.num_frames),
-    convert=lambda tensors: {f"resnet.{name}": tensor for name, tensor in library_names(tensors).items()},
+    convert=library_names,
+    inside="resnet.",
     clip_spec=partial(square_clip, short_sides={224: 256}),
     ignore=r"new_fc\.|base_model\.fc\.|cls_head\.",
 )

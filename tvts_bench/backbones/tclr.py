@@ -4,17 +4,15 @@ The networks are torchvision's, of which the first block of the last stage is ch
 the same names and shapes and are another network: only the authors' files, with their prefix, are taken.
 """
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from tvts_bench.backbones._builder import Family, square_clip
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.temporal_resnet import Blocks, DilatedResNet
+from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, Tensors, square_clip
+
+from torchvision.models.video import resnet as resnet3d  # isort: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +20,7 @@ class TCLRConfig:
     """The shape of a network of TCLR; the defaults are R(2+1)D-18."""
 
     separable: bool = True  # convolutions in space and in time, one after the other
-    blocks: Blocks = (2, 2, 2, 2)  # of each stage
+    blocks: tuple[int, int, int, int] = (2, 2, 2, 2)  # of each stage
 
     @property
     def embed_dim(self) -> int:
@@ -47,6 +45,34 @@ class TCLRConfig:
     def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
         """Nothing for any clip: no table binds the network."""
         return ()
+
+
+class DilatedResNet(nn.Module):
+    """TCLR: a 3D ResNet whose last stage is dilated in time, not halving it, on BGR; pooled over space and time."""
+
+    def __init__(self, blocks: tuple[int, int, int, int], *, separable: bool) -> None:
+        """Builds the network, randomly initialised.
+
+        Args:
+            blocks: a stage; (2, 2, 2, 2) is R3D-18 and R(2+1)D-18.
+            separable: convolutions in space and in time apart, R(2+1)D.
+        """
+        super().__init__()
+        self.resnet = resnet3d.VideoResNet(
+            block=resnet3d.BasicBlock,
+            conv_makers=[resnet3d.Conv2Plus1D if separable else resnet3d.Conv3DSimple] * 4,
+            layers=list(blocks),
+            stem=resnet3d.R2Plus1dStem if separable else resnet3d.BasicStem,
+        )
+        self.resnet.fc = nn.Identity()
+        first = self.resnet.layer4[0]
+        dilated = nn.Conv3d(256, 512, 3, stride=(1, 2, 2), padding=(2, 1, 1), dilation=(2, 1, 1), bias=False)
+        first.conv1[0] = dilated
+        first.downsample[0] = nn.Conv3d(256, 512, 1, stride=(1, 2, 2), bias=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Embeddings [B, 512] of clips [B, 3, T, H, W] in RGB, which are turned into BGR."""
+        return self.resnet(clips.flip(1))  # type: ignore[no-any-return]
 
 
 SIZES = {
@@ -85,12 +111,9 @@ def infer_config(reader: ConfigReader) -> TCLRConfig:
     return TCLRConfig(separable=separable, blocks=reader.stages(NETWORK))
 
 
-def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def converted(tensors: Tensors) -> dict[str, Tensor]:
     """The file's tensors by torchvision's names; what lacks the authors' prefix keeps its name, and is refused."""
-    return {
-        f"resnet.{name.removeprefix(NETWORK)}" if name.startswith(NETWORK) else name: tensor
-        for name, tensor in tensors.items()
-    }
+    return {re.sub(r"^0\.", "resnet.", name): tensor for name, tensor in tensors.items()}
 
 
 FAMILY = Family(

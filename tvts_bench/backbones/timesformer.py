@@ -2,19 +2,18 @@
 
 from dataclasses import replace
 
-from tvts_bench.backbones._builder import Family
+from tvts_bench.backbones import CheckpointSignature, Family, ModelCard
 from tvts_bench.backbones._conversion.timesformer import (
     BASE,
+    LIBRARY,
+    RENAMED,
     TINY,
+    TimeSformer,
     clip_spec,
     has_dino_head,
     infer_config,
     is_timesformer,
-    library_names,
 )
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.timesformer import TimeSformer
 
 SIZES = {
     "base": BASE,
@@ -54,7 +53,8 @@ FAMILY = Family(
     matches=matches,
     infer_config=infer_config,
     build=TimeSformer,
-    convert=library_names,
+    names=RENAMED,
+    inside=LIBRARY,
     clip_spec=clip_spec,
     prefix=ENCODER,
 )

@@ -5,24 +5,30 @@ Weights are files in timm's own layout, or folders and `timm/NAME` of the Hub, w
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.backbones._builder import OpenFamily, random_weights
-from tvts_bench.backbones.base import Backbone, BackboneError, NetworkBackbone, WeightSource, refuse_failing
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.backbones import (
+    Backbone,
+    BackboneError,
+    CheckpointSignature,
+    ConfigReader,
+    Family,
+    ModelCard,
+    NetworkBackbone,
+    WeightSource,
+)
+from tvts_bench.backbones.base import refuse_failing
 from tvts_bench.errors import with_article
 from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint
 from tvts_bench.models.foreign_config import refuse_sizes
-from tvts_bench.models.frame_average import FrameAverage, ImageNetwork
-from tvts_bench.models.state_dict import load_strictly, refuse_misfit, without_prefixes
+from tvts_bench.models.state_dict import load_strictly, refuse_misfit, seeded, without_prefixes
+from tvts_bench.models.video_network import FrameAverage, ImageNetwork
 from tvts_bench.video.spec import ClipSpec
 
 import timm  # isort: skip
@@ -55,65 +61,74 @@ CARD = ModelCard(
 )
 
 
+@dataclass(frozen=True)
+class TimmConfig:
+    """Which network of timm it is."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # of its constructor, from a config.json
+
+
 def matches(signature: CheckpointSignature) -> bool:
     """Whether a config.json beside the weights names a network of timm; tensors alone do not tell which it is."""
     return signature.config is not None and timm.is_model(str(signature.config.get("architecture", "")))
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The network `variant` with a file's weights, or randomly initialised from `seed`; nothing is downloaded.
+def infer_config(reader: ConfigReader) -> TimmConfig:
+    """The network that is named, or the one of the config.json beside the weights, with its arguments there.
 
     Raises:
-        BackboneError: timm knows no such network, or a file does not say which it is and `variant` does not, either.
-        CheckpointError: the file does not fit, by name or shape.
+        BackboneError: neither says which it is, or the config.json makes no sense.
+        CheckpointError: it has sizes that no network has.
     """
-    described = (checkpoint.config if checkpoint is not None else None) or {}
+    path, described = reader.source, reader.checkpoint.config or {}
     stated = described.get("architecture")
-    name = variant or (stated if isinstance(stated, str) else None) or (VARIANTS[0] if checkpoint is None else None)
-    if name is None:
-        assert checkpoint is not None
-        raise BackboneError(f"{checkpoint.path} does not say which network it is: name it, --backbone timm:NAME")
+    name = reader.variant or stated
+    if not isinstance(name, str):
+        raise BackboneError(f"{path} does not say which network it is: name it, --backbone timm:NAME")
     for part in ("model_args", "pretrained_cfg"):
         if not isinstance(described.get(part) or {}, Mapping):
             kind = with_article(type(described[part]).__name__)
             raise BackboneError(f"config.json has {kind} as {part}, expected an object: fetch the folder anew")
-    given: Mapping[str, Any] = described.get("model_args") or {}
+    given = described.get("model_args") or {}
     arguments = {key: value for key, value in given.items() if not NOT_THE_NETWORKS.fullmatch(key)}
     if described.get("pretrained_cfg") and stated == name.partition(".")[0]:
         arguments["pretrained_cfg"] = _with_input(name, described["pretrained_cfg"])
-    if checkpoint is not None:
-        refuse_sizes(described, checkpoint.path.parent / FOLDER_CONFIG)
-        if given:
-            _refuse_another(partial(_created, name, arguments), checkpoint)
-    net, source = random_weights(partial(_created, name, arguments), seed)
-    if checkpoint is None:
-        return _backbone(net, name, source)
-    tensors = without_prefixes(checkpoint.tensors)
-    wanted = _wanted(net, tensors)
-    unused = [key for key in tensors if key not in wanted]
-    report = load_strictly(net, wanted, checkpoint.path, format=checkpoint.format, unused=unused)
-    return _backbone(net, name, WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report))
+    refuse_sizes(described, path.parent / FOLDER_CONFIG)
+    return TimmConfig(name, arguments)
 
 
-def _wanted(net: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` without a classifier that `net` has not."""
-    own, heads = net.state_dict(), _classifiers(net)
-    return {key: tensor for key, tensor in tensors.items() if key in own or not key.startswith(heads)}
-
-
-def _refuse_another(build: Callable[[], nn.Module], checkpoint: Checkpoint) -> None:
-    """Nothing where `build`, with arguments from a config.json, makes a network that the tensors fit.
+def filled(config: TimmConfig, checkpoint: Checkpoint) -> tuple[nn.Module, WeightSource]:
+    """The network with a file's weights; what its constructor draws is replaced by them.
 
     Raises:
-        CheckpointMismatchError: another one; said before memory is taken for it.
+        CheckpointError: the file does not fit, by name or shape; where a config.json has arguments, said before memory
+            is taken for the network that they make.
     """
-    with torch.device("meta"):
-        net = build()
-    refuse_misfit(net, _wanted(net, without_prefixes(checkpoint.tensors)), checkpoint.path)
+    tensors = without_prefixes(checkpoint.tensors)
+
+    def wanted(net: nn.Module) -> dict[str, Tensor]:
+        own, heads = net.state_dict(), _classifiers(net)  # which `net` has not
+        return {key: tensor for key, tensor in tensors.items() if key in own or not key.startswith(heads)}
+
+    if config.arguments.keys() - {"pretrained_cfg"}:
+        with torch.device("meta"):
+            net = build(config)
+        refuse_misfit(net, wanted(net), checkpoint.path)
+    net = seeded(partial(build, config), 0)
+    taken = wanted(net)
+    unused = [key for key in tensors if key not in taken]
+    report = load_strictly(net, taken, checkpoint.path, format=checkpoint.format, unused=unused)
+    return net, WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
 
 
-def _created(name: str, arguments: dict[str, Any]) -> nn.Module:
-    """The network `name` of timm without a classifier, for any resolution where it has a way to that."""
+def build(config: TimmConfig) -> nn.Module:
+    """Timm's network without a classifier, for any resolution where it has a way to that.
+
+    Raises:
+        BackboneError: timm knows no such network, or cannot make it with these arguments.
+    """
+    name, arguments = config.name, config.arguments
     if name == "tiny":
         name, arguments = TOY, {"patch_size": TOY_PATCH, "pretrained_cfg": _with_input(TOY, TOY_INPUT)}
     if not timm.is_model(name):
@@ -143,7 +158,14 @@ def _classifiers(net: nn.Module) -> tuple[str, ...]:
     return tuple(f"{each}." for each in ([classifier] if isinstance(classifier, str) else classifier or ()))
 
 
-def _backbone(net: nn.Module, name: str, weights: WeightSource) -> Backbone:
+def wrapped(net: nn.Module, name: str, weights: WeightSource) -> Backbone:
+    """Timm's network over frames, with the input, pooling and layers that timm has for it.
+
+    Args:
+        net: timm's.
+        name: of it.
+        weights: where its weights are from.
+    """
     network, spec = FrameAverage(ImageNetwork(net)), _clip_spec(net, name)
     layers: dict[str, int] = group_parameters(net, net.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
     return NetworkBackbone(
@@ -183,4 +205,15 @@ def _adaptations(network: nn.Module, name: str, own: int, clip: ClipSpec) -> tup
     return (f"frames of {clip.crop} x {clip.crop} pixels in a network made for {own} x {own}, resampled as by timm",)
 
 
-FAMILY = OpenFamily(variants=VARIANTS, card=CARD, matches=matches, load=load, open_variants=True)
+FAMILY = Family(
+    name="timm",
+    card=CARD,
+    sizes={name: TimmConfig(name) for name in VARIANTS},
+    matches=matches,
+    infer_config=infer_config,
+    build=build,
+    variant_of=lambda sizes, config: config.name,
+    fill=filled,
+    wrap=wrapped,
+    open_variants=TimmConfig,
+)

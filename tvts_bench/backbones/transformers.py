@@ -6,42 +6,43 @@ frames. A model of images and texts gives its encoder of images, not projected. 
 """
 
 import difflib
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from tvts_bench.backbones._builder import OpenFamily
-from tvts_bench.backbones._conversion.folder import built_as_described, described_clip_spec
-from tvts_bench.backbones.base import (
+from tvts_bench.backbones import (
     Backbone,
     BackboneError,
+    CheckpointSignature,
+    ConfigReader,
+    Family,
+    ModelCard,
     NetworkBackbone,
     WeightSource,
-    first_line,
-    refuse_failing,
+    from_transformers,
 )
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
+from tvts_bench.backbones._conversion.folder import built_as_described, described_clip_spec
+from tvts_bench.backbones.base import first_line, refuse_failing
 from tvts_bench.errors import UserError, with_article
-from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint
+from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint, CheckpointError
 from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_parts_elsewhere, refuse_sizes
-from tvts_bench.models.frame_average import FrameAverage
-from tvts_bench.models.state_dict import (
-    CheckpointMismatchError,
-    LoadReport,
-    misfits,
-    refuse_values,
-    without_prefixes,
-)
-from tvts_bench.models.transformers_library import POOLINGS, PooledModel, VideoModel, from_transformers
+from tvts_bench.models.state_dict import LoadReport, misfits, refuse_values, without_prefixes
+from tvts_bench.models.video_network import FrameAverage
 from tvts_bench.video.spec import ClipSpec
 
+Pooling = Literal["pooler", "cls", "mean"]
+POOLINGS: tuple[Pooling, ...] = ("pooler", "cls", "mean")
+FIRST_TOKENS = ("cls_token", "class_embedding")  # what the library's networks call the token that stands for the whole
+FOLLOWING = ("timesformer", "vjepa2")  # whose layers read the shape of a clip where the configuration had it
+LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks|block)\.(\d+)\.")
+NEEDED = "transformers needs a folder with config.json: --ckpt FOLDER or hf://OWNER/NAME"
 VARIANTS = ("auto", *POOLINGS)
 FRAMES = ("num_frames", "frames_per_clip")  # what configurations of video models call T
 SIZES = ("image_size", "crop_size")
@@ -67,46 +68,185 @@ CARD = ModelCard(
 )
 
 
+@dataclass(frozen=True)
+class Description:
+    """What is wanted of a model, and the library's classes of it."""
+
+    variant: str
+    config: Any = None
+    kind: Any = None
+
+
+class PooledModel(nn.Module):
+    """`model`, pooled: by itself (`pooler`), by its first token (`cls`), or by the mean of patches (`mean`)."""
+
+    def __init__(self, model: nn.Module, image_size: int, clip_spec: ClipSpec, *, takes_clips: bool) -> None:
+        """Holds the model; `pooling` is chosen afterwards, of those in `possible`.
+
+        Args:
+            model: from pixels [N, 3, H, W] or [N, T, 3, H, W] to an output with `last_hidden_state`.
+            image_size: pixels; positions of frames of another size are interpolated where the model can.
+            clip_spec: its input.
+            takes_clips: whether it is of videos, not of images.
+        """
+        super().__init__()
+        self.model = model
+        self.image_size = image_size
+        self.clip_spec, self.takes_clips = clip_spec, takes_clips
+        self.pooling: Pooling = "mean"
+        names = [name.rpartition(".")[2] for name, _ in model.named_parameters()]
+        self.has_first = any(name in FIRST_TOKENS for name in names)
+        registers = getattr(model.config, "num_register_tokens", 0)
+        self.num_prefix = self.has_first + ("distillation_token" in names) + (registers or 0)
+        known = inspect.signature(model.forward).parameters
+        self.interpolates = "interpolate_pos_encoding" in known
+        self.options = {"skip_predictor": True} if "skip_predictor" in known else {}
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embeddings [N, D]."""
+        output = self._output(pixels)
+        if self.pooling == "pooler":
+            return output.pooler_output.flatten(1)  # type: ignore[no-any-return]
+        hidden: Tensor = output.last_hidden_state
+        return hidden[:, 0] if self.pooling == "cls" else self._patches(hidden).mean(dim=1)
+
+    def patch_tokens(self, pixels: Tensor) -> Tensor:
+        """Patch tokens [N, P, D]."""
+        return self._patches(self._output(pixels).last_hidden_state)
+
+    def possible(self, pixels: Tensor) -> tuple[Pooling, ...]:
+        """The ways to pool that the model allows, the library's own before the others; tried on `pixels`."""
+        pools = getattr(self._output(pixels), "pooler_output", None) is not None
+        allowed = {"pooler": pools, "cls": self.has_first, "mean": True}
+        return tuple(pooling for pooling in POOLINGS if allowed[pooling])
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`: 0 for embeddings, i + 1 for layer i, one more for what follows."""
+        if match := LAYER.search(name):
+            return int(match[1]) + 1
+        depth = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
+        return 0 if "embeddings." in name else depth + 1
+
+    @property
+    def follows_clips(self) -> bool:
+        """Whether the model has to be told the shape of the clips that it is given."""
+        config: Any = self.model.config
+        return config.model_type in FOLLOWING
+
+    def _follow(self, frames: int, size: int) -> None:
+        """Have the model take clips of that shape, as if its configuration had always said so."""
+        config: Any = self.model.config
+        if config.model_type == "timesformer":
+            config.num_frames, config.image_size = frames, size
+        else:
+            for layer in self.model.encoder.layer:  # type: ignore[union-attr]
+                layer.attention.grid_size = size // config.patch_size
+
+    def _output(self, pixels: Tensor) -> Any:
+        if self.follows_clips:
+            self._follow(pixels.shape[1], pixels.shape[-1])
+        options = dict(self.options)
+        if self.interpolates and pixels.shape[-1] != self.image_size:
+            options["interpolate_pos_encoding"] = True
+        return self.model(**{str(self.model.main_input_name): pixels}, **options)
+
+    def _patches(self, hidden: Tensor) -> Tensor:
+        if hidden.ndim == 4:  # the maps of a convolutional network, [N, D, H, W]
+            return hidden.flatten(2).transpose(1, 2)
+        return hidden[:, self.num_prefix :]
+
+
+class VideoModel(nn.Module):
+    """A pooled video model under our layout of clips."""
+
+    def __init__(self, encoder: PooledModel) -> None:
+        """Holds `encoder`, which takes clips [B, T, 3, H, W]."""
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Embeddings [B, D] of clips [B, 3, T, H, W]."""
+        return self.encoder(clips.transpose(1, 2))  # type: ignore[no-any-return]
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens [B, N, D] of clips [B, 3, T, H, W]."""
+        return self.encoder.patch_tokens(clips.transpose(1, 2))
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`."""
+        return self.encoder.layer_of(name)
+
+
 def matches(signature: CheckpointSignature) -> bool:
     """Whether a config.json beside the weights names an architecture of the library."""
     return signature.config is not None and "model_type" in signature.config
 
 
-def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Backbone:
-    """The model of a folder with its weights.
+def infer_config(reader: ConfigReader) -> Description:
+    """The encoder that the config.json beside the weights describes.
 
     Raises:
-        BackboneError: no folder, an architecture that the library does not know, or one that cannot be used.
+        BackboneError: there is none, or the library does not know or cannot make it.
+        CheckpointError: it describes another network than the weights are of.
+    """
+    checkpoint = reader.checkpoint
+    if checkpoint.config is None:
+        raise BackboneError(f"{NEEDED}; {checkpoint.path} has no config.json beside it")
+    config = _config(checkpoint)
+    return Description(reader.variant or VARIANTS[0], config, _kind(checkpoint, config))
+
+
+def without_file(described: Description, seed: int) -> tuple[nn.Module, WeightSource]:
+    """Refuses: nothing tells which network is meant."""
+    raise BackboneError(NEEDED)
+
+
+def filled(described: Description, checkpoint: Checkpoint) -> tuple[nn.Module, WeightSource]:
+    """The library's model of a folder with its weights, and what its input is.
+
+    Raises:
+        BackboneError: the input that the folder describes makes no sense.
         CheckpointError: the weights do not fit the architecture, by name or shape.
     """
-    if checkpoint is None or checkpoint.config is None:
-        given = f"; {checkpoint.path} has no config.json beside it" if checkpoint is not None else ""
-        raise BackboneError(f"transformers needs a folder with config.json: --ckpt FOLDER or hf://OWNER/NAME{given}")
-    config = _config(checkpoint)
-    kind = _kind(checkpoint, config)
-    model, report = _filled(checkpoint, config, kind)
+    config = described.config
+    model, report = _filled(checkpoint, config, described.kind)
     frames = next((value for name in FRAMES if (value := getattr(config, name, None))), None)
     size = next((value for name in SIZES if (value := getattr(config, name, None))), 224)
     size = size if isinstance(size, int) else max(size)
     spec = described_clip_spec(checkpoint.path.parent, image_size=size, num_frames=frames or 16)
-    encoder = PooledModel(model, size)
+    encoder = PooledModel(model, size, spec, takes_clips=frames is not None)
     checkpoint = built_as_described(checkpoint, encoder.follows_clips, False)
-    embed_dim = _choose_pooling(encoder, variant, (frames,) if frames else (), spec.crop)
-    network = VideoModel(encoder) if frames else FrameAverage(encoder)
+    return encoder, WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report)
+
+
+def wrapped(encoder: PooledModel, variant: str, weights: WeightSource) -> Backbone:
+    """The model, pooled as `variant` says, as a backbone.
+
+    Args:
+        encoder: the model.
+        variant: of `VARIANTS`.
+        weights: where its weights are from.
+
+    Raises:
+        BackboneError: it cannot be pooled so, or takes no clip of its own input.
+    """
+    spec, video = encoder.clip_spec, encoder.takes_clips
+    embed_dim = _choose_pooling(encoder, variant, (spec.num_frames,) if video else (), spec.crop)
+    network = VideoModel(encoder) if video else FrameAverage(encoder)
     return NetworkBackbone(
         network=network,
         family="transformers",
         variant=encoder.pooling,
         embed_dim=embed_dim,
         clip_spec=spec,
-        weights=WeightSource(name=checkpoint.path.name, sha256=checkpoint.sha256, report=report),
+        weights=weights,
         tokens=network.tokens,
-        layer_of=network.layer_of if hasattr(config, "num_hidden_layers") else None,
-        adaptations=partial(_adaptations, network, f"transformers:{encoder.pooling}", spec, frames is not None),
+        layer_of=network.layer_of if hasattr(encoder.model.config, "num_hidden_layers") else None,
+        adaptations=partial(_adaptations, network, f"transformers:{encoder.pooling}", spec, video),
     )
 
 
-def _choose_pooling(encoder: PooledModel, variant: str | None, frames: tuple[int, ...], crop: int) -> int:
+def _choose_pooling(encoder: PooledModel, variant: str, frames: tuple[int, ...], crop: int) -> int:
     """Pool as asked, and say how wide the embedding is; tried on an image, or a video, of zeros."""
     pixels = torch.zeros(1, *frames, 3, crop, crop)
     with torch.inference_mode():
@@ -118,11 +258,11 @@ def _choose_pooling(encoder: PooledModel, variant: str | None, frames: tuple[int
             raise BackboneError(
                 f"{kind} fails for clips of {shape} ({first_line(error)}): fetch the folder anew"
             ) from error
-        if variant not in (None, VARIANTS[0], *possible):
+        if variant not in (VARIANTS[0], *possible):
             raise BackboneError(
                 f"{with_article(type(encoder.model).__name__)} has no {variant}: it has {', '.join(possible)}"
             )
-        encoder.pooling = next(pooling for pooling in possible if variant in (None, VARIANTS[0], pooling))
+        encoder.pooling = next(pooling for pooling in possible if variant in (VARIANTS[0], pooling))
         return encoder(pixels).shape[1]  # type: ignore[no-any-return]
 
 
@@ -155,7 +295,7 @@ def _kind(checkpoint: Checkpoint, config: Any) -> Any:
 
     Raises:
         BackboneError: the library cannot make it, or it takes something else.
-        CheckpointMismatchError: most of its numbers are not in the file; said before memory is taken for them.
+        CheckpointError: most of its numbers are not in the file; said before memory is taken for them.
     """
     try:
         with torch.device("meta"):
@@ -171,7 +311,7 @@ def _kind(checkpoint: Checkpoint, config: Any) -> Any:
     described = sum(each.numel() for each in (*model.parameters(), *model.buffers()))
     there = sum(tensor.numel() for tensor in checkpoint.tensors.values())
     if described > MISSING_SHARE * there + MISSING_NUMBERS:
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{checkpoint.path.parent / FOLDER_CONFIG} describes a {type(model).__name__} of {described:,} numbers,"
             f" {checkpoint.path.name} has {there:,}: they are not of one model, fetch the folder anew"
         )
@@ -192,7 +332,7 @@ def _filled(checkpoint: Checkpoint, config: Any, kind: Any) -> tuple[nn.Module, 
     unknown = [name for name in beside if not OTHER_PARTS.match(name)]
     wrong = [str(each[0] if isinstance(each, tuple) else each) for each in info["mismatched_keys"]]
     if problems := misfits(missing, unknown, wrong):
-        raise CheckpointMismatchError(f"{checkpoint.path} does not fit a {kind.__name__}: {problems}")
+        raise CheckpointError(f"{checkpoint.path} does not fit a {kind.__name__}: {problems}")
     state = model.state_dict()
     refuse_values(state, state, checkpoint.path)
     return model, LoadReport(format=f"transformers {config.model_type}", used=len(state), unexpected=tuple(beside))
@@ -248,4 +388,16 @@ def _adaptations(network: nn.Module, name: str, own: ClipSpec, video: bool, clip
     return (f"frames of {clip.crop} x {clip.crop} pixels in a network made for {own.crop} x {own.crop}",)
 
 
-FAMILY = OpenFamily(variants=VARIANTS, card=CARD, matches=matches, load=load, fallback=True)
+FAMILY = Family(
+    name="transformers",
+    card=CARD,
+    sizes={name: Description(name) for name in VARIANTS},
+    matches=matches,
+    infer_config=infer_config,
+    build=lambda described: from_transformers("AutoModel").from_config(described.config),
+    variant_of=lambda sizes, described: described.variant,
+    random=without_file,
+    fill=filled,
+    wrap=wrapped,
+    fallback=True,
+)

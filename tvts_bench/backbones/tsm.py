@@ -1,16 +1,10 @@
 """TSM (temporal shift module) with ResNet-50, from its authors' files: pooled over space, averaged over frames."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from torch import Tensor
-
-from tvts_bench.backbones._builder import Family, square_clip
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.state_dict import CheckpointMismatchError, renamed
+from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
+from tvts_bench.models.checkpoint import CheckpointError
 from tvts_bench.models.temporal_resnet import ShiftResNet, TemporalResNetConfig
 
 RESNET50 = TemporalResNetConfig()
@@ -50,20 +44,15 @@ def infer_config(reader: ConfigReader) -> TemporalResNetConfig:
     """The shape of the network; its frames are those of the variant that is named.
 
     Raises:
-        CheckpointMismatchError: not all blocks are shifted.
+        CheckpointError: not all blocks are shifted.
     """
     blocks, shifted = reader.stages(), sum(name.endswith(SHIFTED) for name in reader.tensors)
     if shifted != sum(blocks):
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{reader.source} shifts {shifted} of {sum(blocks)} blocks; only networks that shift all are known"
         )
     frames = SIZES[reader.variant or "resnet50_8f"].num_frames
     return TemporalResNetConfig(blocks=blocks, width=reader.shape("layer1.0.bn1.weight", 1)[0], num_frames=frames)
-
-
-def converted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors by torchvision's names."""
-    return renamed(tensors, lambda name: f"resnet.{name.replace(SHIFTED, '.conv1.weight')}")
 
 
 FAMILY = Family(
@@ -73,7 +62,8 @@ FAMILY = Family(
     matches=matches,
     infer_config=infer_config,
     build=lambda config: ShiftResNet(config.blocks, config.width),
-    convert=converted,
+    names=((SHIFTED, ".conv1.weight"),),
+    inside="resnet.",
     clip_spec=partial(square_clip, short_sides={224: 256}),
     prefix=NETWORK,
     beside=("new_fc.",),

@@ -12,14 +12,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tvts_bench.backbones._builder import Family, adaptations, square_clip
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.base import Backbone, WeightSource
-from tvts_bench.backbones.detect import CheckpointSignature, describe
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.backbones import (
+    Backbone,
+    CheckpointSignature,
+    ConfigReader,
+    Family,
+    ModelCard,
+    WeightSource,
+    square_clip,
+)
+from tvts_bench.backbones._builder import adaptations
+from tvts_bench.backbones.detect import describe
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
 from tvts_bench.models.saving import saved_config
-from tvts_bench.models.state_dict import CheckpointMismatchError
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 from tvts_bench.provenance import digest
 from tvts_bench.video.spec import ClipSpec
@@ -100,7 +105,7 @@ def infer_config(reader: ConfigReader) -> VideoTransformerConfig:
     """Which size a file holds: as saved beside our own weights, else told from the tensors' shapes.
 
     Raises:
-        CheckpointMismatchError: no TVTS, or none of the sizes.
+        CheckpointError: no TVTS, or none of the sizes.
     """
     tensors = reader.tensors
     with torch.device("meta"):
@@ -108,7 +113,7 @@ def infer_config(reader: ConfigReader) -> VideoTransformerConfig:
     fitting = sum(name in names for name in tensors)
     if 2 * fitting < len(tensors):
         count = f"only {fitting}" if fitting else "none"
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{reader.source} is not a TVTS checkpoint: {count} of its {len(tensors)} tensors "
             f"{'are' if fitting > 1 else 'is'} named as in one; {describe(tensors)}"
         )
@@ -123,7 +128,7 @@ def infer_config(reader: ConfigReader) -> VideoTransformerConfig:
     name = _closest(SIZES, width, depth, patch)
     if name is None:
         sizes = ", ".join(f"{name} ({size.embed_dim}, {size.depth})" for name, size in SIZES.items())
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{reader.source} holds a network of width {width} and {depth} blocks, which is none of: {sizes}"
         )
     # Longer clips only lengthen this table; an odd shape of it is left for strict loading to refuse.

@@ -3,11 +3,8 @@
 from dataclasses import replace
 from functools import partial
 
-from tvts_bench.backbones._builder import Family, square_clip
+from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
 from tvts_bench.backbones._conversion.frozen import ENCODER, TINY, clip_config, from_clip_names
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.divided_vit import DividedTransformer, DividedTransformerConfig
 
 BASE = DividedTransformerConfig(num_frames=12, longer="linear", clip=True, quick_gelu=True, output_dim=512)

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from tvts_bench.backbones import ModelCard
 from tvts_bench.backbones._conversion.videomae import masked_family
-from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.joint_vit import JointViTConfig
 
 _BASE = JointViTConfig(num_frames=8, tubelet=1, resampling="bicubic_linear")

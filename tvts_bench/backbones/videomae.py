@@ -1,7 +1,7 @@
 """VideoMAE (version 1): official pretrained and fine-tuned files, and those of the transformers library."""
 
+from tvts_bench.backbones import ModelCard
 from tvts_bench.backbones._conversion.videomae import masked_family
-from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.joint_vit import JointViTConfig
 
 SIZES = {

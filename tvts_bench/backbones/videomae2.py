@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from tvts_bench.backbones._builder import square_clip
+from tvts_bench.backbones import ModelCard, square_clip
 from tvts_bench.backbones._conversion.videomae import masked_family
-from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.joint_vit import JointViTConfig
 
 SIZES = {

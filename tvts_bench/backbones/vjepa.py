@@ -4,10 +4,8 @@ import math
 from dataclasses import replace
 from functools import partial
 
-from tvts_bench.backbones._builder import square_clip
+from tvts_bench.backbones import CheckpointSignature, ModelCard, square_clip
 from tvts_bench.backbones._conversion.videomae import PATCHES, TABLE, joint_config, joint_family
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.checkpoint import Checkpoint
 from tvts_bench.models.joint_vit import JointViTConfig
 from tvts_bench.models.state_dict import WRAPPERS

@@ -4,22 +4,23 @@ Joint attention with rotary positions, transformers' class. The predictor, which
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from tvts_bench.backbones._builder import Family, square_clip
-from tvts_bench.backbones._conversion.reader import ConfigReader
-from tvts_bench.backbones.detect import CheckpointSignature
-from tvts_bench.backbones.model_cards import ModelCard
-from tvts_bench.models.state_dict import renamed, replaced
-from tvts_bench.models.transformers_library import from_transformers
+from tvts_bench.backbones import (
+    CheckpointSignature,
+    ConfigReader,
+    Family,
+    ModelCard,
+    Tensors,
+    from_transformers,
+    square_clip,
+)
 from tvts_bench.models.video_network import (
     NetworkConfig,
     VideoNetwork,
     VideoNetworkError,
-    block_depth,
     check_clips,
     check_pixels,
 )
@@ -65,13 +66,15 @@ class VJEPA2Config(NetworkConfig):
 class VJEPA2(VideoNetwork):
     """transformers' encoder under our contract; the embedding is the mean of its tokens."""
 
+    BLOCKS, AFTER = f"{LIBRARY}layer.", (f"{LIBRARY}layernorm.",)
+
     def __init__(self, size: VJEPA2Config) -> None:
         """Randomly initialised.
 
         Raises:
-            LibraryError: transformers is not there, or too old.
+            BackboneError: transformers is not there, or too old.
         """
-        super().__init__()
+        super().__init__(size.depth)
         self.size = size
         config = from_transformers("VJEPA2Config")(
             hidden_size=size.width,
@@ -105,15 +108,11 @@ class VJEPA2(VideoNetwork):
             layer.attention.grid_size = grid  # the library takes that of its configuration; the official code, this
         return self.encoder(pixel_values_videos=clips.transpose(1, 2)).last_hidden_state  # type: ignore[no-any-return]
 
-    def layer_of(self, name: str) -> int:
-        """Depth of the parameter `name`."""
-        return block_depth(name, self.size.depth, f"{LIBRARY}layer.", (f"{LIBRARY}layernorm.",))
 
-
-def library_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors`, named as in official files, by the names of `VJEPA2`; joint projections are cut in three."""
+def in_thirds(tensors: Tensors) -> dict[str, Tensor]:
+    """`tensors` with joint projections cut in three: query, key and value."""
     ours = {}
-    for name, tensor in renamed(tensors, lambda name: LIBRARY + replaced(name, RENAMED)).items():
+    for name, tensor in tensors.items():
         if ".attention.qkv." in name and tensor.ndim and tensor.shape[0] % 3 == 0:
             for part, third in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
                 ours[name.replace(".qkv.", f".{part}.")] = third
@@ -166,7 +165,7 @@ def matches(signature: CheckpointSignature) -> bool:
 
 def infer_config(reader: ConfigReader) -> VJEPA2Config:
     """The shape of an encoder; its pixels are those of the size that it is."""
-    fields, tubelet = reader.vit(SIZES), reader.shape("patch_embed.proj.weight", 5)[2]
+    fields, tubelet = reader.vit(SIZES, positions=None), reader.shape("patch_embed.proj.weight", 5)[2]
     shape = fields["width"], fields["patch_size"]
     known = next((size.image_size for size in SIZES.values() if (size.width, size.patch_size) == shape), 16 * shape[1])
     pixels = 384 if reader.variant == GIANT_384 else known
@@ -186,7 +185,9 @@ FAMILY = Family(
     matches=matches,
     infer_config=infer_config,
     build=VJEPA2,
-    convert=library_names,
+    names=RENAMED,
+    convert=in_thirds,
+    inside=LIBRARY,
     clip_spec=clip_spec,
     prefix=ENCODER,
     ignore="pos_embed$",  # an unused table of the official code

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tvts_bench.models.foreign_config import read_json_object, without_fetching
 from tvts_bench.models.pickle_names import MAX_TENSORS
-from tvts_bench.models.state_dict import CheckpointMismatchError as CheckpointMismatchError
 from tvts_bench.models.state_dict import LoadReport as LoadReport
 from tvts_bench.models.state_dict import listed as listed
 from tvts_bench.models.state_dict import load_strictly as load_strictly
@@ -25,6 +24,8 @@ logger = logging.getLogger(__name__)
 INDEX = "model.safetensors.index.json"  # of weights in several safetensors files
 FOLDER_WEIGHTS, FOLDER_CONFIG = ("model.safetensors", INDEX, "pytorch_model.bin"), "config.json"
 """What a folder of the Hub's libraries holds; the first of the weights that is there is read."""
+INPUT_FILES = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
+"""Where such a folder describes a model's input; the first that is there counts."""
 OWN_METADATA = "tvts_bench.architecture"
 """The safetensors metadata entry (JSON) that marks a file as ours."""
 CONTAINER_KEYS = (

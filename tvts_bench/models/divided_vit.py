@@ -10,13 +10,11 @@ from functools import partial
 from typing import Literal
 
 import torch
+from timm.layers import Mlp, PatchEmbed, QuickGELU, resample_abs_pos_embed, trunc_normal_  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before timm
-from tvts_bench.models.video_network import NetworkConfig, VideoNetwork, block_depth, check_clips, check_pixels
-
-from timm.layers import Mlp, PatchEmbed, QuickGELU, resample_abs_pos_embed, trunc_normal_  # type: ignore[attr-defined]  # isort: skip
+from tvts_bench.models.video_network import NetworkConfig, VideoNetwork, check_clips, check_pixels
 
 Along = Literal["space", "time"]
 
@@ -120,9 +118,11 @@ class DividedBlock(nn.Module):
 class DividedTransformer(VideoNetwork):
     """Clips [B, 3, T, H, W] to [CLS] or tokens; `config.adaptations` says how other sizes than the tables' are met."""
 
+    AFTER = ("norm.", "proj")
+
     def __init__(self, config: DividedTransformerConfig) -> None:
         """Randomly initialised."""
-        super().__init__()
+        super().__init__(config.depth)
         self.config = config
         dim = config.width
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
@@ -167,10 +167,6 @@ class DividedTransformer(VideoNetwork):
         for block in self.blocks:
             x = block(x, frames)
         return self._projected(x[:, 1:])
-
-    def layer_of(self, name: str) -> int:
-        """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for the final norm and `proj`."""
-        return block_depth(name, self.config.depth, after=("norm.", "proj"))
 
     def _stem(self, clips: Tensor) -> tuple[Tensor, int]:
         """What the first block takes, [B, 1 + T * N, D], and T."""

@@ -14,13 +14,13 @@ from tvts_bench.models.checkpoint import (
     FOLDER_CONFIG,
     FOLDER_WEIGHTS,
     INDEX,
+    INPUT_FILES,
     Checkpoint,
     CheckpointError,
     indexed,
     listed,
     read_checkpoint,
 )
-from tvts_bench.models.transformers_library import INPUT_FILES
 
 SCHEME = "hf://"
 DESCRIPTIONS = (FOLDER_CONFIG, *INPUT_FILES)
@@ -28,11 +28,7 @@ REFERENCE = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.
 TIMM = re.compile(r"timm/[\w.-]+")
 
 
-class HubError(CheckpointError):
-    """Weights on the Hub that cannot be had: no such file, or none for this user."""
-
-
-class HubUnreachableError(HubError):
+class HubUnreachableError(CheckpointError):
     """There is no network, and the file is not in the cache."""
 
 
@@ -47,13 +43,13 @@ def local_checkpoint(reference: str | os.PathLike[str]) -> LocalCheckpoint:
     """The local file or folder that `reference` means; one that exists comes before a repository of that name.
 
     Raises:
-        HubError: it is on the Hub and cannot be had; the message says what to do.
+        CheckpointError: it is on the Hub and cannot be had; the message says what to do.
     """
     text, path = os.fspath(reference), Path(reference)
     if text.startswith("hf:"):
         match = REFERENCE.fullmatch(text)
         if match is None:
-            raise HubError(f"{text} is not of the form {SCHEME}OWNER/NAME[@REVISION][/FILE]")
+            raise CheckpointError(f"{text} is not of the form {SCHEME}OWNER/NAME[@REVISION][/FILE]")
         return _fetched(match["repo"], match["revision"], match["file"])
     if TIMM.fullmatch(text) and not path.exists():
         return _fetched(text, None, None)
@@ -97,7 +93,7 @@ def _fetched(repo: str, revision: str | None, file: str | None) -> LocalCheckpoi
     if unreachable is not None:
         raise unreachable
     wanted = f"file {file}" if file is not None else " or ".join(FOLDER_WEIGHTS)
-    raise HubError(
+    raise CheckpointError(
         f"{_named(repo, revision)} has no {wanted}; {_files_of(repo, revision)}: name its weights, {SCHEME}{repo}/FILE"
     )
 
@@ -106,12 +102,14 @@ def _bring_shards(repo: str, index: Path) -> None:
     """Bring the files that the index names beside it.
 
     Raises:
-        HubError: one of them cannot be had.
+        CheckpointError: one of them cannot be had.
     """
     commit = index.parent.name
     for name in indexed(index):
         if _downloaded(repo, commit, name) is None:
-            raise HubError(f"{_named(repo, commit)} has no {name}, which its {INDEX} names: ask its authors for it")
+            raise CheckpointError(
+                f"{_named(repo, commit)} has no {name}, which its {INDEX} names: ask its authors for it"
+            )
 
 
 def _bring_what_is_there(repo: str, commit: str, names: Iterable[str]) -> None:
@@ -138,15 +136,19 @@ def _downloaded(repo: str, revision: str | None, file: str, *, cached_only: bool
     except errors.EntryNotFoundError:
         return None
     except errors.GatedRepoError as error:
-        raise HubError(f"{named} is gated: accept its terms at https://huggingface.co/{repo}, then {log_in}") from error
+        raise CheckpointError(
+            f"{named} is gated: accept its terms at https://huggingface.co/{repo}, then {log_in}"
+        ) from error
     except errors.RepositoryNotFoundError as error:
-        raise HubError(
+        raise CheckpointError(
             f"there is no {named} on the Hub, or it is private: check the name; for a private one {log_in}"
         ) from error
     except errors.RevisionNotFoundError as error:
-        raise HubError(f"{SCHEME}{repo} has no revision {revision}: leave out @{revision} for its main one") from error
+        raise CheckpointError(
+            f"{SCHEME}{repo} has no revision {revision}: leave out @{revision} for its main one"
+        ) from error
     except Exception as error:  # whatever the network library of the day raises
-        raise HubError(f"{named} cannot be downloaded ({type(error).__name__})") from error
+        raise CheckpointError(f"{named} cannot be downloaded ({type(error).__name__})") from error
 
 
 def _named(repo: str, revision: str | None) -> str:

@@ -15,7 +15,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tvts_bench.models.video_network import VideoNetworkError, block_depth, check_shape
+from tvts_bench.models.video_network import VideoNetwork, VideoNetworkError, check_shape
 from tvts_bench.models.vit import TubeletEmbed
 
 Grid = tuple[int, int, int]
@@ -100,12 +100,12 @@ class JointViTConfig:
         return (f"position table {of} (time x rows x columns) resampled to {to}, {how}",)
 
 
-class JointViT(nn.Module):
+class JointViT(VideoNetwork):
     """The network, initialised from torch's random state."""
 
     def __init__(self, config: JointViTConfig) -> None:
         """Randomly initialised."""
-        super().__init__()
+        super().__init__(config.depth)
         self.config = config
         dim = config.embed_dim
         self.patch_embed = TubeletEmbed(dim, config.tubelet, config.patch_size)
@@ -145,10 +145,6 @@ class JointViT(nn.Module):
         """What `forward` takes the mean of, [B, N, D], time-major, then rows, then columns."""
         x = self._encoded(clips)
         return x if self.config.pooling == "norm_of_mean" else self.norm(x)
-
-    def layer_of(self, name: str) -> int:
-        """Depth of the parameter `name`: 0 for patches, i + 1 for block i, depth + 1 for the final norm."""
-        return block_depth(name, self.config.depth)
 
     def _encoded(self, clips: Tensor) -> Tensor:
         """Tokens after the last block, [B, N, D]."""

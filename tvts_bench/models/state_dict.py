@@ -19,10 +19,6 @@ QUANTISED = (torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.quin
 UNQUANTISED = "the scales of quantised weights are not known here: get the weights in float32, float16 or bfloat16"
 
 
-class CheckpointMismatchError(CheckpointError):
-    """Weights that do not fit the network they were meant for."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
     """Which tensors of a file went where. Loading is strict: whatever is not listed here was refused."""
@@ -63,13 +59,13 @@ def build_for(build: Callable[[], Network], tensors: Mapping[str, Tensor], sourc
         source: for messages.
 
     Raises:
-        CheckpointMismatchError: they do not fit; raised before memory is taken, of which an odd file may ask for any.
+        CheckpointError: they do not fit; raised before memory is taken, of which an odd file may ask for any.
     """
     with torch.device("meta"):
         try:
             network = build()
         except RuntimeError as error:  # more bytes than can be counted
-            raise CheckpointMismatchError(f"{source} tells of a network that no memory holds ({error})") from error
+            raise CheckpointError(f"{source} tells of a network that no memory holds ({error})") from error
     refuse_misfit(network, tensors, source)
     if {name for name, _ in network.named_buffers()} - network.state_dict().keys():
         return seeded(build, 0)
@@ -94,7 +90,7 @@ def load_strictly(
         unused: names of the file that are known and wanted nowhere; reported as `unexpected`.
 
     Raises:
-        CheckpointMismatchError: names are missing or unknown, a shape differs, or a value is not a finite number.
+        CheckpointError: names are missing or unknown, a shape differs, or a value is not a finite number.
     """
     refuse_misfit(module, tensors, source)
     expected = module.state_dict()
@@ -107,7 +103,7 @@ def refuse_misfit(module: nn.Module, tensors: Mapping[str, Tensor], source: Path
     """Nothing where `tensors` are called and shaped as those of `module`, which may be on the meta device.
 
     Raises:
-        CheckpointMismatchError: names are missing or unknown, or a shape differs.
+        CheckpointError: names are missing or unknown, or a shape differs.
     """
     expected = module.state_dict()
     missing = [name for name in expected if name not in tensors]
@@ -118,7 +114,7 @@ def refuse_misfit(module: nn.Module, tensors: Mapping[str, Tensor], source: Path
     ]
     unknown = [name for name in tensors if name not in expected]
     if problems := misfits(missing, unknown, wrong, f" of {len(expected)} tensors"):
-        raise CheckpointMismatchError(f"{source} does not fit the network: {problems}")
+        raise CheckpointError(f"{source} does not fit the network: {problems}")
 
 
 def misfits(missing: Sequence[str], unknown: Sequence[str], wrong: Sequence[str], of: str = "") -> str:
@@ -138,7 +134,7 @@ def refuse_values(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
     """Nothing where the values of `tensors` can take the place of those of `wanted`, which has the same names.
 
     Raises:
-        CheckpointMismatchError: some are no finite floating-point numbers.
+        CheckpointError: some are no finite floating-point numbers.
     """
     problems: dict[str, list[str]] = {}
     for name, expected in wanted.items():
@@ -147,7 +143,7 @@ def refuse_values(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], s
     if problems:
         parts = "; ".join(f"{problem}: {listed(names)}" for problem, names in problems.items())
         way_out = f"; {UNQUANTISED}" if any("quantised" in problem for problem in problems) else ""
-        raise CheckpointMismatchError(f"{source} has weights that {parts}{way_out}")
+        raise CheckpointError(f"{source} has weights that {parts}{way_out}")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""torchvision's ResNets with something done in time.
+"""torchvision's ResNets over frames with something done in time in every bottleneck: TSM's and TANet's.
 
-TSM and TANet are of frames: in every bottleneck channels are shifted, or convolved with an adaptive kernel. Their
-blocks are run here step by step, so that the number of frames is the clips' own. TCLR's are 3D ResNets.
+Channels are shifted, or convolved with an adaptive kernel. The blocks are run here step by step, so that the number of
+frames is the clips' own.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.resnet import Bottleneck, ResNet
 
-from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
-from tvts_bench.models.frame_average import frames_of
-
-from torchvision.models.resnet import Bottleneck, ResNet  # isort: skip
-from torchvision.models.video import resnet as resnet3d  # isort: skip
+from tvts_bench.models.video_network import frames_of
 
 Blocks = tuple[int, int, int, int]  # a stage
 
@@ -150,34 +147,6 @@ class TemporalAdaptiveModule(nn.Module):
         out = sum(tap * padded[:, i : i + self.num_frames] for i, tap in enumerate(taps))
         assert isinstance(out, Tensor)
         return out.flatten(0, 1)
-
-
-class DilatedResNet(nn.Module):
-    """TCLR: a 3D ResNet whose last stage is dilated in time, not halving it, on BGR; pooled over space and time."""
-
-    def __init__(self, blocks: Blocks, *, separable: bool) -> None:
-        """Builds the network, randomly initialised.
-
-        Args:
-            blocks: a stage; (2, 2, 2, 2) is R3D-18 and R(2+1)D-18.
-            separable: convolutions in space and in time apart, R(2+1)D.
-        """
-        super().__init__()
-        self.resnet = resnet3d.VideoResNet(
-            block=resnet3d.BasicBlock,
-            conv_makers=[resnet3d.Conv2Plus1D if separable else resnet3d.Conv3DSimple] * 4,
-            layers=list(blocks),
-            stem=resnet3d.R2Plus1dStem if separable else resnet3d.BasicStem,
-        )
-        self.resnet.fc = nn.Identity()
-        first = self.resnet.layer4[0]
-        dilated = nn.Conv3d(256, 512, 3, stride=(1, 2, 2), padding=(2, 1, 1), dilation=(2, 1, 1), bias=False)
-        first.conv1[0] = dilated
-        first.downsample[0] = nn.Conv3d(256, 512, 1, stride=(1, 2, 2), bias=False)
-
-    def forward(self, clips: Tensor) -> Tensor:
-        """Embeddings [B, 512] of clips [B, 3, T, H, W] in RGB, which are turned into BGR."""
-        return self.resnet(clips.flip(1))  # type: ignore[no-any-return]
 
 
 def shifted(x: Tensor, frames: int) -> Tensor:

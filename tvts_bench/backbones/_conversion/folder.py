@@ -12,10 +12,8 @@ from typing import Any
 
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.errors import UserError, with_article
-from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint
+from tvts_bench.models.checkpoint import FOLDER_CONFIG, INPUT_FILES, Checkpoint, CheckpointError
 from tvts_bench.models.foreign_config import refuse_sizes
-from tvts_bench.models.state_dict import CheckpointMismatchError
-from tvts_bench.models.transformers_library import INPUT_FILES
 from tvts_bench.provenance import digest
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSpec, Interpolation
 
@@ -49,7 +47,7 @@ class FolderConfig:
         """The value of the first of `keys` that is there, of the type of `default`; else `default`.
 
         Raises:
-            CheckpointMismatchError: a value of another type.
+            CheckpointError: a value of another type.
         """
         for key in keys:
             value = self._values.get(key)
@@ -60,7 +58,7 @@ class FolderConfig:
             number = isinstance(default, float) and isinstance(value, int | float)
             if not (number or isinstance(value, type(default))) or isinstance(value, bool) != isinstance(default, bool):
                 expected = {int: "a whole number", float: "a number", str: "a name"}.get(type(default), "true or false")
-                raise CheckpointMismatchError(f"{self.path} has {key} = {value!r}, expected {expected}")
+                raise CheckpointError(f"{self.path} has {key} = {value!r}, expected {expected}")
             return value
         return default
 
@@ -68,11 +66,11 @@ class FolderConfig:
         """Nothing where none of `keys` is there, or the first that is has this value.
 
         Raises:
-            CheckpointMismatchError: it has another.
+            CheckpointError: it has another.
         """
         if (stated := self.get(keys, value)) != value:
             key = next(key for key in keys if self._values.get(key) is not None)
-            raise CheckpointMismatchError(f"{self.path} has {key} = {stated!r}, expected {value!r}, {why}")
+            raise CheckpointError(f"{self.path} has {key} = {stated!r}, expected {value!r}, {why}")
 
     def clip_spec(self, own: ClipSpec) -> ClipSpec:
         """`own`, the clips of the network, with pixels as the folder's processor makes them.

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tvts_bench.backbones._conversion.reader import ConfigReader, ViTShape
+from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.models.divided_vit import DividedTransformerConfig
 from tvts_bench.models.state_dict import renamed, replaced
 
@@ -47,27 +47,32 @@ def frozen_config(
         reader: of the encoder.
         norm: what its final norm is called.
     """
-    fields = reader.vit({}, norm=norm)
+    shape = reader.vit({}, norm=norm)
     frames = reader.shape("temporal_embed", 3)[1] if base.time_attention else base.num_frames
-    return replace(base, **fields, image_size=fields["patch_size"] * reader.grid("pos_embed"), num_frames=frames)
+    return replace(base, **shape, num_frames=frames)
 
 
 def clip_config(base: DividedTransformerConfig, reader: ConfigReader) -> DividedTransformerConfig:
     """The shape of an encoder with CLIP's names, in all else as `base`."""
-    fields = clip_vit({"huge": replace(base, width=1280, num_heads=16)}, reader)  # H/14's heads are of width 80
     return replace(
         base,
-        **fields,
-        image_size=fields["patch_size"] * reader.grid("positional_embedding", 2),
+        **clip_vit({"huge": replace(base, width=1280, num_heads=16)}, reader),  # H/14's heads are of width 80
         num_frames=reader.shape("temporal_embedding", 2)[0] if base.time_attention else base.num_frames,
         output_dim=reader.shape("proj", 2)[1],
     )
 
 
-def clip_vit(sizes: Mapping[str, Any], reader: ConfigReader) -> ViTShape:
+def clip_vit(sizes: Mapping[str, Any], reader: ConfigReader) -> dict[str, Any]:
     """What tensors with CLIP's names tell of their encoder; `sizes` as for `ConfigReader.vit`."""
-    blocks, patches, mlp = "transformer.resblocks.", "conv1.weight", ".mlp.c_fc.bias"
-    return reader.vit(sizes, norm="ln_post.weight", blocks=blocks, patches=patches, mlp=mlp)
+    return reader.vit(
+        sizes,
+        norm="ln_post.weight",
+        blocks="transformer.resblocks.",
+        patches="conv1.weight",
+        mlp=".mlp.c_fc.bias",
+        positions="positional_embedding",
+        dimensions=2,
+    )
 
 
 def from_clip_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

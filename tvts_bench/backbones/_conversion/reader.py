@@ -2,25 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 from torch import Tensor
 
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
 from tvts_bench.models.foreign_config import MAX_LAYERS
-from tvts_bench.models.state_dict import CheckpointMismatchError
 
 HEAD_WIDTH = 64  # channels of an attention head, where a family does not say otherwise
-
-
-class ViTShape(TypedDict):
-    """Fields of `NetworkConfig` that a vision transformer's tensors tell."""
-
-    width: int
-    num_heads: int
-    depth: int
-    mlp_dim: int
-    patch_size: int
 
 
 class ConfigReader:
@@ -53,15 +42,13 @@ class ConfigReader:
         """Shape of the tensor `name`.
 
         Raises:
-            CheckpointMismatchError: it is missing, empty, or has not that many dimensions.
+            CheckpointError: it is missing, empty, or has not that many dimensions.
         """
         tensor = self.tensors.get(name)
         if tensor is None:
-            raise CheckpointMismatchError(
-                f"{self.source} has no {self._prefix}{name}, which tells the size of the network"
-            )
+            raise CheckpointError(f"{self.source} has no {self._prefix}{name}, which tells the size of the network")
         if tensor.ndim != dimensions or 0 in tensor.shape:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.source}: {self._prefix}{name} is {list(tensor.shape)},"
                 f" expected {dimensions} dimensions, none of them 0"
             )
@@ -71,7 +58,7 @@ class ConfigReader:
         """D, the length of the tensor `norm`: a multiple of a head's 64 channels."""
         (width,) = self.shape(norm, 1)
         if width % HEAD_WIDTH:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.source}: {self._prefix}{norm} has {width} entries,"
                 f" expected a multiple of {HEAD_WIDTH} (a head's width)"
             )
@@ -81,11 +68,11 @@ class ConfigReader:
         """Blocks: how many different numbers follow `prefix`.
 
         Raises:
-            CheckpointMismatchError: more than any network has, which would take minutes to build.
+            CheckpointError: more than any network has, which would take minutes to build.
         """
         depth = len({name.removeprefix(prefix).split(".")[0] for name in self.tensors if name.startswith(prefix)})
         if depth > MAX_LAYERS:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.source} has {depth:,} different {self._prefix}{prefix}*,"
                 f" expected blocks of a network, at most {MAX_LAYERS:,}"
             )
@@ -95,14 +82,12 @@ class ConfigReader:
         """Blocks in each of a ResNet's four stages, under `prefix`.
 
         Raises:
-            CheckpointMismatchError: a stage is missing.
+            CheckpointError: a stage is missing.
         """
         first, second, third, fourth = (self.depth(f"{prefix}layer{stage}.") for stage in range(1, 5))
         start = f"{self._prefix}{prefix}"
         if not first * second * third * fourth:
-            raise CheckpointMismatchError(
-                f"{self.source} has no ResNet's four stages, {start}layer1.* to {start}layer4.*"
-            )
+            raise CheckpointError(f"{self.source} has no ResNet's four stages, {start}layer1.* to {start}layer4.*")
         return first, second, third, fourth
 
     def hidden(self, prefix: str, suffix: str) -> int:
@@ -121,7 +106,7 @@ class ConfigReader:
         positions = self.shape(name, dimensions)[-2] - prefix_tokens
         side = math.isqrt(max(positions, 0))
         if side == 0 or side * side != positions:
-            raise CheckpointMismatchError(
+            raise CheckpointError(
                 f"{self.source}: {self._prefix}{name} has {positions} places for patches, not a square"
             )
         return side
@@ -134,8 +119,11 @@ class ConfigReader:
         blocks: str = "blocks.",
         patches: str = "patch_embed.proj.weight",
         mlp: str = ".mlp.fc1.bias",
-    ) -> ViTShape:
-        """What the tensors tell of a vision transformer with one kind of blocks.
+        positions: str | None = "pos_embed",
+        dimensions: int = 3,
+        prefix_tokens: int = 1,
+    ) -> dict[str, Any]:
+        """Fields of `NetworkConfig` that the tensors of a vision transformer with one kind of blocks tell.
 
         Args:
             sizes: those with a name, by which the number of heads is known where a head is not 64 wide.
@@ -143,10 +131,14 @@ class ConfigReader:
             blocks: prefix of the blocks.
             patches: name of the convolution that cuts patches.
             mlp: end of the name of the bias inside a block's MLP.
+            positions: name of the table of positions in a frame, which tells the pixels; None: they are not read.
+            dimensions: of that table.
+            prefix_tokens: its positions that are no patch's.
         """
         width = self.width(norm)
         kernel = self.tensors.get(patches)
         patch = self.shape(patches, 4 if kernel is None or kernel.ndim != 5 else 5)[-1]
         known = next((size.num_heads for size in sizes.values() if size.width == width), width // HEAD_WIDTH)
         hidden, depth = self.hidden(blocks, mlp), self.depth(blocks)
-        return {"width": width, "num_heads": known, "depth": depth, "mlp_dim": hidden, "patch_size": patch}
+        shape = {"width": width, "num_heads": known, "depth": depth, "mlp_dim": hidden, "patch_size": patch}
+        return shape | ({"image_size": patch * self.grid(positions, dimensions, prefix_tokens)} if positions else {})

@@ -26,9 +26,9 @@ from tvts_bench.backbones._builder import Family
 from tvts_bench.backbones._conversion.folder import FolderConfig
 from tvts_bench.backbones._conversion.reader import HEAD_WIDTH, ConfigReader
 from tvts_bench.backbones.detect import CheckpointSignature, describe
-from tvts_bench.models.checkpoint import Checkpoint
+from tvts_bench.models.checkpoint import Checkpoint, CheckpointError
 from tvts_bench.models.joint_vit import JointViT, JointViTConfig
-from tvts_bench.models.state_dict import WRAPPERS, CheckpointMismatchError, fused, listed, renamed, replaced
+from tvts_bench.models.state_dict import WRAPPERS, fused, listed, renamed, replaced
 from tvts_bench.models.video_network import VideoNetworkError
 
 logger = logging.getLogger(__name__)
@@ -106,12 +106,12 @@ def joint_config(sizes: Sizes, reader: ConfigReader) -> JointViTConfig:
         reader: of tensors by the names of `JointViT`.
 
     Raises:
-        CheckpointMismatchError: no block, or a width whose number of attention heads cannot be known.
+        CheckpointError: no block, or a width whose number of attention heads cannot be known.
     """
     tensors, depth = reader.tensors, reader.depth("blocks.")
     width = _length(tensors, "patch_embed.proj.bias") or _length(tensors, "blocks.0.norm1.weight")
     if not depth or not width:
-        raise CheckpointMismatchError(f"{reader.source} holds no encoder with patches and blocks: {describe(tensors)}")
+        raise CheckpointError(f"{reader.source} holds no encoder with patches and blocks: {describe(tensors)}")
     default = next(iter(sizes.values()))
     kernel, table = tensors.get(PATCHES), tensors.get(TABLE)
     patch = kernel.shape[-1] if kernel is not None and kernel.ndim == 5 else default.patch_size
@@ -120,7 +120,7 @@ def joint_config(sizes: Sizes, reader: ConfigReader) -> JointViTConfig:
     if close:
         return _with_table(next((size for size in close if positions == math.prod(size.grid)), close[0]), positions)
     if width % HEAD_WIDTH or not patch:
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{reader.source} holds a network of width {width}, {depth} blocks and patches of {patch} pixels, which is"
             f" none of: {', '.join(sizes)}; of others the attention heads are known only if the width is a multiple of"
             f" {HEAD_WIDTH}"
@@ -206,19 +206,19 @@ def _infer_config(plain: Sizes, normed: Sizes, reader: ConfigReader) -> JointViT
         reader: of the file.
 
     Raises:
-        CheckpointMismatchError: a network of another kind, or one that cannot be used as its variant says.
+        CheckpointError: a network of another kind, or one that cannot be used as its variant says.
     """
     wanted = {name: tensor for name, tensor in reader.tensors.items() if not name.startswith(OTHER_PARTS)}
     prefix = "videomae." if _of_transformers(wanted) else "encoder."
     whole = any(name.startswith(prefix) for name in wanted)  # else the encoder's names are bare
     strangers = [name for name in wanted if whole and not name.startswith((prefix, "fc_norm."))]
     if strangers:
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{reader.source} does not fit the network: unknown {len(strangers)} beside {prefix}* ({listed(strangers)})"
         )
     fine_tuned, token_norm = _is_fine_tuned(wanted), (reader.variant or "").endswith(TOKEN_NORM)
     if fine_tuned and token_norm:
-        raise CheckpointMismatchError(
+        raise CheckpointError(
             f"{reader.source} is fine-tuned: its norm (fc_norm) is of the mean, it has none of tokens;"
             f" leave out {TOKEN_NORM}"
         )
@@ -236,7 +236,7 @@ def _described(checkpoint: Checkpoint, config: JointViTConfig) -> tuple[FolderCo
     """The description of a VideoMAE beside the weights, the library's or the one of version 2's authors, and the shape.
 
     Raises:
-        CheckpointMismatchError: it describes another network than the tensors, or none.
+        CheckpointError: it describes another network than the tensors, or none.
     """
     content = checkpoint.config or {}
     inner = content.get("model_config")
@@ -263,7 +263,7 @@ def _described(checkpoint: Checkpoint, config: JointViTConfig) -> tuple[FolderCo
             norm_eps=folder.get(("layer_norm_eps",), config.norm_eps),
         )
     except VideoNetworkError as error:
-        raise CheckpointMismatchError(f"{folder.path} describes no network: {error}") from error
+        raise CheckpointError(f"{folder.path} describes no network: {error}") from error
     return folder, stated
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.support.plain_internvideo2 import restated
-from tvts_bench.models.internvideo2 import InternVideo2, InternVideo2Config
+from tvts_bench.backbones.internvideo2 import InternVideo2, InternVideo2Config
 from tvts_bench.models.video_network import VideoNetworkError
 
 TOY = InternVideo2Config(

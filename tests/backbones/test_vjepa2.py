@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tests.support.plain_layers import Weights, attend, layer_norm, linear, mlp
-from tvts_bench.backbones.vjepa2 import VJEPA2, VJEPA2Config, library_names
-from tvts_bench.models.transformers_library import from_transformers
+from tvts_bench.backbones._builder import from_transformers
+from tvts_bench.backbones.vjepa2 import FAMILY, VJEPA2, VJEPA2Config
 from tvts_bench.models.video_network import VideoNetworkError
 
 TOY = VJEPA2Config(width=64, depth=2, num_heads=2, mlp_dim=100, image_size=16, patch_size=8, num_frames=4)
@@ -39,7 +39,7 @@ def weights() -> dict[str, Tensor]:
 
 def loaded(size: VJEPA2Config = TOY) -> VJEPA2:
     model = VJEPA2(size).double().eval()
-    model.load_state_dict(library_names(weights()))
+    model.load_state_dict(FAMILY.converted(weights()))
     return model
 
 
@@ -98,7 +98,7 @@ def test_the_librarys_own_class_gives_the_same() -> None:
         frames_per_clip=4,
     )
     theirs = from_transformers("VJEPA2Model")(config).double().eval()
-    missing, unexpected = theirs.load_state_dict(library_names(weights()), strict=False)
+    missing, unexpected = theirs.load_state_dict(FAMILY.converted(weights()), strict=False)
     assert not unexpected
     assert all(name.startswith("predictor.") for name in missing)
     out = theirs(pixel_values_videos=clips().transpose(1, 2), skip_predictor=True)
@@ -137,5 +137,5 @@ def test_depths_of_parameters_rise_from_the_stem_to_the_norm() -> None:
 
 def test_a_joint_projection_that_is_no_three_is_left_as_it_is() -> None:
     odd = torch.zeros(64, 192)
-    assert "encoder.layer.0.attention.qkv.weight" in library_names({"blocks.0.attn.qkv.weight": odd})
-    assert math.prod(odd.shape) == sum(t.numel() for t in library_names({"blocks.0.attn.qkv.weight": odd}).values())
+    assert "encoder.layer.0.attention.qkv.weight" in FAMILY.converted({"blocks.0.attn.qkv.weight": odd})
+    assert math.prod(odd.shape) == sum(t.numel() for t in FAMILY.converted({"blocks.0.attn.qkv.weight": odd}).values())

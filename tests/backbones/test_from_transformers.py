@@ -5,8 +5,9 @@ import types
 
 import pytest
 
-from tvts_bench.models.timesformer import TimeSformer, TimeSformerConfig
-from tvts_bench.models.transformers_library import LibraryError, from_transformers
+from tvts_bench.backbones._builder import from_transformers
+from tvts_bench.backbones._conversion.timesformer import TimeSformer, TimeSformerConfig
+from tvts_bench.backbones.base import BackboneError
 
 
 def test_a_class_is_found() -> None:
@@ -15,7 +16,7 @@ def test_a_class_is_found() -> None:
 
 def test_a_missing_library_is_one_sentence_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(LibraryError, match=r"needs the library transformers.*pip install transformers$"):
+    with pytest.raises(BackboneError, match=r"needs the library transformers.*pip install transformers$"):
         TimeSformer(TimeSformerConfig())
 
 
@@ -23,5 +24,5 @@ def test_a_library_that_is_too_old_is_named_with_its_version(monkeypatch: pytest
     old = types.ModuleType("transformers")
     old.__version__ = "4.1"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "transformers", old)
-    with pytest.raises(LibraryError, match=r"transformers 4\.1 has no VJEPA2Model: pip install --upgrade"):
+    with pytest.raises(BackboneError, match=r"transformers 4\.1 has no VJEPA2Model: pip install --upgrade"):
         from_transformers("VJEPA2Model")

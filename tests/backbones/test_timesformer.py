@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from tests.support.plain_divided import timesformer_tokens
-from tvts_bench.backbones._conversion.timesformer import RENAMED, library_names
-from tvts_bench.models.timesformer import TimeSformer, TimeSformerConfig
+from tvts_bench.backbones._conversion.timesformer import RENAMED, TimeSformer, TimeSformerConfig
+from tvts_bench.backbones.timesformer import FAMILY
 from tvts_bench.models.video_network import VideoNetworkError
 
 TOY = TimeSformerConfig(width=32, depth=2, num_heads=2, mlp_dim=48, image_size=12, patch_size=4, num_frames=3)
@@ -37,7 +37,7 @@ def official() -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def network(official: dict[str, Tensor]) -> TimeSformer:
     model = TimeSformer(TOY).double().eval()
-    model.load_state_dict(library_names(official))
+    model.load_state_dict(FAMILY.converted(official))
     return model
 
 
