@@ -26,7 +26,7 @@ from pretrain.model.tvts import TVTS
 from pretrain.schema import ConfigError
 from tvts_bench import provenance
 from tvts_bench.atomic import whole_file
-from tvts_bench.datasets.scripted_motion.make import DEFAULT as WORLD
+from tvts_bench.datasets.scripted_motion.world import DEFAULT as WORLD
 from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import Checkpoint, load_strictly
 from tvts_bench.runtime import Progress, silent

@@ -22,9 +22,8 @@ from pretrain.data.pool import TELLINGS, PooledStory, StoryPool, make_pool
 from pretrain.data.segments import Cut, SegmentConfig, draw_cut, frame_times, usable
 from pretrain.data.sources import Sample, Source, SourceConfig, SourceConfigError
 from pretrain.data.transcripts import Word, clean, text_between
-from tvts_bench.datasets.scripted_motion.motions import path
 from tvts_bench.datasets.scripted_motion.narration import Story, narrated_videos, retell, tell
-from tvts_bench.datasets.scripted_motion.render import render
+from tvts_bench.datasets.scripted_motion.render import path, render
 from tvts_bench.datasets.scripted_motion.world import StoryConfig, World
 from tvts_bench.runtime import Progress, silent
 

@@ -218,15 +218,15 @@ def _candidates(
 
 def _embedded_world(config: SourceConfig, cache: Path, progress: Progress) -> Path:
     """The narrated part of a ScriptedMotion world; the default world is made in `cache` where it is missing."""
-    from tvts_bench.datasets.scripted_motion import make, produce
+    from tvts_bench.datasets.scripted_motion import DEFAULT, make_world, parts, read_manifest
 
     part = f"narrated-{config.split}"
     root = config.root
     if root is None:
-        world = make.DEFAULT if config.stories is None else make.DEFAULT.telling(config.stories)
+        world = DEFAULT if config.stories is None else DEFAULT.telling(config.stories)
         root = cache / "scripted-motion" / world.digest[:12]
-        make.make_world(root, world, parts=(part,), progress=progress)
-    manifest = make.read_manifest(root)
+        make_world(root, world, parts=(part,), progress=progress)
+    manifest = read_manifest(root)
     if manifest is not None and config.stories not in (None, manifest.world.stories):
         raise SourceConfigError(f"the world in {root} tells other stories, {manifest.world.stories}, than the source "
                                 f"asks for, {config.stories}: leave stories out, or name another root")  # fmt: skip
@@ -235,7 +235,7 @@ def _embedded_world(config: SourceConfig, cache: Path, progress: Progress) -> Pa
             f"there is no {part} of a ScriptedMotion world in {root}; "
             f"make it with `tvts-bench make-data scripted-motion --out {root} --part {part}`"
         )
-    return root / produce.folder(part)
+    return root / parts.folder(part)
 
 
 def _fingerprint(entry: Entry) -> list[object]:

@@ -10,14 +10,14 @@ from torch.nn import functional as F
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.backbones.tvts import SHIPPED, shipped
-from tvts_bench.datasets.scripted_motion import labels
-from tvts_bench.datasets.scripted_motion.clips import Clip, take
+from tvts_bench.datasets.scripted_motion.clips import ScriptedClip, take
+from tvts_bench.datasets.scripted_motion.layouts import SSV2
 from tvts_bench.datasets.scripted_motion.world import World
 from tvts_bench.models.checkpoint import CheckpointError
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD
 from tvts_bench.video.transforms import normalise
 
-CLASSES, EACH = labels.SSV2[:8], 12  # the single actions
+CLASSES, EACH = SSV2[:8], 12  # the single actions
 
 
 def recall_at_1(name: str) -> float:
@@ -26,7 +26,9 @@ def recall_at_1(name: str) -> float:
     clips = []
     for each in CLASSES:
         for number in range(EACH):
-            clip = Clip(path=f"shipped/{each.name}-{number}.mp4", label=each.name, actions=each.actions, held_out=True)
+            clip = ScriptedClip(
+                path=f"shipped/{each.name}-{number}.mp4", label=each.name, actions=each.actions, held_out=True
+            )
             frames = take(World(), clip).frames()
             shown = frames[(np.arange(16) * 2 + 1) * len(frames) // 32]
             top, left = (shown.shape[1] - 32) // 2, (shown.shape[2] - 32) // 2

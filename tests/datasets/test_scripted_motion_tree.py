@@ -25,9 +25,9 @@ from tvts_bench.cli.main import app
 from tvts_bench.datasets import scripted_motion
 from tvts_bench.datasets.base import DatasetError
 from tvts_bench.datasets.loading import load_dataset
-from tvts_bench.datasets.scripted_motion import LABELLED, PARTS, World, WorldError, make_world, produce, read_manifest
-from tvts_bench.datasets.scripted_motion.clips import Clip, take
-from tvts_bench.datasets.scripted_motion.encode import encode
+from tvts_bench.datasets.scripted_motion import LABELLED, PARTS, World, make_world, parts, read_manifest
+from tvts_bench.datasets.scripted_motion.clips import ScriptedClip, take
+from tvts_bench.datasets.scripted_motion.parts import encode
 from tvts_bench.datasets.scripted_motion.world import GENERATOR_VERSION
 from tvts_bench.errors import UserError
 
@@ -50,7 +50,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".webm", "vp9"), (".mp4", "h264"), (".avi", "mpeg4")])
 def test_files_are_what_the_real_sets_ship(suffix: str, codec: str) -> None:
-    frames = take(TINY, Clip(path="x", label="-", actions=("left", "clockwise"))).frames()
+    frames = take(TINY, ScriptedClip(path="x", label="-", actions=("left", "clockwise"))).frames()
     content = encode(frames, 12, suffix)
     assert content == encode(frames, 12, suffix)
     with av.open(io.BytesIO(content), "r") as container:
@@ -103,10 +103,10 @@ def test_ucf_splits_never_share_a_group(tree: Path, fold: int) -> None:
 
 
 def test_hmdb_folds_have_disjoint_test_sets() -> None:
-    clips = produce.items(World(), "hmdb51")
+    clips = parts.items(World(), "hmdb51")
     assert len(clips) == 12 * 104
     tested = []
-    for relative, text in produce.lists(World(), "hmdb51").items():
+    for relative, text in parts.lists(World(), "hmdb51").items():
         flags = Counter(line.split()[1] for line in text.splitlines())
         assert flags == {"1": 70, "2": 30, "0": 4}, relative
         tested += [line.split()[0] for line in text.splitlines() if line.endswith(" 2 ")]
@@ -165,7 +165,10 @@ def test_other_pixels_under_the_same_names_are_another_data_set(
     assert first.fingerprint("val") != other.fingerprint("val")
     assert first.fingerprint("val") == load_dataset("scripted_motion", tree).fingerprint("val")
     monkeypatch.setattr(scripted_motion.world, "GENERATOR_VERSION", GENERATOR_VERSION + 1)
-    assert first.fingerprint("val") != load_dataset("scripted_motion", tree).fingerprint("val")
+    with pytest.raises(DatasetError, match="generator version 3, this is version 4"):
+        load_dataset("scripted_motion", tree)
+    make_world(tmp_path / "later", TINY, VAL, workers=0)
+    assert first.fingerprint("val") != load_dataset("scripted_motion", tmp_path / "later").fingerprint("val")
 
 
 def test_the_manifest_says_what_was_made(tree: Path) -> None:
@@ -198,13 +201,13 @@ def test_only_what_is_needed_is_made_in_the_cache(tmp_path: Path, monkeypatch: p
 
 
 def test_a_root_without_the_part_says_how_to_make_it(tmp_path: Path) -> None:
-    with pytest.raises(WorldError, match=r"holds no ScriptedMotion world .* make-data scripted-motion --out"):
+    with pytest.raises(DatasetError, match=r"holds no ScriptedMotion world .* make-data scripted-motion --out"):
         load_dataset("scripted_motion", tmp_path)
     make_world(tmp_path / "w", TINY, VAL, workers=0)
-    with pytest.raises(WorldError, match=r"lacks k400-val .*--part k400-val"):
+    with pytest.raises(DatasetError, match=r"lacks k400-val .*--part k400-val"):
         load_dataset("scripted_motion:k400", tmp_path / "w")
     world = load_dataset("scripted_motion", tmp_path / "w")
-    with pytest.raises(WorldError, match="lacks ssv2-train"):
+    with pytest.raises(DatasetError, match="lacks ssv2-train"):
         world.records("train")
     with pytest.raises(DatasetError, match="annotations"):
         load_dataset("scripted_motion", tmp_path / "w", annotations=tmp_path)
@@ -267,7 +270,7 @@ def files_limited_to(size: int) -> Iterator[None]:
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(tmp_path: Path, workers: int) -> None:
     world = World(ssv2_val=80)
     make_world(tmp_path, world, (), workers=0)
-    with files_limited_to(5000), pytest.raises(WorldError, match=f"cannot write .* {tmp_path}: .*TVTS_BENCH_CACHE"):
+    with files_limited_to(5000), pytest.raises(DatasetError, match=f"cannot write .* {tmp_path}: .*TVTS_BENCH_CACHE"):
         make_world(tmp_path, world, VAL, workers=workers)
     assert make_world(tmp_path, world, VAL, workers=workers).parts["ssv2-val"].items == 80
 
@@ -275,18 +278,18 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(tmp_path: Path, workers
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for out in (tmp_path / "file", tmp_path / "file/below"):
-        with pytest.raises(WorldError, match=r"cannot write the ScriptedMotion world"):
+        with pytest.raises(DatasetError, match=r"cannot write the ScriptedMotion world"):
             make_world(out, TINY, VAL, workers=0)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "holiday.mp4").write_text("x")
-    with pytest.raises(WorldError, match=r"not empty \(holiday.mp4\)"):
+    with pytest.raises(DatasetError, match=r"not empty \(holiday.mp4\)"):
         make_world(tmp_path, TINY, VAL, workers=0)
     make_world(tmp_path / "w", TINY, (), workers=0)
-    with pytest.raises(WorldError, match="seed=1, not 2"):
+    with pytest.raises(DatasetError, match="seed=1, not 2"):
         make_world(tmp_path / "w", replace(TINY, seed=2), VAL, workers=0)
-    with pytest.raises(WorldError, match="no part 'ssv3'"):
+    with pytest.raises(DatasetError, match="no part 'ssv3'"):
         make_world(tmp_path / "w", TINY, ("ssv3",))
 
 
@@ -296,7 +299,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 )
 def test_a_broken_manifest_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "scripted_motion.json").write_bytes(content.encode("latin-1"))
-    with pytest.raises(WorldError, match=r"frame_rate|is no manifest"):
+    with pytest.raises(DatasetError, match=r"frame_rate|is no manifest"):
         load_dataset("scripted_motion", tmp_path)
 
 
@@ -313,7 +316,7 @@ def test_the_command_makes_what_it_is_asked_for(tmp_path: Path, capsys: pytest.C
     assert (manifest.world.seed, manifest.world.fps, manifest.world.ucf_groups) == (5, 10, 4)
     make_data("scripted-motion", tmp_path / "w", part=["ucf101"], workers=0)  # completes the world that is there
     assert load_dataset("scripted_motion:ucf101", tmp_path / "w").coverage("test").complete
-    with pytest.raises(WorldError, match="seed=5, not 6"):
+    with pytest.raises(DatasetError, match="seed=5, not 6"):
         make_data("scripted-motion", tmp_path / "w", part=["ucf101"], seed=6, size=0.01, setting=["fps=10"], workers=0)
 
 

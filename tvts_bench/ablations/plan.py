@@ -9,7 +9,7 @@ from typing import Any
 from tvts_bench.ablations.commands import BACKBONE, EvaluationSpec, Stage, evaluation, pretraining, resolve, start_file
 from tvts_bench.ablations.grids import PROTOCOLS, Budget, Grid, GridRow, Settings, unknown
 from tvts_bench.ablations.jobs import CellJob
-from tvts_bench.datasets.scripted_motion.make import DEFAULT as WORLD
+from tvts_bench.datasets.scripted_motion.world import DEFAULT as WORLD
 from tvts_bench.errors import UserError
 from tvts_bench.provenance import digest, file_sha256
 from tvts_bench.results.grids import GridRecord, RowRecord, cell_folder

@@ -1,8 +1,8 @@
-"""The embedded world: real video files made from a seed, in the official layouts, read by the same readers.
+"""The built-in synthetic set (ScriptedMotion): real video files made from a seed, in the official layouts.
 
-From the world's configuration to files, each module one step: world -> layouts and labels (which clips), narration and
-phrases (which stories) -> clips (what is drawn from the seed) -> motions (trajectories) -> render, sprites (frames) ->
-encode (bytes) -> make, worker, processes (a tree on disk).
+From the world's configuration to files, each module one step: world -> layouts (which clips), narration and phrases
+(which stories) -> clips (what is drawn from the seed) -> render (frames) -> parts (bytes) -> make (a tree on disk). The
+readers of the real data sets read it.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,20 +13,20 @@ from types import ModuleType
 from typing import cast
 
 from tvts_bench import registry
-from tvts_bench.datasets.base import Dataset, DatasetInfo, LoadOptions, VideoRecord
-from tvts_bench.datasets.scripted_motion.make import DEFAULT, MANIFEST, Manifest, make_world, read_manifest
-from tvts_bench.datasets.scripted_motion.produce import LABELLED, PARTS
-from tvts_bench.datasets.scripted_motion.world import World, WorldError
+from tvts_bench.datasets.base import Dataset, DatasetError, DatasetInfo, LoadOptions, VideoRecord
+from tvts_bench.datasets.scripted_motion.make import make_world
+from tvts_bench.datasets.scripted_motion.parts import LABELLED, PARTS
+from tvts_bench.datasets.scripted_motion.world import DEFAULT, MANIFEST, Manifest, World, read_manifest
 from tvts_bench.runtime import Progress, default_cache
 
 __all__ = [
+    "DEFAULT",
     "EMBEDDED",
     "INFO",
     "LABELLED",
     "PARTS",
     "Manifest",
     "World",
-    "WorldError",
     "load",
     "make_world",
     "read_manifest",
@@ -64,7 +64,7 @@ def load(root: Path | None, options: LoadOptions, progress: Progress) -> Dataset
         progress: shows what is being made.
 
     Raises:
-        WorldError: `root` holds no world or lacks the part; the cache cannot be written.
+        DatasetError: `root` holds no world or lacks the part; the cache cannot be written.
     """
     options.refuse("scripted_motion", "annotations")
     variant = options.variant or INFO.variants[0]
@@ -125,12 +125,12 @@ def _demand(root: Path, part: str) -> Path:
     """`root`, if it holds a world with `part`."""
     manifest = read_manifest(root)
     if manifest is None:
-        raise WorldError(
+        raise DatasetError(
             f"{root} holds no ScriptedMotion world (no {MANIFEST}); "
             f"write one with `tvts-bench make-data scripted-motion --out {root}`"
         )
     if part not in manifest.parts:
-        raise WorldError(
+        raise DatasetError(
             f"the ScriptedMotion world in {root} lacks {part} (it has: {', '.join(manifest.parts) or 'nothing yet'}); "
             f"add it with `tvts-bench make-data scripted-motion --out {root} --part {part}`"
         )

@@ -1,15 +1,26 @@
-"""One labelled clip: what is in it (drawn from the seed and its name) and its frames."""
+"""What the seed decides: random draws that are the same everywhere, and with them what is in one labelled clip."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tvts_bench.datasets.scripted_motion import sprites
-from tvts_bench.datasets.scripted_motion.draws import Draws
-from tvts_bench.datasets.scripted_motion.motions import TURN, Step, path
-from tvts_bench.datasets.scripted_motion.render import Appearance, render
+from tvts_bench.datasets.scripted_motion.render import (
+    COLOURS,
+    GROUNDS,
+    TURN,
+    Appearance,
+    Step,
+    handwritings,
+    path,
+    render,
+)
 from tvts_bench.datasets.scripted_motion.world import World
+
+T = TypeVar("T")
 
 SHAPES = ((36, 40), (36, 44), (40, 40), (40, 36))
 """Heights and widths of frames: even, as the codecs need, and nearly square, so that a centre crop loses little."""
@@ -19,8 +30,39 @@ _TINT = 16  # grey levels that a ground's colour varies by
 _SHADE = 20  # grey levels that a sprite's colour varies by
 
 
+class Draws:
+    """Integers from the raw 64-bit stream of PCG64, seeded by a number and a name.
+
+    NumPy promises the raw stream of a bit generator for ever, but not how `Generator.integers` or `random` use it.
+    """
+
+    def __init__(self, seed: int, name: str) -> None:
+        words = np.frombuffer(hashlib.sha256(f"{seed}\0{name}".encode()).digest(), "<u4")
+        self._bits = np.random.PCG64(np.random.SeedSequence([int(word) for word in words]))
+
+    def below(self, bound: int) -> int:
+        """One integer in [0, bound)."""
+        return (int(self._bits.random_raw()) >> 32) * bound >> 32
+
+    def between(self, low: int, high: int) -> int:
+        """One integer in [low, high], both ends included."""
+        return low + self.below(high - low + 1)
+
+    def choice(self, items: Sequence[T]) -> T:
+        """One of `items`."""
+        return items[self.below(len(items))]
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """`items` in random order (Fisher-Yates)."""
+        order = list(items)
+        for last in range(len(order) - 1, 0, -1):
+            other = self.below(last + 1)
+            order[last], order[other] = order[other], order[last]
+        return order
+
+
 @dataclass(frozen=True, kw_only=True)
-class Clip:
+class ScriptedClip:
     """What is fixed about a clip; all else is drawn from the world's seed."""
 
     path: str  # relative to the layout's folder; also the name its motion is drawn by
@@ -56,15 +98,22 @@ class Take:
 
 
 def draw_subject(draws: Draws, *, held_out: bool, digit: int | None, ground: str | None) -> Subject:
-    """A random digit, colour and ground, as far as they are not given."""
+    """A random digit, colour and ground, as far as they are not given.
+
+    Args:
+        draws: random numbers.
+        held_out: whether of the handwritings that training parts never show.
+        digit: from 0 to 9; None for any.
+        ground: a key of GROUNDS; None for any.
+    """
     digit = draws.below(10) if digit is None else digit
-    colour = draws.choice(tuple(sprites.COLOURS))
+    colour = draws.choice(tuple(COLOURS))
     shade = draws.between(-_SHADE, _SHADE)
-    red, green, blue = (min(max(level + shade, 0), 255) for level in sprites.COLOURS[colour])
+    red, green, blue = (min(max(level + shade, 0), 255) for level in COLOURS[colour])
     look = Appearance(
-        image=draws.choice(sprites.handwritings(digit, held_out)),
+        image=draws.choice(handwritings(digit, held_out)),
         colour=(red, green, blue),
-        ground=draws.choice(tuple(sprites.GROUNDS)) if ground is None else ground,
+        ground=draws.choice(tuple(GROUNDS)) if ground is None else ground,
         ground_shift=(draws.below(32), draws.below(32)),
         tint=(draws.between(-_TINT, _TINT), draws.between(-_TINT, _TINT), draws.between(-_TINT, _TINT)),
         specks=tuple((draws.below(40), draws.below(44), draws.between(60, 160)) for _ in range(draws.below(4))),
@@ -74,17 +123,24 @@ def draw_subject(draws: Draws, *, held_out: bool, digit: int | None, ground: str
 
 def draw_start(draws: Draws) -> tuple[int, int, int, int]:
     """A state uniform over the torus: the reason why no single frame tells the class."""
-    return (draws.below(TURN), draws.below(TURN), draws.below(TURN), draws.below(TURN))
+    x, y, angle, size = (draws.below(TURN) for _ in range(4))
+    return x, y, angle, size
 
 
 def draw_drift(draws: Draws, fps: int, drift: int = _DRIFT) -> tuple[int, int, int, int]:
-    """A slow motion of up to `drift` thousandths of a circle a second on all circles, in units of TURN a frame."""
+    """A slow motion on all circles, in units of TURN a frame.
+
+    Args:
+        draws: random numbers.
+        fps: frames a second.
+        drift: thousandths of a circle a second, at most.
+    """
     most = drift * TURN // (1000 * fps)
-    return (draws.between(-most, most), draws.between(-most, most), draws.between(-most, most),
-            draws.between(-most, most))  # fmt: skip
+    x, y, angle, size = (draws.between(-most, most) for _ in range(4))
+    return x, y, angle, size
 
 
-def take(world: World, clip: Clip) -> Take:
+def take(world: World, clip: ScriptedClip) -> Take:
     """The clip as drawn from the world's seed: the same on every machine."""
     draws = Draws(world.seed, clip.source or clip.path)
     subject = draw_subject(draws, held_out=clip.held_out, digit=clip.digit, ground=clip.ground)
@@ -100,8 +156,8 @@ def take(world: World, clip: Clip) -> Take:
         Step(action=action, frames=count, speed=speed, drift=drift)
         for action, count in zip(clip.actions, cuts, strict=True)
     )
-    found = Take(subject=subject, shape=shape, start=start, steps=steps)
-    return found if clip.source is None else _near_duplicate(found, Draws(world.seed, clip.path))
+    original = Take(subject=subject, shape=shape, start=start, steps=steps)
+    return original if clip.source is None else _near_duplicate(original, Draws(world.seed, clip.path))
 
 
 def _near_duplicate(original: Take, draws: Draws) -> Take:

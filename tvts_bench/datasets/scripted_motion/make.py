@@ -1,33 +1,44 @@
-"""Write a world to disk, part by part: each complete or absent, taken up where it stopped, one writer at a time."""
+"""Write a world to disk, part by part: each complete or absent, resumed where it stopped, one writer at a time."""
 
-import dataclasses
 import hashlib
 import json
 import logging
+import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tvts_bench import provenance
+import tvts_bench
 from tvts_bench.atomic import whole_file
-from tvts_bench.datasets.scripted_motion.jobs import UNFINISHED
-from tvts_bench.datasets.scripted_motion.processes import Crew
-from tvts_bench.datasets.scripted_motion.produce import LABELLED, PARTS, class_names, folder, items, lists
-from tvts_bench.datasets.scripted_motion.world import GENERATOR_VERSION, World, WorldError, from_fields
-from tvts_bench.regular_file import read_regular
+from tvts_bench.datasets.base import DatasetError
+from tvts_bench.datasets.scripted_motion.clips import ScriptedClip
+from tvts_bench.datasets.scripted_motion.narration import NarratedVideo
+from tvts_bench.datasets.scripted_motion.parts import (
+    LABELLED,
+    PARTS,
+    class_names,
+    folder,
+    frame_digest,
+    items,
+    lists,
+    produce,
+)
+from tvts_bench.datasets.scripted_motion.world import DEFAULT, MANIFEST, Manifest, PartMade, World, read_manifest
 from tvts_bench.runtime import Progress, default_workers, require_workers, silent
 
-MANIFEST = "scripted_motion.json"
-DEFAULT = World()
+UNFINISHED = ".making"
+"""Folder, under the world's, for what parts that are not complete need; removed at the end."""
 
-_LOCK = ".lock"
-_ITEMS_A_JOB = {"narrated-train": 2, "narrated-val": 2}  # minutes of video; clips take milliseconds
-_CLIPS_A_JOB = 40
+_SHARE = "import sys; from tvts_bench.datasets.scripted_motion.make import make_share; make_share(*sys.argv[1:])"
+"""A worker process. Plain children instead of a pool of `multiprocessing`: they do not import the caller's main script
+again, which would wait for ever on the lock that the caller holds where that script is not guarded."""
 
 README = """ScriptedMotion: a small world of real video files, made from one seed by
 `tvts-bench make-data scripted-motion`. Handwritten digits (scikit-learn's load_digits, from the UCI Optical
@@ -40,28 +51,6 @@ between versions of FFmpeg.
 """
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartMade:
-    """What the manifest says of a complete part."""
-
-    items: int  # clips, or narrated videos
-    frames: int
-    frames_sha256: str  # over the digests of all items in order, before encoding
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """The provenance file of a world."""
-
-    world: World
-    parts: dict[str, PartMade]
-
-    def missing(self, parts: Sequence[str]) -> list[str]:
-        """Which of `parts` are not complete."""
-        return [part for part in parts if part not in self.parts]
 
 
 def make_world(
@@ -81,64 +70,61 @@ def make_world(
         progress: shows each part as it is made.
 
     Raises:
-        WorldError: no such part, `out` holds something else, or it cannot be written to.
+        DatasetError: no such part, `out` holds something else, or it cannot be written to.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
-        raise WorldError(f"ScriptedMotion has no part {unknown[0]!r}; it has: {', '.join(PARTS)}")
+        raise DatasetError(f"ScriptedMotion has no part {unknown[0]!r}; it has: {', '.join(PARTS)}")
     require_workers(workers or 0)
-    found = read_manifest(out)
-    if found and found.world == world and not found.missing(parts):
-        return found
+    manifest = read_manifest(out)
+    if manifest and manifest.world == world and not manifest.missing(parts):
+        return manifest
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with _locked(out), Crew(default_workers() if workers is None else workers) as crew:
+        with _locked(out):
             manifest = _opened(out, world)
-            for part in manifest.missing(parts):
-                made = _make_part(out, world, part, crew, progress)
-                manifest = dataclasses.replace(manifest, parts={**manifest.parts, part: made})
-                _write_manifest(out, manifest)
+            missing = manifest.missing(parts)
+            most = max((len(_spans(world, part)) for part in missing), default=0)
+            count = min(default_workers() if workers is None else workers, most)
+            with closing(_share(out, world, missing) if count < 2 else _made_by_workers(out, missing, count)) as made:
+                for part in missing:
+                    finished = _finish_part(out, world, part, made, progress)
+                    manifest = replace(manifest, parts={**manifest.parts, part: finished})
+                    manifest.write(out)
             shutil.rmtree(out / UNFINISHED, ignore_errors=True)
             return manifest
     except OSError as error:
-        raise _unwritable(out, error.strerror or str(error)) from error
+        raise DatasetError(
+            f"cannot write the ScriptedMotion world to {out}: {error.strerror or error}; name another folder (--out), "
+            "or set TVTS_BENCH_CACHE to one with room and write permission"
+        ) from error
 
 
-def read_manifest(out: Path) -> Manifest | None:
-    """The manifest under `out`, or None if there is none.
+def make_share(out: str, number: str, count: str, *parts: str) -> None:
+    """The main program of worker `number` of `count`, which says what it has made on standard output.
 
-    Raises:
-        WorldError: it cannot be read, or another version of the generator wrote it.
+    A line is a part and where a span of it starts, or "error:" and what the operating system said of a file.
+
+    Args:
+        out: the world's folder, with its manifest.
+        number: from 0.
+        count: of workers.
+        parts: of the world.
     """
-    path = out / MANIFEST
-    try:
-        content = json.loads(read_regular(path))
-        if content["generator"] != GENERATOR_VERSION:
-            raise WorldError(
-                f"{path} was written by generator version {content['generator']}, this is version {GENERATOR_VERSION}; "
-                "make the world anew in another folder"
-            )
-        parts = {
-            name: PartMade(
-                items=part["items"],
-                frames=part["frames"],
-                frames_sha256=part["frames_sha256"],
-                classes=tuple(part["classes"]),
-            )
-            for name, part in content["parts"].items()
-        }
-        return Manifest(world=from_fields(content["world"]), parts=parts)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except WorldError:
-        raise
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise WorldError(f"{path} is no manifest of a ScriptedMotion world ({error}); delete the folder") from error
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller decides what stops
+    manifest = read_manifest(Path(out))
+    assert manifest is not None
+    with suppress(BrokenPipeError):  # the caller is gone
+        try:
+            for part, start in _share(Path(out), manifest.world, parts, int(number), int(count)):
+                os.write(sys.stdout.fileno(), f"{part} {start}\n".encode())  # short, and so whole among those of others
+        except OSError as error:
+            os.write(sys.stdout.fileno(), f"error: {error.strerror or error}\n".encode())
 
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    lock = FileLock(out / _LOCK)
+    lock = FileLock(out / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -156,70 +142,118 @@ def _opened(out: Path, world: World) -> Manifest:
     if manifest is None:
         others = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
         if others and others != ["README.txt"]:
-            raise WorldError(f"{out} is not empty ({others[0]}) and holds no ScriptedMotion world; name a new folder")
+            raise DatasetError(f"{out} is not empty ({others[0]}) and holds no ScriptedMotion world; name a new folder")
         _write(out / "README.txt", README.format(manifest=MANIFEST).replace("\n", " ").rstrip() + "\n")
         manifest = Manifest(world=world, parts={})
-        _write_manifest(out, manifest)
+        manifest.write(out)
     if manifest.world != world:
-        ours, theirs = dataclasses.asdict(world), dataclasses.asdict(manifest.world)
+        ours, theirs = asdict(world), asdict(manifest.world)
         name = next(name for name in ours if ours[name] != theirs[name])
-        raise WorldError(
+        raise DatasetError(
             f"{out} holds a world with {name}={theirs[name]}, not {ours[name]}; name another folder for this one"
         )
     return manifest
 
 
-def _make_part(out: Path, world: World, part: str, crew: Crew, progress: Progress) -> PartMade:
-    """Make the jobs of `part` that are not done, then write its lists."""
-    total, size = len(items(world, part)), _ITEMS_A_JOB.get(part, _CLIPS_A_JOB)
-    unfinished = out / UNFINISHED / part
-    unfinished.mkdir(parents=True, exist_ok=True)
-    spans = [(start, min(start + size, total)) for start in range(0, total, size)]
-    todo = [span for span in spans if not (unfinished / f"{span[0]}.json").exists()]
-    jobs: list[dict[str, Any]] = [
-        {"fields": dataclasses.asdict(world), "out": str(out), "part": part, "start": start, "stop": stop}
-        for start, stop in todo
-    ]
+def _finish_part(out: Path, world: World, part: str, made: Iterator[tuple[str, int]], progress: Progress) -> PartMade:
+    """Wait until all spans of `part` are `made`, then write its lists."""
+    spans = _spans(world, part)
+    todo = {start for start in spans if not _record(out, part, start).exists()}
+    total, left = (sum(len(spans[start]) for start in some) for some in (spans, todo))
     unit = "videos" if part.startswith("narrated") else "clips"
     with progress(total, unit, f"making {part} of ScriptedMotion (once)") as advance:
-        advance(total - sum(stop - start for start, stop in todo))
-        for index, answer in crew.run(jobs):
-            if "error" in answer:
-                raise _unwritable(out, answer["error"])
-            start, stop = todo[index]
-            _write(unfinished / f"{start}.json", json.dumps(answer["items"]))
-            advance(stop - start)
-    made = [item for start, _ in spans for item in json.loads((unfinished / f"{start}.json").read_text())]
+        advance(total - left)
+        while todo:
+            key, start = next(made)  # of a part that comes later, too: then its record is there when that is due
+            if key == part and start in todo:
+                todo.remove(start)
+                advance(len(spans[start]))
+    items = [item for start in spans for item in json.loads(_record(out, part, start).read_text())]
     for relative, text in lists(world, part).items():
         path = out / folder(part) / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, text)
     return PartMade(
         items=total,
-        frames=sum(frames for frames, _ in made),
-        frames_sha256=hashlib.sha256("".join(digest for _, digest in made).encode()).hexdigest(),
+        frames=sum(frames for frames, _ in items),
+        frames_sha256=hashlib.sha256("".join(digest for _, digest in items).encode()).hexdigest(),
         classes=class_names(part),
     )
 
 
-def _write_manifest(out: Path, manifest: Manifest) -> None:
-    content = {
-        "generator": GENERATOR_VERSION,
-        "digest": manifest.world.digest,
-        "world": dataclasses.asdict(manifest.world),
-        "parts": {name: dataclasses.asdict(part) for name, part in manifest.parts.items()},
-        "versions": provenance.versions(),
-    }
-    _write(out / MANIFEST, json.dumps(content, indent=1) + "\n")
+def _share(
+    out: Path, world: World, parts: Sequence[str], number: int = 0, count: int = 1
+) -> Generator[tuple[str, int], None, None]:
+    """Make every `count`-th span, where nobody has yet, and yield part and start of each."""
+    for part in parts:
+        spans = _spans(world, part)
+        for start in list(spans)[number::count]:
+            if not _record(out, part, start).exists():
+                _make_span(out, world, part, start, spans[start])
+            yield part, start
+
+
+def _spans(world: World, part: str) -> dict[int, Sequence[ScriptedClip | NarratedVideo]]:
+    """What is made in one go, by the number of the first: clips take milliseconds, narrated videos seconds."""
+    whole, size = items(world, part), 2 if part.startswith("narrated") else 40
+    return {start: whole[start : start + size] for start in range(0, len(whole), size)}
+
+
+def _record(out: Path, part: str, start: int) -> Path:
+    """Frames and sha256 of each item of a span, as JSON; it is there once all of them are."""
+    return out / UNFINISHED / part / f"{start}.json"
+
+
+def _made_by_workers(out: Path, parts: Sequence[str], workers: int) -> Generator[tuple[str, int], None, None]:
+    """As `_share`, by worker processes, which end with the generator.
+
+    Raises:
+        OSError: a file cannot be written, or a process cannot be started or has died.
+    """
+    # -P: a file in the working folder never stands in for a library. The package may be a checkout, not installed.
+    package = str(Path(tvts_bench.__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))}
+    processes: list[subprocess.Popen[bytes]] = []
+    read, write = os.pipe()
+    try:
+        with open(read) as lines:  # noqa: PTH123  # no path
+            try:
+                for number in range(workers):
+                    command = [sys.executable, "-P", "-c", _SHARE, str(out), str(number), str(workers), *parts]
+                    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=write, env=environment)
+                    processes.append(process)
+            finally:
+                os.close(write)  # so that the lines end with the last worker
+            for line in lines:
+                what, _, detail = line.rstrip().partition(" ")
+                if what == "error:":
+                    raise OSError(detail)
+                yield what, int(detail)
+        codes = [process.wait() for process in processes]
+        raise OSError(f"a worker process ended (exit code {max(codes, key=abs)}); its message is above, if it left one")
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _make_span(out: Path, world: World, part: str, start: int, whole: Sequence[ScriptedClip | NarratedVideo]) -> None:
+    """Write the files of some items, and then their record."""
+    base, unfinished = out / folder(part), _record(out, part, start).with_suffix(f".{os.getpid()}.tmp")
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    made = []
+    for item in whole:
+        frames, files = produce(world, item)
+        for relative, content in files.items():
+            path = base / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Renamed into place: a worker that outlives a killed run must not truncate what the next run made.
+            unfinished.write_bytes(content)
+            unfinished.replace(path)
+        made.append([len(frames), frame_digest(item.path, frames)])
+    _write(_record(out, part, start), json.dumps(made))
 
 
 def _write(path: Path, text: str) -> None:
     with whole_file(path) as file:
         file.write(text.encode())
-
-
-def _unwritable(out: Path, reason: str) -> WorldError:
-    return WorldError(
-        f"cannot write the ScriptedMotion world to {out}: {reason}; name another folder (--out), "
-        "or set TVTS_BENCH_CACHE to one with room and write permission"
-    )

@@ -26,20 +26,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tvts_bench.datasets.scripted_motion import phrases
-from tvts_bench.datasets.scripted_motion.clips import SHAPES, Subject, draw_drift, draw_start, draw_subject
-from tvts_bench.datasets.scripted_motion.draws import Draws
-from tvts_bench.datasets.scripted_motion.motions import ACTIONS, OPPOSITES, TURN, Step, path
-from tvts_bench.datasets.scripted_motion.render import render
-from tvts_bench.datasets.scripted_motion.sprites import DIGIT_WORDS
+from tvts_bench.datasets.scripted_motion.clips import SHAPES, Draws, Subject, draw_drift, draw_start, draw_subject
+from tvts_bench.datasets.scripted_motion.phrases import Utterance, narrate
+from tvts_bench.datasets.scripted_motion.render import ACTIONS, DIGIT_WORDS, OPPOSITES, TURN, Step, path, render
 from tvts_bench.datasets.scripted_motion.world import World
 
 _DRIFT = 8  # thousandths of a circle a second: as little beside the slower actions as in clips
-_WORD_SHORTEST, _WORD_LONGEST = 200, 320  # milliseconds from one word to the next
-_PAUSE = (
-    1000  # milliseconds at each end of an action without a word, but a quarter of it at most: one sees, then speaks
-)
-_LAST_WORD = 150  # milliseconds that the last word needs before it ends
 _SPAN_WORDS = 120  # words in one span of `denoised`, about
 
 
@@ -50,22 +42,6 @@ class Scene:
     subject: Subject
     start: tuple[int, int, int, int]
     steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Word:
-    """A word and when it begins."""
-
-    text: str
-    time: int  # milliseconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Utterance:
-    """One sentence in time."""
-
-    words: tuple[Word, ...]
-    clean: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +66,7 @@ class Story:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Narrated:
+class NarratedVideo:
     """The name of a story; all else is drawn from the seed."""
 
     path: str  # relative to the layout's folder
@@ -107,11 +83,11 @@ class Narrated:
         return f"{self.path.rpartition('/data/')[0]}/annotations/{self.name}.json"
 
 
-def narrated_videos(world: World, split: str) -> list[Narrated]:
+def narrated_videos(world: World, split: str) -> list[NarratedVideo]:
     """The stories of `split` ("train" or "val")."""
     count = world.narrated_val if split == "val" else world.narrated_train
     return [
-        Narrated(
+        NarratedVideo(
             path=f"videos/subset_{index % world.narrated_shards}/data/smN{split[0]}{index:07d}.mp4",
             held_out=split == "val",
         )
@@ -119,14 +95,20 @@ def narrated_videos(world: World, split: str) -> list[Narrated]:
     ]
 
 
-def lists(split: str, videos: Sequence[Narrated]) -> dict[str, str]:
+def lists(split: str, videos: Sequence[NarratedVideo]) -> dict[str, str]:
     """Relative path -> text of the list of `split`."""
     names = "".join(f"{video.path.removeprefix('videos/')}\n" for video in videos)
     return {f"meta_data/yttemporal_{split}.csv": f"Name\n{names}"}
 
 
-def tell(world: World, video: Narrated, telling: int = 0) -> Story:
-    """The story of that name: scenes until its length is reached, and every action spoken of while it lasts."""
+def tell(world: World, video: NarratedVideo, telling: int = 0) -> Story:
+    """The story of that name: scenes until its length is reached, and every action spoken of while it lasts.
+
+    Args:
+        world: whose it is.
+        video: its name.
+        telling: number of the telling; see `retell`.
+    """
     draws = Draws(world.seed, video.path.rpartition("/")[2])
     shape = draws.choice(SHAPES)
     left = draws.between(world.narrated_shortest, world.narrated_longest) * world.fps  # frames
@@ -141,12 +123,22 @@ def tell(world: World, video: Narrated, telling: int = 0) -> Story:
 
 
 def retell(world: World, story: Story, telling: int) -> Story:
-    """The same frames in other words: those of `tell` with this telling."""
-    draws, utterances, frame = Draws(world.seed, f"{story.name}\0{telling}"), [], 0
+    """The same frames in other words.
+
+    Args:
+        world: whose it is.
+        story: in any words.
+        telling: number of the telling; files hold telling 0.
+
+    Returns:
+        What `tell` returns of the same video with this telling.
+    """
+    draws, frame = Draws(world.seed, f"{story.name}\0{telling}"), 0
+    utterances: list[Utterance] = []
     for scene in story.scenes:
         for step in scene.steps:
             begin, end = frame * 1000 // world.fps, (frame + step.frames) * 1000 // world.fps
-            utterances += _narrate(draws, world, scene.subject, step.action, (begin, end))
+            utterances += narrate(draws, world, scene.subject, step.action, (begin, end))
             frame += step.frames
     return replace(story, utterances=tuple(utterances))
 
@@ -186,31 +178,6 @@ def _scene(draws: Draws, world: World, actions: Iterator[str], most: int, held_o
     return Scene(subject=subject, start=start, steps=tuple(steps))
 
 
-def _narrate(draws: Draws, world: World, subject: Subject, action: str, span: tuple[int, int]) -> list[Utterance]:
-    """What is said of one action, every word within its `span` (milliseconds) less the pauses."""
-    pause = min(_PAUSE, (span[1] - span[0]) // 4)
-    begin, end = span[0] + pause, span[1] - pause
-    main = phrases.main_sentence(draws, action, subject, world)
-    spoken = [_speak(draws, main, begin + draws.between(0, 120), end)]
-    while True:
-        after = spoken[-1].words[-1].time + draws.between(350, 600)
-        again = phrases.short_sentence(draws, action, world)
-        if after + len(again.spoken) * _WORD_LONGEST >= end:
-            return spoken
-        spoken.append(_speak(draws, again, after, end))
-
-
-def _speak(draws: Draws, sentence: phrases.Sentence, begin: int, end: int) -> Utterance:
-    """Give each word its time; a long sentence in a short time is spoken faster."""
-    gaps = [draws.between(_WORD_SHORTEST, _WORD_LONGEST) for _ in sentence.spoken[1:]]
-    room, needed = max(end - begin - _LAST_WORD, 0), sum(gaps)
-    if needed > room:
-        gaps = [gap * room // needed for gap in gaps]
-    times = [begin + sum(gaps[:index]) for index in range(len(sentence.spoken))]
-    words = tuple(Word(text=text, time=time) for text, time in zip(sentence.spoken, times, strict=True))
-    return Utterance(words=words, clean=sentence.clean)
-
-
 def annotation(story: Story) -> dict[str, Any]:
     """The story's transcript as in YT-Temporal's JSON."""
     digits = list(dict.fromkeys(DIGIT_WORDS[scene.subject.digit] for scene in story.scenes))
@@ -229,7 +196,7 @@ def annotation(story: Story) -> dict[str, Any]:
             "tags": digits,
         },
         "subtitles": [
-            {"word": word.text, "time": word.time / 1000} for said in story.utterances for word in said.words
+            {"word": word.text, "time": word.time / 1000} for spoken in story.utterances for word in spoken.words
         ],
         "scripted_motion": _script(story),
     }
@@ -238,14 +205,14 @@ def annotation(story: Story) -> dict[str, Any]:
 def _denoised(utterances: Sequence[Utterance]) -> list[dict[str, str]]:
     """Spans of whole sentences, as heard and as cleaned."""
     spans: list[list[Utterance]] = [[]]
-    for said in utterances:
+    for utterance in utterances:
         if sum(len(each.words) for each in spans[-1]) >= _SPAN_WORDS:
             spans.append([])
-        spans[-1].append(said)
+        spans[-1].append(utterance)
     return [
         {
-            "noisyasr": " ".join(word.text for said in span for word in said.words),
-            "cleanasr": " ".join(said.clean for said in span),
+            "noisyasr": " ".join(word.text for utterance in span for word in utterance.words),
+            "cleanasr": " ".join(utterance.clean for utterance in span),
         }
         for span in spans
     ]

@@ -1,12 +1,12 @@
-"""How a narrator talks about what is seen: phrases, chatter, and what speech recognition makes of some words."""
+"""How a narrator talks about what is seen: phrases, chatter, what speech recognition hears of it, and when."""
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tvts_bench.datasets.scripted_motion.clips import Subject
-from tvts_bench.datasets.scripted_motion.draws import Draws
-from tvts_bench.datasets.scripted_motion.sprites import COLOURS, DIGIT_WORDS, GROUNDS
+from tvts_bench.datasets.scripted_motion.clips import Draws, Subject
+from tvts_bench.datasets.scripted_motion.render import COLOURS, DIGIT_WORDS, GROUNDS
 from tvts_bench.datasets.scripted_motion.world import StoryConfig
 
 ACTIONS: Mapping[str, tuple[str, ...]] = {
@@ -63,30 +63,55 @@ MISHEARD: Mapping[str, str] = {
 """A word and what speech recognition writes for it now and then; the cleaned transcript has the word."""
 
 _FILLER_PERCENT, _MISHEARD_PERCENT = 5, 8
+_WORD_SHORTEST, _WORD_LONGEST = 200, 320  # milliseconds from one word to the next
+_PAUSE = 1000  # milliseconds at each end of an action without a word: one sees, then speaks
+_LAST_WORD = 150  # milliseconds that the last word needs before it ends
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sentence:
-    """What is said in one breath."""
+class TimedWord:
+    """A word and when it begins."""
 
-    spoken: tuple[str, ...]  # words as speech recognition hears them: lower case, fillers, mistakes
+    text: str  # as speech recognition hears it: lower case, fillers, mistakes
+    time: int  # milliseconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """One sentence in time."""
+
+    words: tuple[TimedWord, ...]
     clean: str  # as written down afterwards: capitals, a full stop, no fillers, no mistakes
 
 
-def main_sentence(draws: Draws, action: str, subject: Subject, stories: StoryConfig) -> Sentence:
-    """A sentence that names the action and, as often as `stories` says, what is seen; with chatter or without."""
-    is_topical, is_chatty = draws.below(100) < stories.topic_share, draws.below(100) < stories.chatter_share
-    plain = CHATTY_SUBJECTS if is_chatty else PLAIN_SUBJECTS
-    parts = [draws.choice(TOPIC_SUBJECTS if is_topical else plain), draws.choice(ACTIONS[action])]
-    if is_chatty:
-        closer = draws.choice(TOPIC_CLOSERS if is_topical and draws.below(3) == 0 else CLOSERS)
-        parts = [draws.choice(OPENERS), *parts, closer]
-    return _said(draws, " ".join(parts).format(**_names(subject)), is_chatty)
+def narrate(
+    draws: Draws, stories: StoryConfig, subject: Subject, action: str, span: tuple[int, int]
+) -> Iterator[Utterance]:
+    """What is said of one action: a sentence that names it, and further mentions while there is time.
 
+    Args:
+        draws: random numbers of this telling.
+        stories: how often the narrator names what is seen, or chatters.
+        subject: what is seen.
+        action: what it does, a key of ACTIONS.
+        span: milliseconds from when to when; every word is within it, less a pause of a quarter at most at both ends.
 
-def short_sentence(draws: Draws, action: str, stories: StoryConfig) -> Sentence:
-    """A further mention of the action alone, in two to four words."""
-    return _said(draws, draws.choice(AGAIN[action]), draws.below(100) < stories.chatter_share)
+    Yields:
+        In the order of time.
+    """
+    pause = min(_PAUSE, (span[1] - span[0]) // 4)
+    end = span[1] - pause
+    text, is_chatty = _main_sentence(draws, action, subject, stories)
+    heard = _heard(draws, text, is_chatty)
+    start = span[0] + pause + draws.between(0, 120)
+    while True:
+        utterance = _spoken(draws, heard, text, (start, end))
+        yield utterance
+        start = utterance.words[-1].time + draws.between(350, 600)
+        text = draws.choice(AGAIN[action])
+        heard = _heard(draws, text, draws.below(100) < stories.chatter_share)
+        if start + len(heard) * _WORD_LONGEST >= end:
+            return
 
 
 def vocabulary() -> tuple[str, ...]:
@@ -100,16 +125,37 @@ def vocabulary() -> tuple[str, ...]:
     return tuple(sorted({word for phrase in phrases for word in fields.sub("", phrase).lower().split()}))
 
 
-def _names(subject: Subject) -> dict[str, str]:
-    return {"digit": DIGIT_WORDS[subject.digit], "colour": subject.colour, "ground": subject.look.ground}
+def _main_sentence(draws: Draws, action: str, subject: Subject, stories: StoryConfig) -> tuple[str, bool]:
+    """A sentence that names the action and, as often as `stories` says, what is seen; and whether it is chatter."""
+    is_topical, is_chatty = draws.below(100) < stories.topic_share, draws.below(100) < stories.chatter_share
+    plain = CHATTY_SUBJECTS if is_chatty else PLAIN_SUBJECTS
+    parts = [draws.choice(TOPIC_SUBJECTS if is_topical else plain), draws.choice(ACTIONS[action])]
+    if is_chatty:
+        closer = draws.choice(TOPIC_CLOSERS if is_topical and draws.below(3) == 0 else CLOSERS)
+        parts = [draws.choice(OPENERS), *parts, closer]
+    sentence = " ".join(filter(None, parts))
+    names = {"digit": DIGIT_WORDS[subject.digit], "colour": subject.colour, "ground": subject.look.ground}
+    return sentence.format(**names), is_chatty
 
 
-def _said(draws: Draws, text: str, is_chatty: bool) -> Sentence:
-    spoken: list[str] = [] if is_chatty else text.split()
-    for word in text.split() if is_chatty else ():
+def _heard(draws: Draws, text: str, is_chatty: bool) -> list[str]:
+    """The words of a sentence as speech recognition hears them; of chatter, with fillers and mistakes."""
+    if not is_chatty:
+        return text.split()
+    heard: list[str] = []
+    for word in text.split():
         if draws.below(100) < _FILLER_PERCENT:
-            spoken += draws.choice(FILLERS).split()
-        heard = MISHEARD.get(word, word) if draws.below(100) < _MISHEARD_PERCENT else word
-        spoken += heard.split()
-    clean = " ".join(text.split())
-    return Sentence(spoken=tuple(spoken), clean=f"{clean[0].upper()}{clean[1:]}.")
+            heard += draws.choice(FILLERS).split()
+        heard += (MISHEARD.get(word, word) if draws.below(100) < _MISHEARD_PERCENT else word).split()
+    return heard
+
+
+def _spoken(draws: Draws, heard: Sequence[str], text: str, span: tuple[int, int]) -> Utterance:
+    """Give each word its time; a long sentence in a short time is spoken faster."""
+    gaps = [draws.between(_WORD_SHORTEST, _WORD_LONGEST) for _ in heard[1:]]
+    room, needed = max(span[1] - span[0] - _LAST_WORD, 0), sum(gaps)
+    if needed > room:
+        gaps = [gap * room // needed for gap in gaps]
+    times = itertools.accumulate(gaps, initial=span[0])
+    words = tuple(TimedWord(text=word, time=time) for word, time in zip(heard, times, strict=True))
+    return Utterance(words=words, clean=f"{text[0].upper()}{text[1:]}.")
