@@ -122,7 +122,7 @@ def load_encoders(model: TVTS, tensors: Mapping[str, Tensor], checkpoint: Checkp
 
     Raises:
         ConfigError: it was made in another world, or with another vocabulary.
-        CheckpointMismatchError: its encoders are of another size.
+        CheckpointError: its encoders are of another size.
     """
     try:
         facts = json.loads(str(checkpoint.metadata[_FACTS]))
