@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
-from tvts_bench.csv_files import csv_text
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.datasets.files import is_video_name, walk_videos
 from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
@@ -19,6 +18,7 @@ from tvts_bench.features.base import Dtype, Features
 from tvts_bench.features.extraction import extract
 from tvts_bench.metrics.measured import damage_line, failure_line
 from tvts_bench.neighbors import Embedded, nearest
+from tvts_bench.printable import csv_text
 from tvts_bench.provenance import canonical, digest, versions
 from tvts_bench.results import write_atomically
 from tvts_bench.results.files import as_parquet

@@ -23,7 +23,7 @@ from tvts_bench.results.files import write_files
 from tvts_bench.results.index import RUNS, ResultIndex, ReuseCheck, StoredResult, read_index
 from tvts_bench.runtime import Runtime
 from tvts_bench.tables.base import Column, Protocol, Table, TableRow
-from tvts_bench.tables.cells import CellResults
+from tvts_bench.tables.model import CellResults
 from tvts_bench.training.presets import preset
 
 Say = Callable[[str], None]

@@ -30,8 +30,9 @@ from tvts_bench.report.page import build, render
 from tvts_bench.results.files import write_files
 from tvts_bench.tables import table3
 from tvts_bench.tables.assemble import TableResults, assemble
-from tvts_bench.tables.files import write_table
 from tvts_bench.tables.grids import read_grid_cells
+from tvts_bench.tables.model import as_document
+from tvts_bench.tables.render import write_table
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +246,7 @@ def test_a_table_of_a_grid_is_drawn_with_its_seeds_where_the_grid_is_elsewhere(t
     cells = read_grid_cells(table3.TABLE, out)
     assert cells is not None
     findings = TableResults(cells=cells.results, embedded=True)
-    write_table(assemble(table3.TABLE, findings, tmp_path / "results"), tmp_path / "results")
+    write_table(as_document(assemble(table3.TABLE, findings, tmp_path / "results")), tmp_path / "results")
     shown = read(page_of(tmp_path / "results"))
     assert len(shown.all("circle", class_="seed")) == 2
     assert shown.text.count("checkpoint sha256") == 2  # what made each is still there to be read

@@ -9,7 +9,7 @@ from tvts_bench.metrics.measured import Metric, SplitCoverage
 from tvts_bench.results import Result, Run
 from tvts_bench.results.files import write_files
 from tvts_bench.results.index import StoredResult, read_index
-from tvts_bench.tables.cells import CellResults
+from tvts_bench.tables.model import CellResults
 from tvts_bench.version import VERSION
 
 SSV2_VAL, SSV2_TRAIN = 24_777, 168_913

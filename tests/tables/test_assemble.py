@@ -16,10 +16,8 @@ from tests.support.results import (
 )
 from tvts_bench.tables import table3, table4, table5, table7
 from tvts_bench.tables.assemble import TableResults, assemble
-from tvts_bench.tables.base import dataset_in_words
-from tvts_bench.tables.cells import CellResults
-from tvts_bench.tables.model import FilledTable
-from tvts_bench.tables.protocols import CACHED_PROBE, ONLINE_PROBE
+from tvts_bench.tables.base import CACHED_PROBE, ONLINE_PROBE, dataset_in_words
+from tvts_bench.tables.model import CellResults, FilledTable
 
 TVTS, TWIN = "TVTS (shipped)", "L_base only (twin)"
 R1, R5, LINEAR = "ssv2_v2v_r1", "ssv2_v2v_r5", "ssv2_linear_top1"

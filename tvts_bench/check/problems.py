@@ -9,9 +9,9 @@ from pathlib import Path
 from tvts_bench import provenance
 from tvts_bench.atomic import whole_file
 from tvts_bench.check.probe import Finding, Journal, look, probe_all
-from tvts_bench.csv_files import csv_text
 from tvts_bench.datasets.base import Dataset, SplitUnavailableError, VideoRecord
 from tvts_bench.errors import UserError
+from tvts_bench.printable import csv_text
 from tvts_bench.runtime import Runtime
 
 KINDS = ("missing", "empty", "undecodable", "damaged", "timed out", "crashed", "duplicate", "leak", "mislabelled")

@@ -22,8 +22,8 @@ from tvts_bench.results.grids import (
     stage_results,
 )
 from tvts_bench.results.index import StoredResult
-from tvts_bench.tables.files import FOLDER as TABLES
-from tvts_bench.tables.files import SCHEMA as TABLE_SCHEMA
+from tvts_bench.tables.model import FOLDER as TABLES
+from tvts_bench.tables.model import SCHEMA as TABLE_SCHEMA
 from tvts_bench.typed_json import typed
 
 NOT_RESULTS = {TABLES, GRIDS, CELLS}  # folders whose JSON is something else
@@ -50,7 +50,7 @@ class Contents:
 
     folder: Path
     results: tuple[StoredResult, ...] = ()  # of commands and tables; those of cells are in the grids
-    tables: tuple[Mapping[str, Any], ...] = ()  # documents, as `tables.document` writes them
+    tables: tuple[Mapping[str, Any], ...] = ()  # documents, as `tables.as_document` makes them
     grids: tuple[GridContents, ...] = ()
     trainings: tuple[Path, ...] = ()  # folders with learning curves that belong to no cell
     left_out: tuple[str, ...] = field(default=())  # a sentence each

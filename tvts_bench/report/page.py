@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,24 +19,25 @@ from tvts_bench.report.gallery import GalleryView, gallery
 from tvts_bench.report.grids import GridView, grid_view, table_grid_view
 from tvts_bench.report.groups import Group, charts, grouped
 from tvts_bench.report.run_cards import Card, cards
-from tvts_bench.report.tables import TableView, table_view
 from tvts_bench.report.videos import FRAMES, Strips
 from tvts_bench.results import ResultError, load
 from tvts_bench.results.index import StoredResult
 from tvts_bench.runtime import Progress, silent
+from tvts_bench.tables.layout import TableLayout, lay_out
 from tvts_bench.version import VERSION
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 QUERIES = 24  # in the gallery of a data set
+KINDS = ("name", "measured", "difference", "published", "coverage", "label")  # of the columns of tables, in their order
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportPage:
     """The parts of the page."""
 
-    tables: tuple[TableView, ...] = ()
+    tables: tuple[TableLayout, ...] = ()
     groups: tuple[tuple[Group, tuple[Chart, ...]], ...] = ()  # with their charts
     grids: tuple[GridView, ...] = ()
     curves: tuple[CurveView, ...] = ()
@@ -81,7 +82,7 @@ def build(
     results = [*contents.results, *_of_cells(contents)]
     results += _cited(documents, {stored.result.run.key for stored in results}, contents.folder)
     return ReportPage(
-        tables=tuple(table_view(document) for document in documents),
+        tables=tuple(_table(document) for document in documents),
         groups=tuple((group, charts(group)) for group in groups),
         grids=tuple(grid for grid in grid_views if grid.charts or grid.outcomes),
         curves=tuple(_curves(contents, left_out)),
@@ -113,14 +114,20 @@ def _valid(contents: Contents, left_out: list[str]) -> Iterator[Mapping[str, Any
         try:
             _titles([document])
             views = (table_grid_view(document, "t"),) if {document["grid"]} != {None} else ()
-            render(
-                ReportPage(tables=(table_view(document),), grids=views, cards=cards((), [document], contents.folder))
-            )
+            render(ReportPage(tables=(_table(document),), grids=views, cards=cards((), [document], contents.folder)))
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             name = document.get("table")
             left_out.append(f"left out table {name}: its JSON is not of this version ({error!r}); make it again")
             continue
         yield document
+
+
+def _table(document: Mapping[str, Any]) -> TableLayout:
+    """A table with the measured columns first."""
+    layout = lay_out(document)
+    order = sorted(range(len(layout.headings)), key=lambda number: KINDS.index(layout.headings[number].kind))
+    lines = (replace(line, texts=tuple(line.texts[number] for number in order)) for line in layout.lines)
+    return replace(layout, headings=tuple(layout.headings[number] for number in order), lines=tuple(lines))
 
 
 def _titles(documents: list[Mapping[str, Any]]) -> dict[str, str]:

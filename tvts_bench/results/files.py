@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tvts_bench.atomic import whole_file
-from tvts_bench.csv_files import csv_text
 from tvts_bench.metrics.measured import SplitCoverage
+from tvts_bench.printable import csv_text
 from tvts_bench.regular_file import read_regular
 from tvts_bench.results.result import Result, ResultError, as_json, from_json
 from tvts_bench.results.summary import as_csv, as_markdown

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from tvts_bench.csv_files import csv_text
-from tvts_bench.printable import in_markdown
+from tvts_bench.printable import csv_text, in_markdown
 from tvts_bench.results.result import Result
 
 COLUMNS = (

@@ -21,7 +21,7 @@ from tvts_bench.results.grids import (
 )
 from tvts_bench.results.index import StoredResult, comparability_key, most_common, other_version
 from tvts_bench.tables.base import Column, Table
-from tvts_bench.tables.cells import CellResults, Seeded
+from tvts_bench.tables.model import CellResults, Seeded
 
 ABLATIONS = Path("runs/ablations")  # where `tvts-bench ablate` puts its cells
 

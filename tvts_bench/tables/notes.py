@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from tvts_bench.results import Result
 from tvts_bench.results.summary import backbone_fact
 from tvts_bench.tables.base import Column, TableRow
-from tvts_bench.tables.cells import CellResults
-from tvts_bench.tables.model import ALPHA, Cell, FilledTable
+from tvts_bench.tables.model import ALPHA, Cell, CellResults, FilledTable
 
 Results = Mapping[tuple[str, str], CellResults]
 """(row, column) -> what fills the cell."""

@@ -1,7 +1,6 @@
 """Table 7: fine-tuning on UCF-101 and HMDB-51."""
 
-from tvts_bench.tables.base import Column, Table, published_rows
-from tvts_bench.tables.protocols import BASE_ONLY, ONE_SPLIT, RANDOM, TVTS
+from tvts_bench.tables.base import BASE_ONLY, ONE_SPLIT, RANDOM, TVTS, Column, Table, published_rows
 
 COLUMNS = tuple(
     Column(name=f"{dataset}_top1", heading="top-1", dataset=dataset, metric="top-1", protocols=(ONE_SPLIT,))

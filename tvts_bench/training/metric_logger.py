@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from tvts_bench.atomic import whole_file
-from tvts_bench.csv_files import csv_text
 from tvts_bench.distributed import Rank, all_reduce_mean
 from tvts_bench.errors import UserError
+from tvts_bench.printable import csv_text
 
 STEPS, EPOCHS, METRICS = "steps.csv", "epochs.csv", "metrics.jsonl"
 STEP_COLUMNS = ("step", "epoch", "lr", "loss", "gradient_norm", "clips_per_second")
