@@ -64,5 +64,5 @@ def _cell(value: object) -> object:
     return f"'{shown}" if _FORMULA.match(shown) else shown
 
 
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -216,7 +216,7 @@ def _measure(job: _Job, out: Path, runtime: Runtime) -> CellResults:
         result = evaluate(job.backbone, job.dataset, job.evaluator, runtime)
     except UserError as error:
         return CellResults(status="failed", reason=f"{job.row}: {error}")
-    path = broadcast_from_rank0(runtime, lambda: write_files(result, out / RUNS).saved.json)
+    path = broadcast_from_rank0(runtime, lambda: write_files(result, out / RUNS).json)
     return CellResults(stored=((None, StoredResult(result=load(path), path=path)),))
 
 

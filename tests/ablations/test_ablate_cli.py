@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 from tests.support.fake_cells import fake_cell
 from tvts_bench.ablations import plan as planning
 from tvts_bench.ablations.grids import FULL, QUICK, STANDARD, Budget, Grid, GridRow, find_grid
-from tvts_bench.ablations.jobs import never, run_cell
+from tvts_bench.ablations.jobs import cell_lock, never, run_cell
 from tvts_bench.ablations.local import Slots, run_local
-from tvts_bench.ablations.lock import cell_lock
 from tvts_bench.ablations.plan import GridRequest, Resources, plan
 from tvts_bench.ablations.status import cell_statuses, pretraining_progress
 from tvts_bench.cli.main import app

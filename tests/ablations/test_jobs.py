@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_cells import PROGRAM, RESULT, expected, fake_cell, result, steps_trained
+from tvts_bench.ablations import commands
 from tvts_bench.ablations.commands import Stage
-from tvts_bench.ablations.jobs import CellJob, as_typed, is_finished, record_death, run_cell
-from tvts_bench.ablations.lock import cell_lock, is_locked
+from tvts_bench.ablations.jobs import CellJob, as_typed, cell_lock, is_finished, is_locked, record_death, run_cell
 from tvts_bench.results.grids import CellRecord, GridError, StageRecord, cell_folder, read_cell, write_cell
 
 
@@ -75,7 +75,7 @@ def test_a_published_cell_needs_no_checkpoint_until_something_is_left_to_measure
 
 
 def test_commands_are_recorded_as_one_would_type_them_in_the_folder(tmp_path: Path) -> None:
-    command = (sys.executable, "-m", "pretrain", "run", "scripted_motion_tiny", f"out={tmp_path / 'run'}")
+    command = (*commands.PROGRAM, "pretrain", "run", "scripted_motion_tiny", f"out={tmp_path / 'run'}")
     assert as_typed(command, tmp_path) == ("tvts-pretrain", "run", "scripted_motion_tiny", "out=run")
 
 

@@ -101,7 +101,7 @@ def provenance(version: str) -> Mapping[str, Any]:
 
 def stored(result: Result, out: Path) -> StoredResult:
     """The result, written into `out` and read again."""
-    path = write_files(result, out).saved.json
+    path = write_files(result, out).json
     return StoredResult(result=replace(result, tables={}), path=path)
 
 

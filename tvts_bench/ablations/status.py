@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from tvts_bench.ablations.jobs import CellJob, is_done
-from tvts_bench.ablations.lock import is_locked
+from tvts_bench.ablations.jobs import CellJob, is_done, is_locked
 from tvts_bench.regular_file import open_regular
 from tvts_bench.results import read_json
 from tvts_bench.results.grids import (

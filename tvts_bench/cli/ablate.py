@@ -174,13 +174,13 @@ def ablate(
     resources = Resources(threads=cluster.cpus if cluster else slots.threads, device=launch.device)
     since = time.time() if launch.retry_failed else None
     jobs = [cell.job(resources, launch.cell_timeout, since) for cell in chosen]
-    checked = with_outdated(jobs, planned.request.evaluations, default_cache())
-    for sentence in checked.sentences:
+    to_run, sentences = with_outdated(jobs, planned.request.evaluations, default_cache())
+    for sentence in sentences:
         say(sentence)
     if launch.dry_run:
-        _show_plan(planned, chosen, checked.jobs, cluster.at_once or len(chosen) if cluster else slots.count)
+        _show_plan(planned, chosen, to_run, cluster.at_once or len(chosen) if cluster else slots.count)
     else:
-        _run(planned, checked.jobs, cluster or slots)
+        _run(planned, to_run, cluster or slots)
 
 
 def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOptions") -> None:

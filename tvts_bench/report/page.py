@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from tvts_bench.report.folder import Contents
 from tvts_bench.report.gallery import GalleryView, gallery
 from tvts_bench.report.grids import GridView, grid_view, table_grid_view
 from tvts_bench.report.groups import Group, charts, grouped
-from tvts_bench.report.run_cards import Card, cards
+from tvts_bench.report.run_cards import Card, cards, cited
 from tvts_bench.report.videos import FRAMES, Strips
 from tvts_bench.results import ResultError, load
 from tvts_bench.results.index import StoredResult
@@ -79,7 +80,8 @@ def build(
     from_tables = (each for each in documents if each["grid"] and each["grid"] not in shown)
     grid_views = [table_grid_view(document, f"t{number}") for number, document in enumerate(from_tables)]
     grid_views += [grid_view(grid, f"a{number}") for number, grid in enumerate(contents.grids)]
-    results = [*contents.results, *_of_cells(contents)]
+    results = [*contents.results]
+    results += (each for grid in contents.grids for stages in grid.results.values() for each in chain(*stages.values()))
     results += _cited(documents, {stored.result.run.key for stored in results}, contents.folder)
     return ReportPage(
         tables=tuple(_table(document) for document in documents),
@@ -133,30 +135,17 @@ def _table(document: Mapping[str, Any]) -> TableLayout:
 def _titles(documents: list[Mapping[str, Any]]) -> dict[str, str]:
     """What tables call a run: the row, where all agree."""
     rows: dict[str, set[str]] = {}
-    for document in documents:
-        for cell in document["cells"]:
-            for run in cell["measured"]["runs"] if cell["measured"] else ():
-                rows.setdefault(run["key"], set()).add(cell["row"])
+    for row, run in cited(documents):
+        rows.setdefault(run["key"], set()).add(row)
     return {key: next(iter(names)) for key, names in rows.items() if len(names) == 1}
-
-
-def _of_cells(contents: Contents) -> Iterator[StoredResult]:
-    for grid in contents.grids:
-        for stages in grid.results.values():
-            for results in stages.values():
-                yield from results
 
 
 def _cited(documents: list[Mapping[str, Any]], known: set[str], folder: Path) -> Iterator[StoredResult]:
     """Results that tables are made of and that lie elsewhere, as the cells of a grid do, where they are still there."""
-    files = {
-        run["key"]: folder / str(run["file"])
-        for document in documents
-        for cell in document["cells"]
-        for run in (cell["measured"]["runs"] if cell["measured"] else ())
-        if run["key"] not in known
-    }
+    files = {run["key"]: folder / str(run["file"]) for _, run in cited(documents)}
     for key, path in files.items():
+        if key in known:
+            continue
         with suppress(ResultError):
             result = load(path)
             if result.run.key == key:

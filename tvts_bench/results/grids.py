@@ -80,6 +80,10 @@ class CellRecord:
         """Why it failed or was stopped, in one line; None where neither happened."""
         return next((stage.reason for stage in self.stages if stage.status == self.status and stage.reason), None)
 
+    def __getitem__(self, name: str) -> StageRecord:
+        """The stage of that name, which the cell has."""
+        return next(stage for stage in self.stages if stage.name == name)
+
     def stage(self, name: str) -> StageRecord | None:
         """The stage of that name, if the cell has it."""
         return next((stage for stage in self.stages if stage.name == name), None)

@@ -200,15 +200,24 @@ RANDOM = TableRow(name="random initialisation", group=GROUP, backbone="tvts:tiny
 PIXELS = TableRow(name="pixels (mean colours)", group=GROUP, backbone="pixels")
 
 
-def grid_columns(datasets: tuple[str, ...], finetune: Protocol) -> tuple[Column, ...]:
-    """Fine-tuned top-1 as in the paper; then ours, the linear probe and zero-shot R@1. Each on all of `datasets`."""
-    published = tuple(
-        Column(
-            name=f"{dataset}_top1", heading="fine-tuned top-1", dataset=dataset, metric="top-1", protocols=(finetune,)
-        )
+def finetuned_columns(datasets: tuple[str, ...], protocol: Protocol, heading: str = "top-1") -> tuple[Column, ...]:
+    """Top-1 as in the paper, on each data set.
+
+    Args:
+        datasets: Of the table.
+        protocol: How each is fine-tuned.
+        heading: Of the columns.
+    """
+    return tuple(
+        Column(name=f"{dataset}_top1", heading=heading, dataset=dataset, metric="top-1", protocols=(protocol,))
         for dataset in datasets
     )
-    ours = tuple(
+
+
+def grid_columns(datasets: tuple[str, ...], finetune: Protocol) -> tuple[Column, ...]:
+    """Fine-tuned top-1 as in the paper; then ours, the linear probe and zero-shot R@1. Each on all of `datasets`."""
+    ours = (("linear_top1", "linear top-1", "top-1", CACHED_PROBE), ("r1", "R@1", "R@1", RETRIEVAL))
+    return finetuned_columns(datasets, finetune, "fine-tuned top-1") + tuple(
         Column(
             name=f"{dataset}_{name}",
             heading=heading,
@@ -218,9 +227,5 @@ def grid_columns(datasets: tuple[str, ...], finetune: Protocol) -> tuple[Column,
             published=False,
         )
         for dataset in datasets
-        for name, heading, metric, protocol in (
-            ("linear_top1", "linear top-1", "top-1", CACHED_PROBE),
-            ("r1", "R@1", "R@1", RETRIEVAL),
-        )
+        for name, heading, metric, protocol in ours
     )
-    return published + ours

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from tvts_bench.results import Result
-from tvts_bench.results.summary import backbone_fact
+from tvts_bench.results.files import backbone_fact
 from tvts_bench.tables.base import Column, TableRow
 from tvts_bench.tables.model import ALPHA, Cell, CellResults, FilledTable
 
