@@ -84,6 +84,10 @@ class CellRecord:
         """The stage of that name, which the cell has."""
         return next(stage for stage in self.stages if stage.name == name)
 
+    def stages_of(self, row: "RowRecord") -> list[StageRecord]:
+        """Its pretraining, and those of its evaluations that belong to a grid's row."""
+        return [stage for stage in self.stages if stage.name in (PRETRAIN, *row.stages)]
+
     def stage(self, name: str) -> StageRecord | None:
         """The stage of that name, if the cell has it."""
         return next((stage for stage in self.stages if stage.name == name), None)

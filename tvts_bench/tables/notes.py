@@ -105,22 +105,18 @@ def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
     tests = " or ".join(dict.fromkeys(cell.versus.test.test for cell in measured if cell.versus))
     if tests:
         yield f"* differs from {table.baseline}: p < {ALPHA:g} ({tests}; not corrected for the number of rows)"
-    headings = {column.name: f"{table.measured_on[column.name]} {column.heading}" for column in table.columns}
     several = len(set(table.measured_on.values())) > 1
+    headings = {c.name: f"{table.measured_on[c.name]} {c.heading}" if several else c.heading for c in table.columns}
     for row in table.rows:
         parts = []
         for column in table.columns:
             versus = table.cell(row, column).versus
             if versus:
-                test, heading = versus.test, headings[column.name] if several else column.heading
+                test, heading = versus.test, headings[column.name]
                 interval = "" if test.low is None else f" [{test.low:+.1f}, {test.high:+.1f}]"
                 shared = _of_shared_seeds(table, row, column)
                 parts.append(f"{heading} {test.difference:+.2f}{interval}, p {p_in_words(test.p)}{shared}")
-        untested = [
-            headings[column.name] if several else column.heading
-            for column in table.columns
-            if _untested(table, row, column)
-        ]
+        untested = [headings[column.name] for column in table.columns if _untested(table, row, column)]
         if untested:
             yield (
                 f"{row.name} is not tested against {table.baseline} in {', '.join(untested)}: what each clip scored is"
