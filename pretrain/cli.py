@@ -116,9 +116,8 @@ def config(
 
     tvts-pretrain config scripted_motion_tiny --explain
     """
-    from pretrain import yaml_core
     from pretrain.config import compose, explained
-    from pretrain.schema import plain
+    from pretrain.yaml_config import dump, plain
 
     composed = [compose(preset, [*(assignments or []), *more]) for more in _lists(each)]
     if explain:
@@ -127,7 +126,7 @@ def config(
                 stdout.print(line, soft_wrap=True)
         return
     plain_values = [plain(run) for run, _ in composed]
-    typer.echo(json.dumps(plain_values) if as_json else "---\n".join(map(yaml_core.dump, plain_values)).strip())
+    typer.echo(json.dumps(plain_values) if as_json else "---\n".join(map(dump, plain_values)).strip())
 
 
 def _lists(each: TextIO | None) -> list[list[str]]:
@@ -155,7 +154,7 @@ def changed(
 
 def presets(debug: Debug = False) -> None:
     """List the presets."""
-    from pretrain.presets import description, preset_names
+    from pretrain.yaml_config import description, preset_names
 
     names = preset_names()
     width = max(map(len, names))
@@ -191,18 +190,20 @@ for _command in (run, resume, changed, export, config, presets, start):
 
 def _train(folder: Path, train: Callable[[], Path]) -> None:
     """Run, and end with the code that says how it went."""
-    from pretrain.runs import DivergedError
+    from pretrain.run_folder import STATUS
+    from pretrain.task import CollapsedError
     from tvts_bench.distributed import under_torchrun
     from tvts_bench.signals import StoppedError
+    from tvts_bench.training.metric_logger import NonFiniteLossError
 
     is_first = not under_torchrun() or os.environ["RANK"] == "0"  # of several processes, one speaks
     if not is_first:
         logging.getLogger("pretrain").setLevel(logging.ERROR)
     try:
         written = train()
-    except DivergedError as error:
+    except (NonFiniteLossError, CollapsedError) as error:
         stderr.print("training failed: ", end="", style="bold red")
-        stderr.print(str(error), soft_wrap=True)
+        stderr.print(f"{error} (recorded in {folder / STATUS})", soft_wrap=True)
         raise typer.Exit(DIVERGED) from error
     except StoppedError as stop:
         if is_first:

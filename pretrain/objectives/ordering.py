@@ -32,7 +32,7 @@ def sorting(modelling: SortModelling, logits: Tensor, order: Tensor | None) -> S
     """Loss and accuracies of `logits` as the head for `modelling` gives them.
 
     Args:
-        modelling: how the order was asked for; not "none".
+        modelling: how the order is modelled; not "none".
         logits: [B, K, K] for k_way (item, position), [B, K, K] for pairwise (entry i, j: item i is before item j),
             [B, K!] for factorial; float32 or float64.
         order: int64 [B, K], `order[b, s]` is the true position of the item shown in slot s; only for factorial.
@@ -102,7 +102,16 @@ def order_index(order: Tensor) -> Tensor:
 
 
 def random_orders(batch: int, size: int, generator: torch.Generator) -> Tensor:
-    """`batch` independent, uniform orders: int64 [batch, size] on the CPU."""
+    """Independent, uniform orders.
+
+    Args:
+        batch: how many.
+        size: K, of each.
+        generator: on the CPU.
+
+    Returns:
+        int64 [batch, size] on the CPU.
+    """
     return torch.rand(batch, size, generator=generator).argsort(dim=1)
 
 

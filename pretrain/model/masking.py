@@ -23,11 +23,8 @@ class Presentation:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Presentation:
         """The same draws on `device`."""
-
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=non_blocking)
-
-        return Presentation(keep=moved(self.keep), piece_keep=moved(self.piece_keep), order=moved(self.order))
+        drawn = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return Presentation(**{name: tensor.to(device, non_blocking=non_blocking) for name, tensor in drawn.items()})
 
 
 def present(
@@ -64,6 +61,13 @@ def present(
 
 def kept_patches(batch: int, tubelets: int, spatial: int, mask: float, generator: torch.Generator) -> Tensor | None:
     """int(spatial * (1 - mask)) random patches of every tubelet, another choice in each; ascending within a tubelet.
+
+    Args:
+        batch: clips.
+        tubelets: of each clip.
+        spatial: patches of a tubelet.
+        mask: share of them to drop.
+        generator: on the CPU.
 
     Returns:
         int64 [batch, tubelets * kept] indices t * spatial + patch, or None for mask 0.

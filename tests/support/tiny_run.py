@@ -1,6 +1,8 @@
 """A run small enough for tests: seconds for hundreds of steps, every part of the real thing."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from pretrain.config import LaunchConfig, RunConfig, compose
 
@@ -33,3 +35,9 @@ def tiny(folder: Path, *assignments: str) -> tuple[RunConfig, LaunchConfig]:
     """The run in `folder`/run, read and drawn in this process."""
     fixed = (f"out={folder / 'run'}", "workers=0", "threads=1", "log_every=1", "device=cpu")
     return compose(preset(folder), [*fixed, *assignments])
+
+
+def records(run: Path, kind: str = "loss") -> list[dict[str, Any]]:
+    """The lines of a run's log with something of that kind."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if kind in line]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain.data.window import frames_at, video_duration
+from pretrain.data.timestamp_decoder import frames_at, video_duration
 from tests.support.hostile_video import sequential as sequential_frames
 from tests.support.hostile_video import write_cut
 from tvts_bench.video.packet_index import VideoDecodeError
@@ -98,10 +98,10 @@ def test_frames_tell_their_numbers(tmp_path: Path) -> None:
 
 def test_only_a_few_frames_are_decoded_of_a_long_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_video(tmp_path / "a.mp4", [40 * i for i in range(1500)], "libx264", B_FRAMES)
-    from pretrain.data import window
+    from pretrain.data import timestamp_decoder
 
     seen = 0
-    timed = window._timed
+    timed = timestamp_decoder._timed
 
     def counting(frames: Any, stream: Any, *, guess: bool) -> Iterator[Any]:
         nonlocal seen
@@ -109,7 +109,7 @@ def test_only_a_few_frames_are_decoded_of_a_long_video(tmp_path: Path, monkeypat
             seen += 1
             yield pair
 
-    monkeypatch.setattr(window, "_timed", counting)
+    monkeypatch.setattr(timestamp_decoder, "_timed", counting)
     frames_at(tmp_path / "a.mp4", np.array([40.0, 41.0]))
     assert 26 <= seen <= 45
     seen = 0

@@ -2,7 +2,7 @@
 
 It stands in for DistilBERT's pretraining where the encoder is built here. Without it, a randomly initialised encoder
 passes hardly any of the words through the stop-gradient of L_sort. (Devlin et al. 2019: 15 % of the tokens are to be
-told, 80 % of them hidden, 10 % replaced, 10 % left.)
+predicted, 80 % of them hidden, 10 % replaced, 10 % left.)
 """
 
 import itertools
@@ -15,17 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pretrain.config import RunConfig
-from pretrain.data.drawn import DrawnSource
-from pretrain.data.narrated import words_of
-from pretrain.data.segments import draw_cut
 from pretrain.data.sources import Source
-from pretrain.data.transcripts import text_between
 from pretrain.model.text import SPECIAL, TextTokenizer
 from tvts_bench.runtime import Progress, silent
 from tvts_bench.training.optim import LearningRate, build_optimizer
 from tvts_bench.training.recipe import OptimConfig
 
-TOLD = 0.15
+PREDICTED = 0.15
 HIDDEN, REPLACED = 0.8, 0.1
 TEXTS = 12_000  # that are gone through again and again
 _PURPOSE = 4  # what a seed is for; see pretrain.step
@@ -41,9 +37,19 @@ def pretrain_text(
     device: str,
     progress: Progress = silent,
 ) -> float:
-    """Train `text_model` in place for `steps` steps as `config.init` says; the mean loss (nats) of the last ones.
+    """Train a small text encoder in place; the global random state is left as it was.
 
-    The tokenizer must be one built here. The global random state is left as it was.
+    Args:
+        text_model: a DistilBERT.
+        tokenizer: one built here.
+        sources: of the run.
+        config: of the run; `init` says how.
+        steps: how many.
+        device: of the training.
+        progress: shows it.
+
+    Returns:
+        The mean loss of the last ten steps, in nats.
     """
     init = config.init
     rng = np.random.default_rng([config.seed, _PURPOSE])
@@ -59,9 +65,9 @@ def pretrain_text(
             for step in range(steps):
                 rate.set(step)
                 rows = torch.randint(len(ids), (init.text_batch,), generator=generator)
-                shown, asked = hide_words(ids[rows], mask[rows], len(tokenizer), generator)
+                shown, chosen = hide_words(ids[rows], mask[rows], len(tokenizer), generator)
                 optimizer.zero_grad(set_to_none=True)
-                loss = guess(*(part.to(device) for part in (shown, mask[rows], ids[rows], asked)))
+                loss = guess(*(part.to(device) for part in (shown, mask[rows], ids[rows], chosen)))
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.detach())
@@ -70,7 +76,7 @@ def pretrain_text(
 
 
 class MaskedWords(nn.Module):
-    """Tells hidden words at their places and, from [CLS], which words the segment has, in any order.
+    """Predicts hidden words at their places and, from [CLS], which words the segment has, in any order.
 
     The second is not BERT's. [CLS] is what training reads of a segment, and in so few steps it would not learn to hold
     the words from hidden ones alone.
@@ -84,11 +90,18 @@ class MaskedWords(nn.Module):
         self.from_token = nn.Linear(dim, words)
         self.from_cls = nn.Linear(dim, words)
 
-    def forward(self, shown: Tensor, mask: Tensor, ids: Tensor, asked: Tensor) -> Tensor:
-        """The loss, a scalar, of the true `ids` [B, L]: at the places `asked`, and of all words from [CLS]."""
+    def forward(self, shown: Tensor, mask: Tensor, ids: Tensor, chosen: Tensor) -> Tensor:
+        """The loss, a scalar: of the chosen words, and of all words from [CLS].
+
+        Args:
+            shown: int64 [B, L], ids with some words hidden or replaced.
+            mask: int64 [B, L], 1 on tokens and 0 on padding.
+            ids: int64 [B, L], the true ones.
+            chosen: bool [B, L], what is to be predicted.
+        """
         hidden = self.text_model(input_ids=shown, attention_mask=mask).last_hidden_state  # [B, L, D]
-        told = hidden[asked]  # in a batch of few words it may be none, and a mean over nothing is NaN
-        token = F.cross_entropy(self.from_token(told), ids[asked]) if len(told) else told.sum()
+        masked = hidden[chosen]  # in a batch of few words it may be none, and a mean over nothing is NaN
+        token = F.cross_entropy(self.from_token(masked), ids[chosen]) if len(masked) else masked.sum()
         is_word = (mask > 0) & (ids >= _NOT_WORDS)
         segment = is_word.nonzero(as_tuple=True)[0]
         words = self.from_cls(hidden[:, 0]).log_softmax(dim=-1)  # [B, V]
@@ -97,31 +110,37 @@ class MaskedWords(nn.Module):
 
 
 def hide_words(ids: Tensor, mask: Tensor, words: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Ids int64 [B, L] with some words hidden or replaced, and at which places they are to be told, bool [B, L]."""
+    """Hide or replace some words.
+
+    Args:
+        ids: int64 [B, L].
+        mask: int64 [B, L], 1 on tokens and 0 on padding.
+        words: of the vocabulary.
+        generator: on the CPU.
+
+    Returns:
+        The ids that are shown, int64 [B, L], and which words are to be predicted, bool [B, L].
+    """
     draw = torch.rand(ids.shape, generator=generator)
-    asked = (draw < TOLD) & (mask > 0) & (ids >= _NOT_WORDS)
+    chosen = (draw < PREDICTED) & (mask > 0) & (ids >= _NOT_WORDS)
     how = torch.rand(ids.shape, generator=generator)
     random = torch.randint(_NOT_WORDS, words, ids.shape, generator=generator)
-    shown = torch.where(asked & (how < HIDDEN), _MASK, ids)
-    return torch.where(asked & (how >= HIDDEN) & (how < HIDDEN + REPLACED), random, shown), asked
+    shown = torch.where(chosen & (how < HIDDEN), _MASK, ids)
+    return torch.where(chosen & (how >= HIDDEN) & (how < HIDDEN + REPLACED), random, shown), chosen
 
 
 def segment_texts(sources: list[Source], rng: np.random.Generator, count: int) -> Iterator[str]:
-    """`count` transcript segments as training shows them, from random samples of all sources in turn."""
+    """Transcript segments as training shows them, from random samples of all sources in turn.
+
+    Args:
+        sources: of the run.
+        rng: draws them.
+        count: how many.
+    """
     per_source = [_texts_of(source, rng.spawn(1)[0]) for source in sources]
     return itertools.islice(itertools.chain.from_iterable(zip(*per_source, strict=False)), count)
 
 
 def _texts_of(source: Source, rng: np.random.Generator) -> Iterator[str]:
     while True:
-        number = int(rng.integers(len(source)))
-        if isinstance(source, DrawnSource):
-            yield from source.texts(number, rng)
-            continue
-        entry = source.index[number]
-        if entry.transcript is None:
-            yield entry.caption
-            continue
-        words = words_of(entry.transcript, entry.duration)
-        cut = draw_cut(words, entry.duration, source.segments, rng)
-        yield from (text_between(words, start, start + cut.length) for start in cut.starts)
+        yield from source.texts(int(rng.integers(len(source))), rng)

@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from pretrain.data.segments import FloatArray
+from pretrain.data.clip_sampling import FloatArray
 from tvts_bench.video.packet_index import MATROSKA, MP4, VideoDecodeError, open_video, require_file
 from tvts_bench.video.pyav_decoder import to_rgb
 
@@ -117,7 +117,7 @@ def _timed(frames: Iterable[VideoFrame], stream: VideoStream, *, guess: bool) ->
     is_exact = stream.container.format.name in (MP4, MATROSKA)
     # Other containers' start is that of the first packet stored, which need not be shown first.
     zero = stream.start_time if is_exact else None
-    base = stream.time_base  # asked for once: a new Fraction for each frame costs as much as decoding a small one
+    base = stream.time_base  # read once: a new Fraction for each frame costs as much as decoding a small one
     for number, (pts, frame) in enumerate(((f.pts, f) for f in frames) if is_exact else _put_in_order(frames)):
         if pts is None or base is None:
             if not guess:

@@ -7,8 +7,6 @@ different videos and nothing to make first, and loading keeps up with a small mo
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pretrain.data.cropping import CropConfig, crop_clip
+from pretrain.data.clip_sampling import (
+    ClipSegments,
+    CropConfig,
+    SegmentConfig,
+    crop_clip,
+    draw_segments,
+    frame_times,
+    usable,
+)
 from pretrain.data.index import Entry, Index, Report
-from pretrain.data.pool import TELLINGS, PooledStory, StoryPool, make_pool
-from pretrain.data.segments import Cut, SegmentConfig, draw_cut, frame_times, usable
-from pretrain.data.sources import Sample, Source, SourceConfig, SourceConfigError
-from pretrain.data.transcripts import Word, clean, text_between
+from pretrain.data.sample_cache import TELLINGS, PooledStory, StoryPool, make_pool
+from pretrain.data.sources import Sample, Source, SourceConfig
+from pretrain.data.transcripts import Word, clean
 from tvts_bench.datasets.scripted_motion.narration import Story, narrated_videos, retell, tell
 from tvts_bench.datasets.scripted_motion.render import path, render
 from tvts_bench.datasets.scripted_motion.world import StoryConfig, World
+from tvts_bench.errors import UserError
 from tvts_bench.runtime import Progress, silent
 
 WORLD = World(narrated_train=100_000, narrated_val=1_000)
@@ -57,7 +63,7 @@ class StoryIndex(Index):
         return Entry(id=name.name, path=Path(name.path))
 
     def story(self, number: int) -> Story:
-        """Story `number`, told."""
+        """Story `number`."""
         return tell(self.world, self._names[number])
 
     @property
@@ -73,8 +79,19 @@ class DrawnSource(Source):
     index: StoryIndex
     pool: StoryPool | None = None  # of all its stories, for training
 
+    @property
+    def world(self) -> str:
+        """As of any source."""
+        return self.index.world.digest
+
     def sample(self, number: int, rng: np.random.Generator, *, training: bool = True) -> Sample:
-        """As of a source of files: a random cut, frames and crop if `training`, else centre frames and crop."""
+        """As of a source of files.
+
+        Args:
+            number: from 0.
+            rng: the sample's own generator.
+            training: whether frames and crop are drawn, or come from the pool; else they are the centre ones.
+        """
         if self.pool is not None and training:
             texts = self.pool.texts(number, int(rng.integers(TELLINGS)))
             return Sample(id=self.index[number].id, clip=self.pool.clips[number], texts=texts)
@@ -84,35 +101,33 @@ class DrawnSource(Source):
         """The words of a sample alone."""
         if self.pool is not None:
             return self.pool.texts(number, int(rng.integers(TELLINGS)))
-        story, words = self.told(number)
-        return _texts(words, draw_cut(words, story.num_frames / story.fps, self.segments, rng))
+        story, words = self.usable_story(number)
+        return draw_segments(words, story.num_frames / story.fps, self.segments, rng).texts(words)
 
     def for_pool(self, number: int) -> PooledStory:
-        """Story `number` with frames and crop drawn once and for all, and all that is said of it."""
+        """Story `number` with frames and crop drawn once and for all, and in all its tellings."""
         sample, cut, story = self._draw(number, np.random.default_rng([_POOL, number]), training=True)
         again = (retell(self.index.world, story, telling) for telling in range(1, TELLINGS))
-        tellings = [_texts(words_heard(other), cut) for other in again]
+        tellings = [cut.texts(words_heard(other)) for other in again]
         # A telling that falls silent in a segment, as those of other worlds can, gives way to the first.
-        return PooledStory(
-            clip=sample.clip, tellings=(sample.texts, *(each if all(each) else sample.texts for each in tellings))
-        )
+        texts = (each if all(each) else sample.texts for each in tellings)
+        return PooledStory(clip=sample.clip, tellings=(sample.texts, *texts))
 
-    def _draw(self, number: int, rng: np.random.Generator, training: bool) -> tuple[Sample, Cut, Story]:
+    def _draw(self, number: int, rng: np.random.Generator, training: bool) -> tuple[Sample, ClipSegments, Story]:
         """A sample, how it was cut, and out of which story."""
         for_cut, for_frames, for_crop = rng.spawn(3)
-        story, words = self.told(number)
-        cut = draw_cut(words, story.num_frames / story.fps, self.segments, for_cut)
+        story, words = self.usable_story(number)
+        cut = draw_segments(words, story.num_frames / story.fps, self.segments, for_cut)
         times = frame_times(cut.begin, cut.end, self.config.frames, for_frames if training else None)
         frames = frames_of(story, np.minimum((times * story.fps).astype(np.int64), story.num_frames - 1))
         clip = crop_clip(frames, self.crop, for_crop if training else None)
-        sample = Sample(id=story.name, clip=clip, texts=_texts(words, cut), events=Counter(cut.events))
-        return sample, cut, story
+        return Sample(id=story.name, clip=clip, texts=cut.texts(words), events=cut.events), cut, story
 
-    def told(self, number: int) -> tuple[Story, tuple[Word, ...]]:
+    def usable_story(self, number: int) -> tuple[Story, tuple[Word, ...]]:
         """Story `number`, or the next of which a sample can be cut, with its words.
 
         Raises:
-            SourceConfigError: stories are too short for the segments that are wanted.
+            UserError: stories are too short for the segments that are wanted.
         """
         for attempt in range(_ATTEMPTS):
             story = self.index.story((number + attempt) % len(self))
@@ -120,7 +135,7 @@ class DrawnSource(Source):
             if usable(words, story.num_frames / story.fps, self.segments) is None:
                 return story, words
         cut = self.segments
-        raise SourceConfigError(
+        raise UserError(
             f"scripted_motion_drawn's stories of {WORLD.narrated_longest} s do not hold "
             f"{cut.segments} segments of {min(cut.lengths):g} s, or at least {cut.min_length:g} s, {cut.gap:g} s apart "
             "and each with a word: lower data.min_length, data.lengths, data.gap or objective.segments"
@@ -130,32 +145,33 @@ class DrawnSource(Source):
 def drawn_source(
     config: SourceConfig, segments: SegmentConfig, crop: CropConfig, *, cache: Path, progress: Progress = silent
 ) -> DrawnSource:
-    """The stories of a split, ready to be sampled; their pool is made in `cache` where one is wanted.
+    """The stories of a split, ready to be sampled.
+
+    Args:
+        config: which.
+        segments: how samples are cut out of them.
+        crop: how frames are cut.
+        cache: where their pool is made, if one is wanted.
+        progress: shows the pool being made.
 
     Raises:
-        SourceConfigError: they are too short for the segments that are wanted, or fewer than the pool.
-        UserError: the pool cannot be written.
+        UserError: they are too short for the segments that are wanted, or fewer than the pool, which cannot be written.
     """
     index = StoryIndex(config.split, config.stories, config.pool)
     if config.pool is not None and len(index) < config.pool:
-        raise SourceConfigError(f"pool={config.pool} is more than the {len(index)} stories of split {config.split}")
+        raise UserError(f"pool={config.pool} is more than the {len(index)} stories of split {config.split}")
     source = DrawnSource(config=config, index=index, segments=segments, crop=crop)
-    source.told(0)  # what no story can give is an error now, not in the first batch
+    source.usable_story(0)  # what no story can give is an error now, not in the first batch
     if config.pool is None:
         return source
     made_of = [index.world.digest, config.split, config.frames, segments, crop]
     return replace(source, pool=make_pool(made_of, len(index), source.for_pool, cache=cache, progress=progress))
 
 
-def _texts(words: Sequence[Word], cut: Cut) -> tuple[str, ...]:
-    """What is said in each segment."""
-    return tuple(text_between(words, start, start + cut.length) for start in cut.starts)
-
-
 def words_heard(story: Story) -> tuple[Word, ...]:
     """The words of a story with their times."""
-    said = (word for utterance in story.utterances for word in utterance.words)
-    return tuple(Word(text, word.time / 1000) for word in said if (text := clean(word.text)))
+    spoken = (word for utterance in story.utterances for word in utterance.words)
+    return tuple(Word(text, word.time / 1000) for word in spoken if (text := clean(word.text)))
 
 
 def frames_of(story: Story, wanted: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain.data.alignment import align_passage, matched, spoken_words
-from pretrain.data.transcripts import Passage, Transcript, Word
+from pretrain.data.transcripts import Passage, Transcript, Word, align_passage, matched, spoken_words
 
 
 def heard(text: str, step: float = 1.0) -> list[Word]:
@@ -78,10 +77,10 @@ WORDS = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=9)
 def test_the_path_is_a_cheapest_one(a: list[str], b: list[str]) -> None:
     from rapidfuzz.distance import Levenshtein
 
-    from pretrain.data import alignment
+    from pretrain.data import transcripts
 
     cost = np.array([[Levenshtein.distance(x, y) for y in b] for x in a], dtype=np.int32)
-    path = alignment._warping_path(cost)
+    path = transcripts._warping_path(cost)
     assert path[0] == (0, 0)
     assert path[-1] == (len(a) - 1, len(b) - 1)
     steps = {(i - k, j - m) for (k, m), (i, j) in itertools.pairwise(path)}

@@ -5,7 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pretrain.data.cropping import CropConfig, CropError, crop_clip
+from pretrain.data.clip_sampling import CropConfig, crop_clip
+from tvts_bench.errors import UserError
 
 
 def ramp(height: int, width: int, frames: int = 3) -> NDArray[np.uint8]:
@@ -71,9 +72,9 @@ def test_mirroring_is_asked_for() -> None:
         ({"size": 300}, "short_side 268, got 300"),
         ({"style": "stretch"}, "got 'stretch'"),
         ({"area": (0.0, 1.0)}, "two increasing shares"),
-        ({"flip": 2.0}, "flip is a probability, got 2.0"),
+        ({"flip": 2.0}, r"flip must be in \[0, 1\], got 2.0"),
     ],
 )
 def test_nonsense_is_refused_with_its_value(fields: dict[str, object], message: str) -> None:
-    with pytest.raises(CropError, match=message):
+    with pytest.raises(UserError, match=message):
         CropConfig(**fields)  # type: ignore[arg-type]

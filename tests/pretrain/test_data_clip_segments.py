@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pretrain.data.segments import (
+from pretrain.data.clip_sampling import (
     LENGTH_CHANGED,
     NO_START,
     NO_WORDS,
@@ -13,14 +13,14 @@ from pretrain.data.segments import (
     SHORTENED,
     TOO_SHORT,
     SegmentConfig,
-    SegmentConfigError,
-    draw_cut,
+    draw_segments,
     frame_times,
     usable,
     valid_starts,
     words_inside,
 )
 from pretrain.data.transcripts import Word, text_between
+from tvts_bench.errors import UserError
 
 PAPER = SegmentConfig()
 
@@ -38,7 +38,7 @@ def test_spans_are_the_papers() -> None:
 
 
 def test_segments_of_a_cut_follow_one_second_apart() -> None:
-    cut = draw_cut(words_at(*range(60)), 60, PAPER, rng())
+    cut = draw_segments(words_at(*range(60)), 60, PAPER, rng())
     assert cut.length in (3, 4, 5)
     np.testing.assert_allclose(np.diff(cut.starts), cut.length + 1)
     assert cut.begin == cut.starts[0]
@@ -48,7 +48,7 @@ def test_segments_of_a_cut_follow_one_second_apart() -> None:
 
 def test_starts_and_lengths_are_uniform_where_words_are_everywhere() -> None:
     words = words_at(*np.arange(0, 40, 0.2))
-    cuts = [draw_cut(words, 40, PAPER, rng(seed)) for seed in range(1200)]
+    cuts = [draw_segments(words, 40, PAPER, rng(seed)) for seed in range(1200)]
     lengths = [cut.length for cut in cuts]
     assert all(330 < lengths.count(length) < 470 for length in (3, 4, 5))  # 400 expected, 4 standard errors
     begins = np.array([cut.begin / (40 - PAPER.span(cut.length)) for cut in cuts])
@@ -104,7 +104,7 @@ def test_whatever_is_usable_gives_words_to_every_segment(
     words = words_inside(words_at(*times), duration)
     if usable(words, duration, config) is not None:
         return
-    cut = draw_cut(words, duration, config, rng(seed))
+    cut = draw_segments(words, duration, config, rng(seed))
     assert cut.begin >= 0
     assert cut.end <= duration + 1e-9
     assert len(cut.starts) == config.segments
@@ -114,7 +114,7 @@ def test_whatever_is_usable_gives_words_to_every_segment(
 
 def test_a_start_without_words_is_redrawn_and_counted() -> None:
     words = words_at(*np.arange(80, 100, 0.5))  # silence before
-    cuts = [draw_cut(words, 100, PAPER, rng(seed)) for seed in range(50)]
+    cuts = [draw_segments(words, 100, PAPER, rng(seed)) for seed in range(50)]
     assert all(text_between(words, start, start + cut.length) for cut in cuts for start in cut.starts)
     assert sum(cut.events[REDRAWN] for cut in cuts) > 30
 
@@ -124,13 +124,13 @@ def test_another_length_is_tried_and_counted() -> None:
     config = SegmentConfig(lengths=(1.0, 4.0), gap=1.0)
     words = words_at(3.5, 8.5, 13.5, 18.5)
     assert len(valid_starts(np.array([3.5, 8.5, 13.5, 18.5]), 20, 1.0, config)) == 0
-    cuts = [draw_cut(words, 20, config, rng(seed)) for seed in range(30)]
+    cuts = [draw_segments(words, 20, config, rng(seed)) for seed in range(30)]
     assert {cut.length for cut in cuts} == {4.0}
     assert 5 < sum(cut.events[LENGTH_CHANGED] for cut in cuts) < 25
 
 
 def test_segments_of_a_short_video_are_shortened_and_counted() -> None:
-    cut = draw_cut(words_at(*np.arange(0, 11, 0.25)), 11, PAPER, rng())
+    cut = draw_segments(words_at(*np.arange(0, 11, 0.25)), 11, PAPER, rng())
     assert cut.length == 2.0  # 4 x 2 + 3 x 1
     assert (cut.begin, cut.end) == (0.0, 11.0)
     assert cut.events[SHORTENED] == 1
@@ -172,5 +172,5 @@ def test_frame_times_are_centres_or_random_points_of_equal_parts() -> None:
     ],
 )
 def test_nonsense_is_refused_with_its_value(fields: dict[str, float], message: str) -> None:
-    with pytest.raises(SegmentConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         SegmentConfig(**fields)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretrain.model.inflate import inflated, load_mae
+from pretrain.model.init import inflated, load_mae
 from tvts_bench.models.checkpoint import CheckpointError
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 

@@ -10,12 +10,11 @@ import torch
 
 from pretrain.assembly import build_loader, build_sources, build_tokenizer
 from pretrain.config import compose
-from pretrain.data.batches import NarratedBatch
-from pretrain.data.drawn import DrawnSource
-from pretrain.data.pool import TELLINGS
-from pretrain.data.sources import Sample, SourceConfig, SourceConfigError
-from pretrain.schema import ConfigError
-from tests.pretrain.tiny_run import tiny
+from pretrain.data.loading import NarratedBatch
+from pretrain.data.sample_cache import TELLINGS
+from pretrain.data.sources import Sample, SourceConfig
+from pretrain.data.synthetic_source import DrawnSource
+from tests.support.tiny_run import tiny
 from tvts_bench.datasets.scripted_motion import world
 from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
@@ -136,14 +135,14 @@ def test_a_damaged_pool_is_made_again(tmp_path: Path, damage: bytes | None, capl
 
 
 def test_nonsense_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(SourceConfigError, match="pool must be at least 1 story, got 0"):
+    with pytest.raises(UserError, match="pool must be at least 1 or left out, got 0"):
         SourceConfig(kind="scripted_motion_drawn", pool=0)
-    with pytest.raises(SourceConfigError, match="a pool holds what is drawn, and webvid is read from files"):
+    with pytest.raises(UserError, match="a pool holds what is drawn, and webvid is read from files"):
         SourceConfig(kind="webvid", root=tmp_path, pool=4)
     config, _ = compose("scripted_motion_quick", ["data.sources.0.split=val", "data.sources.0.pool=1001"])
-    with pytest.raises(SourceConfigError, match="pool=1001 is more than the 1000 stories of split val"):
+    with pytest.raises(UserError, match="pool=1001 is more than the 1000 stories of split val"):
         build_sources(config, tmp_path)
-    with pytest.raises(ConfigError, match="topic_share is a percentage from 0 to 100, got 200"):
+    with pytest.raises(UserError, match="topic_share is a percentage from 0 to 100, got 200"):
         tiny(tmp_path, "data.sources.0.stories={topic_share: 200}")
 
 

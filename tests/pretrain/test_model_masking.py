@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.model.presentation import Pieces, kept_patches, kept_per_tubelet
+from pretrain.model.masking import Pieces, kept_patches, kept_per_tubelet
 
 
 @given(

@@ -10,10 +10,8 @@ from safetensors.torch import save_file
 
 from pretrain.assembly import build_loader, build_sources, build_tokenizer
 from pretrain.config import compose
-from pretrain.data.batches import NarratedBatch
-from pretrain.data.kept import KeptBatches
-from pretrain.data.loading import Made, NarratedLoader
-from pretrain.schema import ConfigError
+from pretrain.data.loading import Made, NarratedBatch, NarratedLoader
+from pretrain.data.sample_cache import KeptBatches
 from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError
 
@@ -110,7 +108,7 @@ def test_what_is_read_from_files_is_not_kept(tmp_path: Path) -> None:
         Image.new("RGB", (40, 40), (number * 60,) * 3).save(images / f"{number}.png")
         (images / f"{number}.txt").write_text(f"picture {number}")
     captions = f"data.sources=[{{kind: cc3m, root: {images.parent}, frames: 1}}]"
-    with pytest.raises(ConfigError, match="keeps what is drawn, and cc3m is read from files: leave it out"):
+    with pytest.raises(UserError, match="keeps what is drawn, and cc3m is read from files: leave it out"):
         loader(tmp_path / "kept", captions, "objective.sort=none", f"cache={tmp_path / 'cache'}")
 
 

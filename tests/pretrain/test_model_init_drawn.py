@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretrain.model.untrained import redraw
-from pretrain.schema import ConfigError
-from tests.pretrain.tiny_run import tiny
+from pretrain.model.init import redraw
+from tests.support.tiny_run import tiny
+from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 
 CONFIG = VideoTransformerConfig(embed_dim=64, depth=1, num_heads=2, image_size=32, patch_size=8, num_frames=16)
@@ -45,5 +45,5 @@ def test_every_place_and_every_time_can_be_told_and_near_ones_are_alike() -> Non
 
 
 def test_dimensions_that_no_table_fits_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"video\.embed_dim that 4 divides, got 30"):
+    with pytest.raises(UserError, match=r"video\.embed_dim that 4 divides, got 30"):
         tiny(tmp_path, "init.video=mae", "video.embed_dim=30", "video.num_heads=2")
