@@ -11,20 +11,15 @@ from typing import Annotated, TextIO
 import typer
 
 from tvts_bench.cli.console import say, stderr, stdout
-from tvts_bench.cli.main import register
+from tvts_bench.cli.main import application, register
 from tvts_bench.errors import UserError
 
 DIVERGED = 3
 """Exit code of a run that ended because training failed: NaN, or embeddings that are all alike."""
 
-app = typer.Typer(
-    name="tvts-pretrain",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train video backbones from narrated video, by aligning clips with transcripts and by putting transcripts in"
+app = application(
+    "tvts-pretrain",
+    "Train video backbones from narrated video, by aligning clips with transcripts and by putting transcripts in"
     " order.\n\n"
     "Start with [bold]tvts-pretrain run scripted_motion_tiny[/]: it needs no data and no GPU.\n\n"
     "Exit codes: 0 finished, 2 an error of yours in one sentence, 3 training diverged or collapsed, 129, 130 or"

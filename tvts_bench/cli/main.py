@@ -100,14 +100,22 @@ def _end(error: BaseException, message: str, debug: bool) -> R:  # type: ignore[
     raise typer.Exit(USER_ERROR) from error
 
 
-app = typer.Typer(
-    name="tvts-bench",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Measure video backbones honestly: every number carries the checkpoint, the data, the frames and the clips"
+def application(name: str, help: str) -> typer.Typer:
+    """A program of commands; bugs show themselves by `guarded`, not by typer."""
+    return typer.Typer(
+        name=name,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help=help,
+    )
+
+
+app = application(
+    "tvts-bench",
+    "Measure video backbones honestly: every number carries the checkpoint, the data, the frames and the clips"
     " that made it.\n\n"
     "Start with [bold]tvts-bench demo[/]: it runs on a small built-in synthetic set, without downloads.",
 )
