@@ -110,7 +110,7 @@ def resampled(table: Tensor, rows: int, columns: int, *, exact: bool) -> Tensor:
         return table
     factors = ((rows + 0.1) / side, (columns + 0.1) / side)
     how: dict[str, Any] = {"antialias": True} if exact else {"size": None, "scale_factor": factors}
-    return interpolated(table, (side, side), (rows, columns), mode="bicubic", **how)
+    return interpolated(table.float(), (side, side), (rows, columns), mode="bicubic", **how).to(table.dtype)
 
 
 def matches(signature: CheckpointSignature) -> bool:

@@ -6,6 +6,7 @@ SlowFast's table of positions is for one clip length and resolution; other clips
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -134,9 +135,10 @@ class MViTFeatures(VideoNetwork):
         tables, side = self.mvit.pos_encoding, self.config.grid
         space, time = tables.spatial_pos, tables.temporal_pos
         if (rows, columns) != (side, side):
-            space = interpolated(space[None], (side, side), (rows, columns), mode="bicubic", antialias=True)[0]
+            how: dict[str, Any] = {"mode": "bicubic", "antialias": True}
+            space = interpolated(space[None].float(), (side, side), (rows, columns), **how)[0].to(space.dtype)
         if steps != len(time):
-            time = interpolated(time[None], (len(time),), (steps,), mode="linear")[0]
+            time = interpolated(time[None].float(), (len(time),), (steps,), mode="linear")[0].to(time.dtype)
         patches = (time[:, None] + space[None]).flatten(0, 1)
         return torch.cat([tables.class_pos[None], patches])[None]
 

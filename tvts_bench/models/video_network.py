@@ -123,7 +123,7 @@ def block_depth(name: str, depth: int, blocks: str = "blocks.", after: tuple[str
 
 
 def interpolated(table: Tensor, own: tuple[int, ...], wanted: tuple[int, ...], **how: Any) -> Tensor:
-    """Positions [B, N, D] of a grid of N places, for another grid; computed in single precision.
+    """Positions [B, N, D] of a grid of N places, for another grid.
 
     Args:
         table: the positions, the grid's last axis fastest.
@@ -131,8 +131,8 @@ def interpolated(table: Tensor, own: tuple[int, ...], wanted: tuple[int, ...], *
         wanted: those of the other grid.
         how: what else `torch.nn.functional.interpolate` is given.
     """
-    grid = table.float().mT.unflatten(2, own)  # [B, D, *own]
-    return F.interpolate(grid, **{"size": wanted, **how}).flatten(2).mT.to(table.dtype)
+    grid = table.mT.unflatten(2, own)  # [B, D, *own]
+    return F.interpolate(grid, **{"size": wanted, **how}).flatten(2).mT
 
 
 def check_clips(clips: Tensor, patch_size: int) -> None:
