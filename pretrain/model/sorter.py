@@ -13,7 +13,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from pretrain.objectives.config import SortModelling
-from tvts_bench.models.block_rows import block_rows
+from tvts_bench.models.vit import block_rows
 
 DEPTH = 2  # blocks, in the paper
 VIDEO, TEXT = 0, 1  # rows of type_embed

@@ -15,8 +15,7 @@ from pretrain.objectives.config import ObjectiveConfig
 from pretrain.objectives.losses import step_loss
 from tests.support.tiny_tvts import OBJECTIVES, TOKENIZER, VIDEO, inputs
 from tvts_bench.models import vit
-from tvts_bench.models.block_rows import block_rows
-from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
+from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig, block_rows
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tests.plain_videos import write_frames
 from tvts_bench.backbones.base import Backbone, WeightSource
-from tvts_bench.backbones.tvts import TVTS
+from tvts_bench.backbones.tvts import TVTSBackbone
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.distributed import Rank
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
@@ -44,10 +44,10 @@ TWELVE = VideoTransformerConfig(embed_dim=8, depth=12, num_heads=2, image_size=8
 """As many layers as the paper's encoder."""
 
 
-def tiny_backbone(seed: int = 0) -> TVTS:
+def tiny_backbone(seed: int = 0) -> TVTSBackbone:
     """A transformer of two blocks with random weights."""
     config = VideoTransformerConfig(embed_dim=16, depth=2, num_heads=2, image_size=32, patch_size=16, num_frames=4)
-    return TVTS(VideoTransformer.seeded(config, seed), "toy", WeightSource(name="toy", sha256="0" * 64))
+    return TVTSBackbone(VideoTransformer.seeded(config, seed), "toy", WeightSource(name="toy", sha256="0" * 64))
 
 
 class Normed(Backbone):
