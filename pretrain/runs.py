@@ -275,5 +275,7 @@ def _finish(
     facts: dict[str, Any] = {"config_digest": config.digest}
     if task is not None:
         facts |= {"step": step, "steps": task.steps, "counts": task.counts}
-        facts |= {} if task.measured is None else {"validation": task.measured}
+        if task.measured is not None:
+            remark = task.not_learned
+            facts |= {"validation": task.measured, **({} if remark is None else {"not_learned": remark})}
     write_status(folder, outcome, **facts, **({} if reason is None else {"reason": reason}))

@@ -16,6 +16,7 @@ from tvts_bench.provenance import digest
 from tvts_bench.results.grids import PRETRAIN
 
 RUN, BACKBONE, STATE = "run", "run/backbone.safetensors", "run/checkpoints/last.pt"
+RUN_STATUS = "run/status.json"
 PROGRAM = (sys.executable, "-P", "-m")  # -P: not a `pretrain.py` of the user in the current folder
 ERROR = "error: "  # what every error in one sentence begins with
 
