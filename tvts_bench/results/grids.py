@@ -50,9 +50,7 @@ class StageRecord:
     command: tuple[str, ...] = ()  # the last one that was started, as one would type it in the cell's folder
     status: Status = "waiting"  # "waiting" with a reason: it was stopped, and resumes
     failure: Failure | None = None
-    reason: str | None = (
-        None  # why it failed or was stopped, or what a pretraining that is done did not learn; one line
-    )
+    reason: str | None = None  # in one line: why it failed or was stopped, or what a pretraining did not learn
     started: float | None = None  # seconds since 1970
     seconds: float = 0.0  # that it ran, over all attempts
     results: tuple[str, ...] = ()  # result files (JSON), relative to the cell's folder
