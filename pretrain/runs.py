@@ -180,7 +180,9 @@ def _train(config: RunConfig, launch: LaunchConfig, rank: Rank, state: State | N
         """How the run stands, and how far it has come."""
         if task is not None:
             facts |= {"step": 0 if trainer is None else trainer.step, "steps": task.steps, "counts": task.counts}
-            facts |= {} if task.measured is None else {"validation": task.measured}
+            if task.measured is not None:
+                remark = task.not_learned
+                facts |= {"validation": task.measured, **({} if remark is None else {"not_learned": remark})}
         if rank.is_first:
             write_status(folder, outcome, config_digest=config.digest, **facts)
 

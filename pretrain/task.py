@@ -135,6 +135,14 @@ class TVTSTask:
             self.best = value
             try_to_save(self.folder / BEST, self.state(step))
 
+    @property
+    def not_learned(self) -> str | None:
+        """What to say of sorting that was not learned by the last look at held-out data; else None."""
+        objective = self.config.objective
+        if not objective.sorts or self.measured is None:
+            return None
+        return ordering.not_learned(objective.sort, self.config.network.items, self.measured)
+
     def state(self, step: int) -> State:
         """The whole state."""
         return State(

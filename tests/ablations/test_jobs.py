@@ -147,6 +147,19 @@ def test_a_command_that_leaves_nothing_or_cannot_be_started_has_failed(tmp_path:
         assert reason in str(record_of(job).reason)
 
 
+@pytest.mark.parametrize(
+    ("status", "remark"), [('{"not_learned": "26 %"}', "26 %"), ("{}", None), ("[", None), ("[]", None)]
+)
+def test_a_run_that_has_not_learned_to_sort_is_done_and_marked(tmp_path: Path, status: str, remark: str | None) -> None:
+    job = fake_cell(tmp_path, "a")
+    write = f"import pathlib; pathlib.Path({str(job.folder / 'run/status.json')!r}).write_text({status!r})"
+    train = replace(job.stages[0], produces="run/status.json", command=(sys.executable, "-S", "-c", write))
+    (job.folder / "run").mkdir(parents=True)
+    assert run_cell(replace(job, stages=(replace(train, discard=None),))) == "done"
+    assert [stage.reason for stage in record_of(job).stages] == [remark]
+    assert record_of(job).reason == remark
+
+
 def test_a_reason_is_not_taken_from_an_earlier_attempt(tmp_path: Path) -> None:
     job = fake_cell(tmp_path, "a", ending="memory")
     run_cell(job)

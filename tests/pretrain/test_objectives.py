@@ -142,6 +142,18 @@ def test_guessing_reaches_the_stated_chance(size: int) -> None:
         assert means == pytest.approx(ordering.chance(modelling, size), abs=1.5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("modelling", "name", "least"), [("k_way", "position", 40), ("pairwise", "pair", 60), ("factorial", "order", 23.33)]
+)
+def test_sorting_is_learned_from_a_fifth_of_the_way_on(modelling: Any, name: str, least: float) -> None:
+    def remark(percent: float) -> str | None:
+        return ordering.not_learned(modelling, 4, {"alignment_accuracy": 90.0, f"{name}_accuracy": percent})
+
+    assert remark(least + 0.1) is None
+    assert f"sorting was not learned: {name}_accuracy {least - 0.1:.1f} % on held-out" in str(remark(least - 0.1))
+    assert ordering.not_learned(modelling, 4, {"alignment_accuracy": 90.0}) is None, "nobody looked"
+
+
 def test_chance_levels_by_hand() -> None:
     config = ObjectiveConfig(segments=4)
     expected = {"alignment_accuracy": 0.5, "position_accuracy": 25.0, "order_accuracy": 100 / 24}

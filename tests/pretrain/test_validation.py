@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pretrain.objectives import ordering
+from pretrain.run_folder import read_status
 from pretrain.runs import begin
 from tests.support.tiny_run import records, tiny
 from tvts_bench.errors import UserError
@@ -33,6 +34,8 @@ def test_held_out_measures_are_logged_beside_chance(tmp_path: Path) -> None:
     names = {"base", "sort", "alignment_accuracy", "position_accuracy", "order_accuracy"}
     assert all(set(record["validation"]) == names for record in measured)
     assert measured[0]["chance"] == {"alignment_accuracy": 12.5, "position_accuracy": 50.0, "order_accuracy": 50.0}
+    remark = read_status(tmp_path / "run").get("not_learned")
+    assert remark == ordering.not_learned("k_way", 2, measured[-1]["validation"])
     best = torch.load(tmp_path / "run/checkpoints/best.pt", weights_only=True)
     assert best["best"] == max(record["validation"]["order_accuracy"] for record in measured)
 

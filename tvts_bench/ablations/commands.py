@@ -23,6 +23,7 @@ from tvts_bench.results.grids import PRETRAIN, Failure
 from tvts_bench.signals import STOPPING
 
 RUN, BACKBONE, STATE = "run", "run/backbone.safetensors", "run/checkpoints/last.pt"
+RUN_STATUS = "run/status.json"
 PROGRAM = (sys.executable, "-P", "-m")  # -P: not a `pretrain.py` of the user in the current folder
 ERROR = "error: "  # what every error in one sentence begins with
 DIVERGED = 3  # exit code of tvts-pretrain

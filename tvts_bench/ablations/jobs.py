@@ -23,11 +23,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from tvts_bench.ablations.commands import GRACE, PROGRAM, Ended, Limits, Stage, explain, run_command, was_stopped
+from tvts_bench.ablations.commands import (
+    GRACE,
+    PROGRAM,
+    RUN_STATUS,
+    Ended,
+    Limits,
+    Stage,
+    explain,
+    run_command,
+    was_stopped,
+)
 from tvts_bench.atomic import remove_leftovers
 from tvts_bench.errors import UserError
 from tvts_bench.results.files import rename_aside
-from tvts_bench.results.grids import CellRecord, StageRecord, cell_folder, read_cell, write_cell
+from tvts_bench.results.grids import PRETRAIN, CellRecord, StageRecord, cell_folder, read_cell, write_cell
 
 Outcome = Literal["done", "failed", "stopped", "taken"]
 CLAIM = "claim"  # in the folder of a cell: locked by whoever runs it, and names that process
@@ -286,13 +296,23 @@ def _judged(job: CellJob, stage: Stage, running: StageRecord, ended: Ended) -> S
     produced = _produced(job.folder, stage)
     if ended.code == 0 and produced:
         results = tuple(name for name in produced if name.endswith(".json") and not _SET_ASIDE.search(name))
-        return replace(judged, status="done", results=results)
+        remark = _not_learned(job.folder) if stage.protocol == PRETRAIN else None
+        return replace(judged, status="done", results=results, reason=remark)
     if ended.code == 0:
         return replace(judged, status="failed", failure="error", reason=f"ended well but left no {stage.produces}")
     if was_stopped(ended) and not ended.late:
         return replace(judged, status="waiting", reason="stopped; resumes from its last state")
     failure, reason = explain(ended)
     return replace(judged, status="failed", failure=failure, reason=reason)
+
+
+def _not_learned(folder: Path) -> str | None:
+    """What the pretraining of a cell says of sorting that it has not learned."""
+    try:
+        remark = json.loads((folder / RUN_STATUS).read_bytes()).get("not_learned")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return remark if isinstance(remark, str) else None
 
 
 def _produced(folder: Path, stage: Stage) -> list[str]:

@@ -98,14 +98,17 @@ def _evaluations(row: RowRecord, root: Path, ignored: list[str]) -> Iterator[Eva
 
 
 def _cell(column: Column, root: Path, evaluations: list[Evaluation], ignored: list[str]) -> CellResults | None:
-    """The column's results of all seeds; why the seeds without one failed."""
+    """The column's results of all seeds; why the seeds without one failed, and which have not learned to sort."""
     protocol = column.protocols[0]
     stored: list[Seeded] = []
     reasons: dict[int, str] = {}
+    remarks: dict[int, str] = {}
     for seed, key, stage in evaluations:
         here = (stage.protocol, stage.dataset) == (protocol.command, column.dataset)
         if stage.status == "failed" and (here or stage.protocol == PRETRAIN):
             reasons.setdefault(seed, stage.reason or "no reason was recorded")
+        if stage.status == "done" and stage.protocol == PRETRAIN and stage.reason:
+            remarks[seed] = stage.reason
         if stage.status == "done" and here:
             problems: list[str] = []
             results = list(_holding(column, stage_results(root, key, stage, problems), ignored))
@@ -114,6 +117,7 @@ def _cell(column: Column, root: Path, evaluations: list[Evaluation], ignored: li
             ignored += [f"ignored {result.path}: another result of the same seed" for result in results[1:]]
     if not stored and not reasons:
         return None
+    reasons = {**{seed: remarks[seed] for seed, _ in stored if seed in remarks}, **reasons}
     words = "; ".join(f"seed {seed}: {reason}" for seed, reason in reasons.items())
     return CellResults(stored=tuple(stored), status="measured" if stored else "failed", reason=words or None)
 
