@@ -249,7 +249,7 @@ def run_with_timeout(seconds: float, work: Callable[[], Answer]) -> Answer:
     Work that takes longer is left behind, since a thread in C code cannot be stopped, and ends with the process.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: It takes longer.
     """
     outcome: Future[Answer] = Future()
 

@@ -194,7 +194,7 @@ class Journal:
         """Write a finding down, at once.
 
         Raises:
-            UserError: the disk is full, or refuses for another reason.
+            UserError: The disk is full, or refuses for another reason.
         """
         line = json.dumps(asdict(finding)).encode() + b"\n"
         with self._writing():

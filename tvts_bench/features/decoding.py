@@ -80,7 +80,7 @@ def _content(path: Path) -> str | None:
     """sha256 of the file's content; None where the file itself is why it cannot be read, which decoding explains.
 
     Raises:
-        OSError: the system is at fault.
+        OSError: The system is at fault.
     """
     try:
         return file_sha256(path)
