@@ -97,7 +97,7 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
     adapted = adaptation_notes(backbone, clip)
     records = [VideoRecord(id=str(path), path=path, label=0) for path in files]
     fingerprint = digest([record.id for record in records])
-    features = extract(backbone, records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)
+    (features,) = extract([backbone], records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)
     if features.failed and (runtime.strict or not features.ids):
         first, reason = next(iter(features.failed.items()))
         raise UserError(
