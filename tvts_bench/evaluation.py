@@ -7,7 +7,7 @@ from typing import Any
 from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.evaluators.base import Evaluator, FromFeatures, Outcome
-from tvts_bench.features.extraction import extract_all
+from tvts_bench.features.extraction import extract
 from tvts_bench.metrics.measured import SplitCoverage, damage_line
 from tvts_bench.provenance import canonical, versions
 from tvts_bench.results import Result, Run
@@ -129,7 +129,7 @@ def extract_once(backbones: Sequence[Backbone], dataset: Dataset, evaluator: Eva
             readers.setdefault(clips, []).append(backbone)
     for (split, clip), sharing in readers.items():
         if len(sharing) > 1:
-            extract_all(
+            extract(
                 sharing,
                 dataset.records(split),
                 dataset.fingerprint(split),

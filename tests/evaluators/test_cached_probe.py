@@ -241,14 +241,14 @@ def test_augmented_views_are_trained_on_beside_the_plain_ones(
 
     def features(split: str, clip: ClipSpec) -> Features:
         return extract(
-            backbone,
+            [backbone],
             data.records(split),
             data.fingerprint(split),
             clip=clip,
             decoder="pyav",
             dtype="fp32",
             runtime=runtime,
-        )
+        )[0]
 
     plain = backbone.clip_spec
     views = [features("train", clip) for clip in (plain, plain.varied(augment, 0), plain.varied(augment, 1))]

@@ -56,7 +56,7 @@ def test_retrieval_sees_the_features_of_the_training_process(tmp_path: Path, mon
     backbone = load_backbone(None, written)
     runtime = Runtime(cache=tmp_path / "cache", workers=0, batch_size=2)
     clip = backbone.clip_spec
-    found = extract(backbone, records, "videos", clip=clip, decoder="pyav", dtype="fp32", runtime=runtime)
+    (found,) = extract([backbone], records, "videos", clip=clip, decoder="pyav", dtype="fp32", runtime=runtime)
 
     model = trained[0].model.eval()
     assert isinstance(model, TVTS)

@@ -203,7 +203,7 @@ def write_csv(problems: Sequence[Problem], path: Path) -> None:
     """All problems with a header, also when there are none. The file appears whole or not at all.
 
     Raises:
-        UserError: no permission, disk full, or any other reason the system gives.
+        UserError: No permission, disk full, or any other reason the system gives.
     """
     text = csv_text([[column.name for column in fields(Problem)], *map(astuple, problems)])
     try:

@@ -63,7 +63,9 @@ def extract_split(
     records, fingerprint = dataset.records(split), dataset.fingerprint(split)
     found: dict[ClipSpec, Features] = {}
     for clip in clips:
-        features = extract(backbone, records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)
+        (features,) = extract(
+            [backbone], records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime
+        )
         if features.failed and (runtime.strict or not features.ids):
             first, reason = next(iter(features.failed.items()))
             way_out = "; without --strict they are left out and counted" if features.ids else ""
