@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tvts_bench.metrics.paired_tests import MIN_PAIRS_OF_SEEDS, PairedTest, compare_outcomes, compare_seeds
+from tvts_bench.metrics.significance import MIN_PAIRS_OF_SEEDS, PairedTest, compare_outcomes, compare_seeds
 from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Table, TableRow, dataset_in_words
 from tvts_bench.tables.cells import CellResults, Scored, make_cell
 from tvts_bench.tables.model import Cell, FilledTable, Measured, Versus

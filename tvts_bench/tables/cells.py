@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tvts_bench.metrics.bootstrap import bootstrap_interval
 from tvts_bench.metrics.measured import SplitCoverage
+from tvts_bench.metrics.significance import bootstrap_interval
 from tvts_bench.results.index import StoredResult
 from tvts_bench.results.per_sample import Outcomes, read_outcomes
 from tvts_bench.tables.base import Column, Protocol, TableRow
