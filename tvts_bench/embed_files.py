@@ -17,7 +17,7 @@ from tvts_bench.errors import UserError
 from tvts_bench.features.base import Dtype, Features
 from tvts_bench.features.extraction import extract
 from tvts_bench.metrics.measured import damage_line, failure_line
-from tvts_bench.neighbors import Embedded, nearest
+from tvts_bench.neighbors import EmbeddingSet, nearest
 from tvts_bench.printable import csv_text
 from tvts_bench.provenance import canonical, digest, versions
 from tvts_bench.results import write_atomically
@@ -149,8 +149,8 @@ def most_similar(
     queries = embed_files([query], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
     resolved = [str(Path(item).resolve()) for item in gallery.ids]
     neighbors = nearest(
-        Embedded(ids=[str(query.resolve())], values=queries.values),
-        Embedded(ids=resolved, values=gallery.values),
+        EmbeddingSet(ids=[str(query.resolve())], values=queries.values),
+        EmbeddingSet(ids=resolved, values=gallery.values),
         k,
         device=runtime.device,
     )

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from tvts_bench.cli.console import stderr, stdout, table
 from tvts_bench.cli.options import Output
-from tvts_bench.evaluators.ranking import recall_difference
 from tvts_bench.metrics.measured import FORWARD, Metric, failure_line
+from tvts_bench.metrics.retrieval import recall_difference
 from tvts_bench.results import Result
 from tvts_bench.results import as_json as as_document
 from tvts_bench.results.files import facts, write_files

@@ -9,9 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tvts_bench.metrics.bootstrap import bootstrap_interval
 from tvts_bench.metrics.measured import SplitCoverage
-from tvts_bench.metrics.paired_tests import MIN_PAIRS_OF_SEEDS, PairedTest, compare_outcomes, compare_seeds
+from tvts_bench.metrics.significance import (
+    MIN_PAIRS_OF_SEEDS,
+    PairedTest,
+    bootstrap_interval,
+    compare_outcomes,
+    compare_seeds,
+)
 from tvts_bench.results.per_sample import Outcomes, read_outcomes
 from tvts_bench.tables.base import EMBEDDED, TITLES, Column, Protocol, Table, TableRow, dataset_in_words
 from tvts_bench.tables.model import Cell, CellResults, FilledTable, Measured, Part, RunOf, Seeded, Versus

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from tvts_bench.metrics.paired_tests import PairedTest
+from tvts_bench.metrics.significance import PairedTest
 from tvts_bench.provenance import canonical
 from tvts_bench.results.index import StoredResult
 from tvts_bench.tables.base import Column, Protocol, Published, Table, TableRow

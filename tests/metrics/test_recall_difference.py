@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tvts_bench.evaluators.ranking import recall_difference, recall_of_queries
+from tvts_bench.metrics.retrieval import recall_difference, recall_of_queries
 
 
 def table(rows: Sequence[tuple[int, str, int, bool]]) -> dict[str, npt.NDArray[Any]]:

@@ -9,8 +9,8 @@ import pytest
 from tests.evaluators.test_zero_shot_retrieval import INFO
 from tests.plain_videos import write_plain_video
 from tvts_bench.datasets.base import Dataset, VideoRecord
-from tvts_bench.evaluators.base import EvaluationError
-from tvts_bench.evaluators.train_and_test import shared_clips, train_and_test
+from tvts_bench.errors import UserError
+from tvts_bench.evaluators.splits import check_splits, shared_clips
 
 NAMES = ("red", "green", "blue")
 
@@ -29,13 +29,13 @@ TEST = (record("c", 0), record("d", 1))
 
 
 def refused(splits: Mapping[str, Sequence[VideoRecord]], train: str = "train", test: str = "test") -> str:
-    with pytest.raises(EvaluationError) as caught:
-        train_and_test(dataset(splits), train, test, allow_shared=False)
+    with pytest.raises(UserError) as caught:
+        check_splits(dataset(splits), train, test, allow_shared=False)
     return str(caught.value)
 
 
 def test_two_splits_of_the_same_classes_go_together() -> None:
-    both = train_and_test(dataset({"train": TRAIN, "test": TEST}), "train", "test", allow_shared=False)
+    both = check_splits(dataset({"train": TRAIN, "test": TEST}), "train", "test", allow_shared=False)
     assert (both.train, both.test, both.shared, both.notes) == (TRAIN, TEST, 0, ())
 
 
@@ -63,7 +63,7 @@ def test_shared_clips_are_named_and_counted_and_only_used_if_allowed() -> None:
     splits = {"train": (*TRAIN, TEST[1]), "test": TEST}
     assert "1 of 2 clips of colours test are also in train: d;" in refused(splits)
     assert "--allow-shared-clips" in refused(splits)
-    both = train_and_test(dataset(splits), "train", "test", allow_shared=True)
+    both = check_splits(dataset(splits), "train", "test", allow_shared=True)
     assert both.shared == 1
     assert both.notes == ("1 of 2 test clips are also trained on: this is no test accuracy",)
 

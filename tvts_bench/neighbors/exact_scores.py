@@ -1,10 +1,42 @@
-"""Feature rows: their exact cosines, and the float32 form of them that the first stage searches, with its error."""
+"""Embeddings by id: their exact cosines, and the float32 form of them that FAISS searches, with its error."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tvts_bench.neighbors.base import Embedded, Float32Array, Float64Array, IntArray, NeighborError
+from tvts_bench.errors import UserError
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EmbeddingSet:
+    """Clips as vectors, by id."""
+
+    ids: Sequence[str]
+    values: Float32Array  # [N, D]
+    groups: Sequence[str | None] | None = None  # clips cut from one source share theirs; None belongs to no group
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or not self.values.shape[1]:
+            raise UserError(f"features must be [clips, dimensions], got an array of shape {self.values.shape}")
+        counts = (len(self.values), len(self.ids), len(self.ids if self.groups is None else self.groups))
+        if len(set(counts)) > 1:
+            raise UserError("there are {} rows of features for {} ids and {} groups".format(*counts))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Neighbors:
+    """The k nearest of each query, best first."""
+
+    indices: IntArray  # [Q, k] rows of the gallery; -1 where fewer than k are left for a query
+    similarities: Float32Array  # [Q, k] cosines; nan where the index is -1
+
 
 DECIMALS = 9
 NANO = 10**DECIMALS  # exact cosines are whole numbers of 1e-9, so that ties are ties on every machine
@@ -22,11 +54,11 @@ class Rows:
     norms: Float64Array  # [N]; 1 for a row of zeros, whose cosines then come out as 0
 
     @classmethod
-    def of(cls, embedded: Embedded) -> "Rows":
+    def of(cls, embedded: EmbeddingSet) -> "Rows":
         """Check and measure the rows.
 
         Raises:
-            NeighborError: a value is NaN or infinite; the first ids are named.
+            UserError: a value is NaN or infinite; the first ids are named.
         """
         values = np.ascontiguousarray(embedded.values, dtype=np.float32)
         norms = np.empty(len(values))
@@ -36,7 +68,7 @@ class Rows:
         broken = np.flatnonzero(~np.isfinite(norms))  # a sum of float32 squares cannot overflow float64
         if len(broken):
             first = ", ".join(repr(embedded.ids[row]) for row in broken[:3])
-            raise NeighborError(
+            raise UserError(
                 f"{len(broken)} of {len(values)} clips have NaN or infinite features, the first: {first};"
                 " extract them with --dtype fp32, or check the weights"
             )
@@ -53,13 +85,18 @@ class Rows:
             mean = (1 / self.norms).astype(np.float32) @ self.values / np.float32(max(len(self.values), 1))
         return mean.astype(np.float64) if np.isfinite(mean).all() else np.zeros(mean.shape)
 
-    def nano_cosines(self, queries: "Rows", rows: IntArray, found: IntArray) -> IntArray:
-        """Cosine, in whole 1e-9, of each query in `rows` [B] with the rows `found` of this gallery [B, M].
+    def nano_cosines(self, queries: "Rows", rows: IntArray, candidates: IntArray) -> IntArray:
+        """Cosine, in whole 1e-9, of each query in `rows` [B] with the rows `candidates` of this gallery [B, M].
+
+        Args:
+            queries: Q rows.
+            rows: which queries, [B].
+            candidates: rows of this gallery, [B, M].
 
         The sum of a pair depends on nothing but its two rows, so equal rows have equal cosines. (A matrix product would
         be faster, but sums differently in the middle of a block and at its edge.)
         """
-        count, width = found.shape
+        count, width = candidates.shape
         products = np.empty((count, width))
         columns = max(1, min(width, PAIRS_AT_ONCE))
         height = max(1, PAIRS_AT_ONCE // columns)
@@ -68,12 +105,12 @@ class Rows:
         for top in range(0, count, height):
             query = queries.values[rows[top : top + height], None].astype(np.float64)
             for left in range(0, width, columns):
-                part = found[top : top + height, left : left + columns]
+                part = candidates[top : top + height, left : left + columns]
                 np.take(self.values, part.ravel(), axis=0, out=narrow[: part.size], mode="clip")
                 wide[: part.size] = narrow[: part.size]
                 pairs = wide[: part.size].reshape(*part.shape, -1)
                 products[top : top + height, left : left + columns] = np.vecdot(pairs, query)
-        return _in_nano(products / (queries.norms[rows, None] * self.norms[found]))
+        return _in_nano(products / (queries.norms[rows, None] * self.norms[candidates]))
 
     def nano_cosines_with_all(self, queries: "Rows", rows: IntArray) -> IntArray:
         """The same numbers for each query in `rows` [B] and every row of this gallery, [B, N]; quicker for so many."""
@@ -101,7 +138,13 @@ class Shifted:
 
     @classmethod
     def of(cls, rows: Rows, which: IntArray, center: Float64Array) -> "Shifted":
-        """The rows `which` [N], shifted by `center`."""
+        """Some rows, shifted.
+
+        Args:
+            rows: all of them.
+            which: those that are taken, [N].
+            center: taken off, [D].
+        """
         values = np.empty((len(which), len(center) + 1), dtype=np.float32)
         along, lengths = np.empty(len(which)), np.empty(len(which))
         for start in range(0, len(which), ROWS_AT_ONCE):

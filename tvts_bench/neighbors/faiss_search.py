@@ -10,7 +10,8 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
-from tvts_bench.neighbors.base import FaissMissingError, Float32Array, IntArray
+from tvts_bench.errors import UserError
+from tvts_bench.neighbors.exact_scores import Float32Array, IntArray
 
 Search = Callable[[Float32Array, int], tuple[Float32Array, IntArray]]
 """`search(queries [B, D], depth)` -> inner products [B, depth], best first, and rows of the gallery [B, depth]."""
@@ -25,18 +26,18 @@ def check_faiss() -> Any:
     """The module `faiss`.
 
     Raises:
-        FaissMissingError: it is not installed, or both of its packages are, which overwrite each other's files.
+        UserError: it is not installed, or both of its packages are, which overwrite each other's files.
     """
     both = [name for name in ("faiss-cpu", "faiss-gpu") if _is_installed(name)]
     if len(both) > 1:
-        raise FaissMissingError(
+        raise UserError(
             "faiss-cpu and faiss-gpu are both installed and overwrite each other:"
             " pip uninstall faiss-cpu faiss-gpu, then pip install 'tvts-bench[cpu]' or 'tvts-bench[gpu]'"
         )
     try:
         import faiss
     except ImportError as error:
-        raise FaissMissingError(
+        raise UserError(
             f"FAISS is not installed ({error}): pip install 'tvts-bench[cpu]',"
             " or 'tvts-bench[gpu]' on a machine with a GPU, never both"
         ) from error
