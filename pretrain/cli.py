@@ -202,11 +202,11 @@ def _train(folder: Path, train: Callable[[], Path]) -> None:
         raise typer.Exit(DIVERGED) from error
     except StoppedError as stop:
         if is_first:
-            say(f"stopped by {signal.Signals(stop.signal).name}; go on with: tvts-pretrain resume {folder}")
+            say(f"stopped by {signal.Signals(stop.signal).name}; resume with: tvts-pretrain resume {folder}")
         raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt as stop:  # before the first step, or the second Ctrl-C
         if is_first:
-            say(f"stopped at once; go on from what was saved with: tvts-pretrain resume {folder}")
+            say(f"stopped at once; resume from what was saved with: tvts-pretrain resume {folder}")
         raise typer.Exit(128 + getattr(stop, "signal", signal.SIGINT)) from None
     if is_first:
         say(f"written: {written}")

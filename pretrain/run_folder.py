@@ -160,7 +160,7 @@ def prepare(folder: Path, config: RunConfig, launch: LaunchConfig) -> None:
     failed_early = read_status(folder).get("outcome") == "failed" and "checkpoints" not in names
     if CONFIG in names and not failed_early:
         raise UserError(
-            f"{folder} holds a run already: go on with `tvts-pretrain resume {folder}`, or give another out="
+            f"{folder} holds a run already: resume it with `tvts-pretrain resume {folder}`, or give another out="
         )
     if (folder.exists() and not folder.is_dir()) or (names - _OUR_FILES if failed_early else names):
         raise UserError(f"{folder} is not an empty folder; give another out=")
@@ -235,7 +235,7 @@ def _changed_files(folder: Path, state: State, now: SourceFiles, accept: bool) -
     what = f"{len(differing):,} samples of the run in {folder}, now at step {state.step:,}, have other files: {shown}"
     if not accept:
         raise UserError(
-            f"{what}; put them back, begin a new run with out=DIR, or go on with them as they are (a copy of the data,"
+            f"{what}; put them back, begin a new run with out=DIR, or accept them as they are (a copy of the data,"
             " say) by adding changed_files=accept"
         )
     logger.warning("%s; accepted, and recorded in %s", what, folder / METRICS)

@@ -174,7 +174,7 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_csv_is_written_in_one_place() -> None:
-    """The lists of the embedded world are not for spreadsheets but in the layout of the official ones."""
+    """The lists of the built-in synthetic set are not for spreadsheets but in the layout of the official ones."""
     writing = {
         name
         for package in ("tvts_bench", "pretrain")

@@ -329,7 +329,7 @@ def test_ctrl_c_stops_and_says_how_to_go_on(toy: str, tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 128 + signal.SIGINT, said
-    assert "1 cells are left; go on with: tvts-bench ablate lambda --only=8" in said
+    assert "1 cells are left; resume with: tvts-bench ablate lambda --only=8" in said
     assert "Traceback" not in said
     (state,) = out.glob("cells/*/run/checkpoints/last.pt")
     assert state.stat().st_size > 0

@@ -220,7 +220,7 @@ def test_the_commands_of_a_cell(tmp_path: Path) -> None:
     assert train.resumed[3:] == ("pretrain", "resume", str(folder / "run"), "device=cpu", "workers=2", "threads=6")
     start = ("tvts_bench", "retrieval", "--ckpt", str(folder / "run/backbone.safetensors"))
     data = ("--dataset", "scripted_motion:ucf101", "--split", "test", "--gallery-split", "train")
-    precision = ("--dtype", "fp32")  # whatever machine a cell of the embedded world runs on
+    precision = ("--dtype", "fp32")  # whatever machine a cell of the built-in synthetic set runs on
     where = ("--device", "cpu", "--workers", "2", "--out", str(folder / "results" / retrieval.name))
     assert retrieval.command[3:] == (*start, *data, *precision, *where)
     assert "--seed" in probe.command

@@ -1,4 +1,4 @@
-"""One cell: its stages in order, each once; every way to fail has its name and reason; what was stopped goes on."""
+"""One cell: its stages in order, each once; every way to fail has its name and reason; what was stopped resumes."""
 
 import json
 import os

@@ -123,7 +123,7 @@ def test_what_would_have_to_be_trained_again_is_left_and_named(data: Path, tmp_p
 
 
 def test_a_data_set_that_is_not_there_has_not_changed(data: Path, tmp_path: Path) -> None:
-    """The embedded world is not made for the question, and a cluster's login node need not see the videos."""
+    """The built-in synthetic set is not made for the question, and a cluster's login node need not see the videos."""
     real = EvaluationSpec(protocol="retrieval", dataset="folder", root=str(tmp_path / "elsewhere"))
     embedded = EvaluationSpec(protocol="retrieval", dataset="ssv2", root=None)
     result = measured(load_dataset("folder", data))

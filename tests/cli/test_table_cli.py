@@ -1,4 +1,4 @@
-"""The commands of tables on a small stand-in for the embedded world, and what they refuse."""
+"""The commands of tables on a small stand-in for the built-in synthetic set, and what they refuse."""
 
 import json
 from pathlib import Path
@@ -41,9 +41,9 @@ def test_table4_fills_the_embedded_rows_beside_the_papers_and_reuses_them(world:
     assert world == [("scripted_motion:ssv2", None, None, 1, Path("cache"))]
     found = cells(tmp_path / "out")
     measured = {row for (row, _), each in found.items() if each["measured"]}
-    assert measured == {"TVTS (shipped)", "L_base only (twin)", "random initialisation", "pixels (mean colours)"}
+    assert measured == {"TVTS (shipped)", "L_base only (baseline)", "random initialisation", "pixels (mean colours)"}
     assert found["TVTS", "ssv2_linear_top1"]["published"] == 31.5
-    for words in ("CVRL", "14.7", "embedded world", "linear top-1", "(cached)", "published: as in the paper"):
+    for words in ("CVRL", "14.7", "built-in set", "linear top-1", "(cached)", "published: as in the paper"):
         assert words in first.stdout
     assert first.stderr.count("measuring ") == 8
     files = {path.name: path.read_bytes() for path in (tmp_path / "out" / "tables").iterdir()}

@@ -44,7 +44,7 @@ def test_a_disk_that_is_full_for_a_while_stops_no_run(
         patched.setattr(Trainer, "save", short_of_space)
         with pytest.raises(TrainingStateError, match=r"last\.pt: File too large; the state saved before stays"):
             begin(*tiny(tmp_path, "steps=4", "checkpoint.every_steps=1"))
-    assert caplog.text.count("training goes on") == 2
+    assert caplog.text.count("training continues") == 2
     assert load_state(tmp_path / "run/checkpoints" / LAST).step == 1
     assert read_status(tmp_path / "run")["outcome"] == "failed"
     resume(tmp_path / "run")

@@ -120,7 +120,7 @@ def test_ctrl_c_before_the_first_step_names_how_to_go_on(tmp_path: Path, monkeyp
     out = tmp_path / "run"
     result = runner.invoke(app, ["run", preset(tmp_path), f"out={out}", "steps=1"])
     assert result.exit_code == 130
-    assert f"go on from what was saved with: tvts-pretrain resume {out}" in " ".join(result.output.split())
+    assert f"resume from what was saved with: tvts-pretrain resume {out}" in " ".join(result.output.split())
     assert read_status(out)["outcome"] == "interrupted"
     monkeypatch.undo()
     assert runner.invoke(app, ["resume", str(out)]).exit_code == 0

@@ -67,7 +67,7 @@ def test_published_numbers_stand_apart_from_measured_ones(page: str) -> None:
     groups = [each for each in found.all("th", scope="colgroup") if each["class"] != "label group"]
     assert [each["class"] for each in groups] == ["measured group", "published group"]
     assert "14.7" in found.text
-    assert "Measured on the embedded world ScriptedMotion, not on SSV2" in found.text
+    assert "Measured on the built-in synthetic set ScriptedMotion, not on SSV2" in found.text
 
 
 def test_names_from_results_are_text_and_never_markup(page: str) -> None:

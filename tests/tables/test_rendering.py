@@ -16,7 +16,7 @@ from tvts_bench.tables.layout import Heading, Line, TableLayout, Text, lay_out
 from tvts_bench.tables.model import CellResults, FilledTable, as_document
 from tvts_bench.tables.render import COLUMNS, as_json, as_latex, as_markdown, as_tidy_csv, terminal_tables, write_table
 
-TVTS, TWIN, RANDOM, PIXELS = (row.name for row in table4.TABLE.embedded_rows)
+TVTS, L_BASE, RANDOM, PIXELS = (row.name for row in table4.TABLE.embedded_rows)
 R1, LINEAR = "ssv2_v2v_r1", "ssv2_linear_top1"
 ODD = TableLayout(
     title="50 % of A & B_1",
@@ -32,7 +32,7 @@ def table(tmp_path: Path) -> FilledTable:
     many = [[True, False]] * 9
     cells = {
         (TVTS, R1): found(retrieval([*many, [False, False]], backbone="a"), tmp_path),
-        (TWIN, R1): found(retrieval([[False, True]] * 9 + [[True, False]], backbone="b"), tmp_path),
+        (L_BASE, R1): found(retrieval([[False, True]] * 9 + [[True, False]], backbone="b"), tmp_path),
         (RANDOM, R1): found(retrieval(many, backbone="c", parts=(coverage("val", 9, 10),)), tmp_path),
         (PIXELS, R1): CellResults(status="failed", reason="the loss is NaN"),
     }
@@ -56,7 +56,7 @@ def test_markdown_is_laid_out_as_in_the_paper(table: FilledTable) -> None:
     assert rows["TVTS"][published] == "**14.7**"
     assert rows["SVT"][published] == "11.3"
     assert rows["TVTS"][measured] == ""
-    assert rows[TVTS][measured] == "90.0\\* [89.0, 91.0]"  # nine queries found by it alone, one by the twin
+    assert rows[TVTS][measured] == "90.0\\* [89.0, 91.0]"  # nine queries found by it alone, one by the L_base-only baseline
     assert rows[RANDOM][measured].startswith("**100.0**")
     assert rows[PIXELS][measured] == "failed[a]"
     assert "- [a] the loss is NaN" in text
@@ -101,7 +101,7 @@ def test_tidy_csv_has_a_row_a_cell(table: FilledTable) -> None:
     assert float(ours["value"]) == 90.0
     assert (ours["low"], ours["high"], ours["n"], ours["best"]) == ("89.0", "91.0", "10", "0")
     assert float(ours["p"]) == pytest.approx(2 * 11 / 1024)
-    assert (ours["baseline"], ours["test"], ours["pairs"]) == (TWIN, "McNemar, exact", "10")
+    assert (ours["baseline"], ours["test"], ours["pairs"]) == (L_BASE, "McNemar, exact", "10")
     assert ours["runs"] == table.cells[TVTS, R1].measured.runs[0].key  # type: ignore[union-attr]
     assert cells["TVTS", R1]["published"] == "14.7"
     assert cells["TVTS", R1]["value"] == ""

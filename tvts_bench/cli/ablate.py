@@ -152,7 +152,7 @@ def ablate(
     """Pretrain and measure every cell of a grid, each in processes of its own. What is done is not done again.
 
     After Ctrl-C or a crash the same command resumes from the last saved states. A cell that fails, because training
-    diverges or for any other reason, is recorded with that reason, and the others go on.
+    diverges or for any other reason, is recorded with that reason, and the others are run.
 
     tvts-bench ablate sort-modeling --dry-run
 
@@ -223,7 +223,7 @@ def _end(outcomes: "Mapping[str, Outcome]", number: int, out: Path, on_cluster: 
     if left and on_cluster and number:
         say(f"{left} cells run on in their jobs (squeue --name tvts-ablate); see them with: tvts-bench status {out}")
     elif left:
-        say(f"{left} cells are left; go on with: {again}")
+        say(f"{left} cells are left; resume with: {again}")
     if counts["failed"]:
         say(f"{counts['failed']} of {len(outcomes)} cells failed, see {out}/cells/KEY/logs; again with --retry-failed")
     if left or counts["failed"]:

@@ -76,7 +76,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             return _end(error, f"{error.filename or 'a file'}: {error.strerror}", debug)
         except StoppedError as stop:
             name = signal.Signals(stop.signal).name
-            say(f"stopped by {name}; the same command with --resume goes on")
+            say(f"stopped by {name}; the same command with --resume resumes it")
             raise typer.Exit(128 + stop.signal) from None
         except KeyboardInterrupt as stop:
             number = stop.signal if isinstance(stop, StopSignal) else signal.SIGINT

@@ -12,7 +12,7 @@ from tvts_bench.datasets.base import Dataset, DatasetError, DatasetInfo, LoadOpt
 from tvts_bench.runtime import Progress
 
 INFO = DatasetInfo(
-    title="A folder a class",
+    title="One folder per class",
     splits=("all", "train", "val", "test"),
     default_split="all",
     num_classes=None,

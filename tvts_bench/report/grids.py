@@ -48,7 +48,7 @@ def grid_view(grid: GridContents, name: str) -> GridView:
     by_row = {row.name: _results(grid, row) for row in record.rows}
     kinds = dict.fromkeys(kind for each in by_row.values() for kind in each)
     mixed = [sentence for kind in kinds for sentence in _drop_incomparable(by_row, kind)]
-    data = " on the embedded world" if not any(record.datasets.values()) else ""
+    data = " on the built-in synthetic set" if not any(record.datasets.values()) else ""
     changes = "".join(f" {key}={value}" for key, value in sorted(record.changes.items()))
     return GridView(
         name=grid.name,

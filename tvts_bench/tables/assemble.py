@@ -168,7 +168,7 @@ def _title(table: Table, cells: Mapping[Key, Cell], measured_on: Mapping[str, st
         return f"{number}: {table.title}. Published numbers; nothing was measured"
     real = " and ".join(TITLES.get(name, name) for name in table.datasets)
     instead = f", not on {real}" if embedded else ""
-    where = f"the embedded world {TITLES[EMBEDDED]}" if embedded else " and ".join(on)
+    where = f"the built-in synthetic set {TITLES[EMBEDDED]}" if embedded else " and ".join(on)
     return f"{number}: {table.title}. Measured on {where}{instead}"
 
 

@@ -192,10 +192,10 @@ ONE_SPLIT = Protocol(
     note="UCF-101 and HMDB-51: official split 1; `tvts-bench finetune --split all` gives the mean of the three",
 )
 
-GROUP = "embedded world"
+GROUP = "built-in set"
 
 TVTS = TableRow(name="TVTS (shipped)", group=GROUP, backbone="tvts:scripted_motion_tiny")
-BASE_ONLY = TableRow(name="L_base only (twin)", group=GROUP, backbone="tvts:scripted_motion_tiny_l_base")
+BASE_ONLY = TableRow(name="L_base only (baseline)", group=GROUP, backbone="tvts:scripted_motion_tiny_l_base")
 RANDOM = TableRow(name="random initialisation", group=GROUP, backbone="tvts:tiny")
 PIXELS = TableRow(name="pixels (mean colours)", group=GROUP, backbone="pixels")
 

@@ -17,7 +17,7 @@ class TableRequest:
     """A table, and what fills it."""
 
     table: Table
-    data: Mapping[str, Path]  # data set -> folder; empty: the embedded world
+    data: Mapping[str, Path]  # data set -> folder; empty: the built-in synthetic set
     annotations: Mapping[str, Path]
     checkpoints: Mapping[str, Path]  # row -> weights
     protocols: Mapping[str, Protocol] = field(default_factory=dict)  # column -> protocol, where it is not the first

@@ -172,7 +172,7 @@ class MetricWriter:
             while self._pending:
                 self._pending = self._pending[self._file.write(self._pending) :]
         except OSError as error:
-            self._warn(f"cannot write {self._path}: {error.strerror}; training goes on, and what is missing is kept")
+            self._warn(f"cannot write {self._path}: {error.strerror}; training continues, and what is missing is kept")
             return
         self._is_full = False
         self._show()
