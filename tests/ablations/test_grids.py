@@ -39,6 +39,12 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "resolve", settings)
 
 
+@pytest.fixture(autouse=True)
+def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Common starts that nobody trained, which would take a minute each."""
+    monkeypatch.setattr(planning, "start_file", lambda seed, cache: _file(tmp_path / f"start-{seed}", b"weights"))
+
+
 def planned(tmp_path: Path, grid: str = "objective", **changes: Any) -> Plan:
     return plan(GridRequest(grid=find_grid(grid), out=tmp_path, **{"budget": QUICK, **changes}))
 
@@ -258,8 +264,7 @@ def test_a_grid_of_one_key_takes_further_values(tmp_path: Path) -> None:
         find_grid("objective").with_values(["x"])
 
 
-def test_a_value_that_is_there_in_other_words_is_no_row_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "start_file", lambda seed, cache: _file(tmp_path / f"start-{seed}", b"weights"))
+def test_a_value_that_is_there_in_other_words_is_no_row_more(tmp_path: Path) -> None:
     grid = find_grid("lambda").with_values(["2.0", "16"])
     found = plan(GridRequest(grid=grid, budget=QUICK, out=tmp_path, seeds=2))
     assert [row.name for row in found.record.rows] == ["0", "0.5", "1", "2", "4", "8", "16"]
