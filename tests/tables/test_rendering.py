@@ -56,7 +56,9 @@ def test_markdown_is_laid_out_as_in_the_paper(table: FilledTable) -> None:
     assert rows["TVTS"][published] == "**14.7**"
     assert rows["SVT"][published] == "11.3"
     assert rows["TVTS"][measured] == ""
-    assert rows[TVTS][measured] == "90.0\\* [89.0, 91.0]"  # nine queries found by it alone, one by the L_base-only baseline
+    assert (
+        rows[TVTS][measured] == "90.0\\* [89.0, 91.0]"
+    )  # nine queries found by it alone, one by the L_base-only baseline
     assert rows[RANDOM][measured].startswith("**100.0**")
     assert rows[PIXELS][measured] == "failed[a]"
     assert "- [a] the loss is NaN" in text

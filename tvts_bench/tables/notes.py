@@ -41,8 +41,8 @@ def _of_numbers(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
     yield from _of_fewer_seeds(table)
     if table.embedded:
         yield (
-            "the built-in synthetic set is not the data of the published numbers: the two kinds of columns cannot be compared,"
-            " and no difference is shown"
+            "the built-in synthetic set is not the data of the published numbers: the two kinds of columns cannot be"
+            " compared, and no difference is shown"
         )
 
 
