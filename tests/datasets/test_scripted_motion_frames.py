@@ -16,7 +16,7 @@ from tvts_bench.datasets.base import DatasetError
 from tvts_bench.datasets.scripted_motion import layouts
 from tvts_bench.datasets.scripted_motion.clips import Draws, LabelledClass, ScriptedClip, take
 from tvts_bench.datasets.scripted_motion.layouts import LAYOUTS
-from tvts_bench.datasets.scripted_motion.parts import frame_digest
+from tvts_bench.datasets.scripted_motion.parts import FORMATS, encode, frame_digest
 from tvts_bench.datasets.scripted_motion.render import (
     ACTIONS,
     ANGLE,
@@ -233,3 +233,11 @@ def test_every_single_state_is_uniform_for_every_class(position: float) -> None:
 def test_nonsense_is_refused_with_the_value(field: str, value: int, named: str) -> None:
     with pytest.raises(DatasetError, match=named):
         World(**{field: value})
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
+def test_a_clip_is_the_same_bytes_each_time_it_is_encoded(suffix: str) -> None:
+    """Also where an encoder looks past the edge of frames this small: a file made again is no other file."""
+    for item in LAYOUTS["k400-val"].clips(WORLD)[:16]:
+        frames = take(WORLD, item).frames()
+        assert len({encode(frames, WORLD.fps, suffix) for _ in range(4)}) == 1
