@@ -94,7 +94,7 @@ def test_clips_that_cannot_be_read_are_listed(run: Run, videos: Path) -> None:
         (("--root", "videos", "--dataset", "folders"), "did you mean folder"),
         (("--root", "videos", "--ckpt", "gone.pth", "--backbone", "tvts"), "gone.pth"),
         (("--root", "videos", "--exclude-same-group"), "leave out --exclude-same-group"),
-        (("--root", "videos", "--clip-timeout", "nan"), "clip_timeout"),
+        (("--root", "videos", "--clip-timeout", "nan"), "--clip-timeout"),
         (("--root", "x" * 300), "File name too long"),
         (("--root", "videos", "--ckpt", "x" * 300, "--backbone", "tvts"), "File name too long"),
         (("--root", "videos", "--out", "a_file/results"), "--out"),
