@@ -19,7 +19,18 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from tvts_bench.cli import ablate, backbones, classify, datasets, report, retrieval, tables, videos
+from tvts_bench.cli import (
+    ablate,
+    backbones,
+    classify,
+    compare,
+    datasets,
+    leaderboard,
+    report,
+    retrieval,
+    tables,
+    videos,
+)
 from tvts_bench.cli.console import say, stderr
 from tvts_bench.cli.options import spread
 from tvts_bench.errors import UserError
@@ -112,7 +123,7 @@ app = typer.Typer(
     "Start with [bold]tvts-bench demo[/]: it runs on a small built-in synthetic set, without downloads.",
 )
 
-MEASURE, PAPER, BACKBONES, DATA = "Measure", "The paper", "Backbones", "Data"
+MEASURE, VERDICT, PAPER, BACKBONES, DATA = "Measure", "What came out", "The paper", "Backbones", "Data"
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("demo", retrieval.demo, MEASURE),
     ("retrieval", retrieval.retrieval, MEASURE),
@@ -120,6 +131,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("finetune", classify.finetune, MEASURE),
     ("embed", videos.embed, MEASURE),
     ("search", videos.search, MEASURE),
+    ("compare", compare.compare, VERDICT),
+    ("leaderboard", leaderboard.leaderboard, VERDICT),
     *((name, command, PAPER) for name, command in tables.commands()),
     ("ablate", ablate.ablate, PAPER),
     ("status", report.status, PAPER),

@@ -1,0 +1,204 @@
+"""Which results say something about each other: those of one task, protocol, list of clips and version."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tvts_bench.metrics.measured import FORWARD, Metric
+from tvts_bench.provenance import digest
+from tvts_bench.results.collection import NamedResult
+from tvts_bench.results.index import made_by, unseeded
+from tvts_bench.results.result import Result, ResultError
+
+PROTOCOLS = {
+    "zero_shot_retrieval": "zero-shot retrieval",
+    "cached_probe": "probe of cached features",
+    "online_probe": "linear probe, online",
+    "finetune": "fine-tuning",
+}
+MAIN_METRICS = ("R@1", "top-1")
+OWN_DATA = ("folder", "list")  # data sets that are named by their folder
+CLIP = "evaluator.clip."
+SHOWN = 60  # letters of a value in a message
+
+
+@dataclass(frozen=True, order=True)
+class Task:
+    """A data set and a protocol, by their names."""
+
+    dataset: str
+    protocol: str
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.dataset}, {PROTOCOLS.get(self.protocol, self.protocol)}"
+
+
+def task_of(result: Result) -> Task:
+    """The task of a result."""
+    splits = " vs ".join(item.split for item in result.coverage[:1])
+    return Task(dataset=f"{dataset_label(result)} {splits}", protocol=str(result.run.evaluator.get("name")))
+
+
+def dataset_label(result: Result) -> str:
+    """The data set's name; one's own by the name of its folder, too, without the folders above it."""
+    name, root = str(result.run.dataset["name"]), result.provenance.get("root")
+    return f"{name} {Path(str(root)).name}" if name in OWN_DATA and root else name
+
+
+def tasks(named: Sequence[NamedResult]) -> dict[Task, list[NamedResult]]:
+    """The results by task, in the order in which they were given."""
+    by_task: dict[Task, list[NamedResult]] = {}
+    for each in named:
+        by_task.setdefault(task_of(each.result), []).append(each)
+    return by_task
+
+
+def shown_metrics(results: Sequence[Result], names: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Name and condition of the metrics that results are compared by.
+
+    Args:
+        results: of one task.
+        names: "R@5", "top-1"; none: the main one of the protocol.
+
+    Returns:
+        In the order of the results. Of retrieval only that of clips as they are, of a probe that of each head.
+    """
+    metrics = [metric for result in results for metric in result.metrics]
+    main = [name for name in MAIN_METRICS if any(metric.name == name for metric in metrics)]
+    wanted = names or main[:1] or [metrics[0].name]
+    conditions = {metric.condition for metric in metrics}
+    of_controls = conditions - {FORWARD} if FORWARD in conditions else set()
+    kept = [each for each in metrics if each.name in wanted and each.condition not in of_controls]
+    return list(dict.fromkeys((each.name, each.condition) for each in sorted(kept, key=lambda m: wanted.index(m.name))))
+
+
+def metric_of(result: Result, name: str, condition: str) -> Metric | None:
+    """The metric of that name and condition; None where it was not measured."""
+    return next((each for each in result.metrics if (each.name, each.condition) == (name, condition)), None)
+
+
+def differences(first: Result, second: Result) -> dict[str, tuple[object, object]]:
+    """Everything in which two results differ that forbids to compare them: key -> value of each.
+
+    Seeds do not, and neither does the clip of backbones of different architectures: each is measured with its own.
+    """
+    ours, theirs = ({**_settings(each), **_contents(each)} for each in (first, second))
+    unknown = _contents(first).keys() ^ _contents(second).keys()
+    own_clips = _architecture(first) != _architecture(second)
+    every = (key for key in dict.fromkeys((*ours, *theirs)) if key not in unknown)
+    differing = (key for key in every if ours.get(key) != theirs.get(key))
+    return {key: (ours.get(key), theirs.get(key)) for key in differing if not (own_clips and key.startswith(CLIP))}
+
+
+def in_words(differing: Mapping[str, tuple[object, object]]) -> str:
+    """The differences as one line: `evaluator.dtype bf16 and fp32`."""
+    return "; ".join(f"{key} {shortened(first)} and {shortened(second)}" for key, (first, second) in differing.items())
+
+
+def comparable_parts(named: Sequence[NamedResult]) -> list[list[NamedResult]]:
+    """Results of one task apart by protocol, clips and version, the largest part first.
+
+    Where a backbone was measured with several clips, the one that most of its architecture's results have counts as
+    its own.
+    """
+    own: dict[object, str] = {}
+    for architecture in {_architecture(each.result) for each in named}:
+        clips = [_clip(each.result) for each in named if _architecture(each.result) == architecture]
+        own[architecture] = max(clips, key=clips.count)
+    known: dict[str, object] = {}  # contents of videos, which not every result knows
+    for each in named:
+        known = {**_contents(each.result), **known}
+    parts: dict[tuple[str, str], list[NamedResult]] = {}
+    for each in named:
+        clip, videos = _clip(each.result), {**known, **_contents(each.result)}
+        settings = {key: value for key, value in _settings(each.result).items() if not key.startswith(CLIP)} | videos
+        key = digest(settings), "" if clip == own[_architecture(each.result)] else clip
+        parts.setdefault(key, []).append(each)
+    return sorted(parts.values(), key=len, reverse=True)
+
+
+def require_comparable(task: Task, named: Sequence[NamedResult]) -> None:
+    """Refuse results of one task that were measured differently.
+
+    Raises:
+        ResultError: with two of the files, and what differs.
+    """
+    first, *others = comparable_parts(named)
+    if others:
+        ours, theirs = first[0], others[0][0]
+        differing = differences(ours.result, theirs.result) or {"evaluator.clip": ("one", "another")}
+        raise ResultError(
+            f"{task}: {ours.stored.path} and {theirs.stored.path} cannot be compared, they differ in"
+            f" {in_words(differing)}; measure both alike, or name those that are"
+        )
+
+
+def require_one_each(named: Sequence[NamedResult]) -> None:
+    """Refuse two runs of one model and seed in one task.
+
+    Raises:
+        ResultError: with the files.
+    """
+    seen: dict[tuple[str, int | None], NamedResult] = {}
+    for each in named:
+        other = seen.setdefault((each.model, each.seed), each)
+        if other is not each:
+            raise ResultError(
+                f"two runs of one name: {other.stored.path} and {each.stored.path} are both {each.model};"
+                " name them apart, as NAME=FILE"
+            )
+
+
+def clip_note(named: Sequence[NamedResult]) -> str | None:
+    """Which input each model had, where they differ."""
+    clips: dict[str, Mapping[str, Any]] = {each.model: _flat(_of_clip(each.result), "") for each in named}
+    keys = [key for key in next(iter(clips.values()), {}) if len({str(clip.get(key)) for clip in clips.values()}) > 1]
+    if not keys:
+        return None
+    each = (
+        f"{model} {', '.join(f'{key} {shortened(clip.get(key))}' for key in keys)}" for model, clip in clips.items()
+    )
+    return f"each model is measured with its own clips: {'; '.join(each)}"
+
+
+def _settings(result: Result) -> dict[str, object]:
+    """All that has to be equal, by its key in the JSON."""
+    run = result.run
+    settings = {**_flat(unseeded(run.evaluator), "evaluator."), **_flat(run.dataset, "dataset.")}
+    return {**settings, "decoder": run.decoder, "version of tvts-bench": made_by(result)}
+
+
+def _contents(result: Result) -> dict[str, object]:
+    """A digest of the videos of each split, where it is known."""
+    known = ((item.split, item.files.contents) for item in result.coverage if item.files)
+    return {f"videos of {split}": contents for split, contents in known if contents}
+
+
+def _flat(value: Mapping[str, Any], prefix: str) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {f"{prefix}{key}": item}
+    return flat
+
+
+def _architecture(result: Result) -> tuple[object, object]:
+    return result.run.backbone["family"], result.run.backbone["variant"]
+
+
+def _of_clip(result: Result) -> Mapping[str, Any]:
+    clip = unseeded(result.run.evaluator).get("clip")
+    return clip if isinstance(clip, Mapping) else {}
+
+
+def _clip(result: Result) -> str:
+    return digest(_of_clip(result))
+
+
+def shortened(value: object) -> str:
+    """A setting in a message: a digest's first letters, a long text's beginning."""
+    text = "nothing" if value is None else str(value)
+    if len(text) == 64 and set(text) <= set("0123456789abcdef"):
+        return text[:12]  # a digest
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

@@ -1,0 +1,143 @@
+"""Results for other tools: one tidy table of all, and the model index of a card on the Hugging Face Hub."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tvts_bench.csv_files import csv_text
+from tvts_bench.results.collection import NamedResult, Results, is_random
+from tvts_bench.results.comparability import PROTOCOLS, dataset_label
+from tvts_bench.results.index import made_by
+from tvts_bench.results.result import Result, ResultError
+
+COLUMNS = (
+    *("model", "seed", "family", "variant", "weights", "weights_sha256", "random_weights"),
+    *("dataset", "split", "protocol", "condition", "metric"),
+    *("value", "low", "high", "sd_of_seeds", "chance", "used", "listed", "complete"),
+    *("parameters", "gmacs_per_clip", "clips_per_second", "device", "dtype", "decoder", "version", "created", "key"),
+)
+"""Percent; `seed` is that of pretraining, `sd_of_seeds` that of the protocol's own; blank: not known."""
+
+VIDEO_TASK = ("video-classification", "Video classification")  # of the Hub, nearest to all protocols
+
+
+def tidy_rows(results: Results) -> Iterator[tuple[object, ...]]:
+    """One row per result, condition and metric, in the order of `COLUMNS`."""
+    for named in results.named:
+        shared = _shared_fields(named)
+        for metric in named.result.metrics:
+            fields = {
+                **shared,
+                "condition": metric.condition,
+                "metric": metric.name,
+                "value": metric.value,
+                "low": metric.low,
+                "high": metric.high,
+                "sd_of_seeds": metric.spread,
+                "chance": metric.chance,
+            }
+            yield tuple(fields.get(column) for column in COLUMNS)
+
+
+def as_tidy_csv(results: Results) -> str:
+    """All results as one CSV; numbers unrounded, no path of a machine."""
+    return csv_text([COLUMNS, *tidy_rows(results)])
+
+
+def _shared_fields(named: NamedResult) -> dict[str, object]:
+    """What all metrics of a result have in common."""
+    result, tested = named.result, named.result.coverage[0]
+    backbone, provenance = result.run.backbone, result.provenance
+    cost = provenance.get("cost") or {}
+    return {
+        "model": named.model,
+        "seed": named.seed,
+        "family": backbone["family"],
+        "variant": backbone["variant"],
+        "weights": backbone["weights"],
+        "weights_sha256": backbone["sha256"],
+        "random_weights": is_random(result),
+        "dataset": dataset_label(result),
+        "split": tested.split,
+        "protocol": result.run.evaluator.get("name"),
+        "used": tested.used,
+        "listed": tested.listed,
+        "complete": tested.complete,
+        **{name: cost.get(name) for name in ("parameters", "gmacs_per_clip", "clips_per_second")},
+        "device": provenance.get("device"),
+        "dtype": result.run.evaluator.get("dtype"),
+        "decoder": result.run.decoder,
+        "version": made_by(result),
+        "created": provenance.get("created"),
+        "key": result.run.key,
+    }
+
+
+def model_card(results: Results) -> str:
+    """The head of a model card (YAML between dashes) with the model index of the Hugging Face Hub.
+
+    Args:
+        results: of one model.
+
+    Returns:
+        Written by the Hub's own library, which reads it again; every metric with its interval and its run.
+
+    Raises:
+        ResultError: the results are of several models.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    if len(results.models) > 1:
+        models = "; ".join(results.models)
+        raise ResultError(f"a model card is of one model, the results are of {len(results.models)}: {models}")
+    evaluations = [each for named in results.named for each in _evaluations(named, EvalResult)]
+    data = ModelCardData(
+        tags=["video", "tvts-bench"],
+        library_name="tvts-bench",
+        model_name=results.models[0],
+        pipeline_tag=VIDEO_TASK[0],
+        eval_results=evaluations,
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
+
+
+def _evaluations(named: NamedResult, kind: Any) -> Iterator[Any]:
+    """One `EvalResult` of the Hub per metric."""
+    result, tested = named.result, named.result.coverage[0]
+    protocol = str(result.run.evaluator.get("name"))
+    for metric in result.metrics:
+        arguments = {
+            "condition": metric.condition,
+            "low": metric.low,
+            "high": metric.high,
+            "chance": metric.chance,
+            "clips": f"{tested.used} of {tested.listed}",
+            "run": result.run.key,
+            "tvts_bench": made_by(result),
+        }
+        yield kind(
+            task_type=VIDEO_TASK[0],
+            task_name=PROTOCOLS.get(protocol, protocol),
+            dataset_type=str(result.run.dataset["name"]),
+            dataset_name=dataset_label(result),
+            dataset_split=tested.split,
+            metric_type=metric.name,
+            metric_name=f"{metric.name}, {metric.condition}, percent",
+            metric_value=metric.value,
+            metric_args={name: value for name, value in arguments.items() if value is not None},
+        )
+
+
+def flat_metrics(result: Result) -> dict[str, float]:
+    """`dataset/protocol/metric/condition` -> percent, with `/low`, `/high` and `/chance`: as trackers name numbers."""
+    numbers: dict[str, float] = {}
+    for metric in result.metrics:
+        words: Sequence[object] = (
+            dataset_label(result),
+            result.run.evaluator.get("name"),
+            metric.name,
+            metric.condition,
+        )
+        name = "/".join(str(word) for word in words)
+        bounds = {"": metric.value, "/low": metric.low, "/high": metric.high, "/chance": metric.chance}
+        numbers |= {f"{name}{suffix}": value for suffix, value in bounds.items() if value is not None}
+    return numbers
