@@ -12,6 +12,7 @@ from tvts_bench.results.files import load, read_json
 from tvts_bench.results.grids import PRETRAIN, GridError, grid_names, grid_roots, read_cell, read_grid, stage_results
 from tvts_bench.results.index import StoredResult, created
 from tvts_bench.results.result import Result, ResultError
+from tvts_bench.results.summary import backbone_fact
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -301,6 +302,15 @@ def _label(identity: str, result: Result, detail: int) -> str:
     if detail > 2:
         parts.append(f"sha256 {backbone['sha256'][:8]}")
     return ", ".join(parts) + marked
+
+
+def model_fact(named: Sequence[NamedResult]) -> str:
+    """Which backbone and weights the results of one model are of, in words."""
+    backbone = named[0].result.run.backbone
+    seeds = len({each.seed for each in named})
+    if seeds > 1:
+        return f"backbone {backbone['family']}:{backbone['variant']}, weights of {seeds} seeds of pretraining"
+    return backbone_fact(named[0].result)
 
 
 def is_random(result: Result) -> bool:

@@ -16,7 +16,7 @@ from tvts_bench.metrics.paired_tests import (
     compare_seeds,
     holm_corrected,
 )
-from tvts_bench.results.collection import NamedResult, Results, Source, load_results
+from tvts_bench.results.collection import NamedResult, Results, Source, load_results, model_fact
 from tvts_bench.results.comparability import (
     Task,
     clip_note,
@@ -28,7 +28,6 @@ from tvts_bench.results.comparability import (
 from tvts_bench.results.per_sample import Outcomes
 from tvts_bench.results.result import ResultError
 from tvts_bench.results.scored import ModelScores, model_scores, why_untested
-from tvts_bench.results.summary import backbone_fact
 
 ALPHA = 0.05  # corrected p-values below show a difference
 
@@ -174,7 +173,7 @@ def _compare_task(task: Task, named: Sequence[NamedResult], baseline: str | None
             verdicts += verdicts_of(scores, name, condition, baseline)
     return Comparison(
         task=task,
-        models={model: backbone_fact(each[0].result) for model, each in by_model.items()},
+        models={model: model_fact(each) for model, each in by_model.items()},
         runs={model: tuple(one.result.run.key for one in each) for model, each in by_model.items()},
         baseline=baseline,
         verdicts=tuple(corrected(verdicts)),

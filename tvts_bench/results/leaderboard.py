@@ -10,7 +10,7 @@ import numpy as np
 
 from tvts_bench.metrics.measured import FORWARD
 from tvts_bench.metrics.paired_tests import holm_corrected
-from tvts_bench.results.collection import RANDOM, NamedResult, Results
+from tvts_bench.results.collection import RANDOM, NamedResult, Results, model_fact
 from tvts_bench.results.comparability import (
     Task,
     clip_note,
@@ -24,7 +24,6 @@ from tvts_bench.results.comparability import (
 from tvts_bench.results.compare import ALPHA, paired_test
 from tvts_bench.results.result import ResultError
 from tvts_bench.results.scored import ModelScores, model_scores
-from tvts_bench.results.summary import backbone_fact
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,23 +119,23 @@ def make_leaderboard(results: Results, metrics: Sequence[str] = (), *, tested: b
         scores = {model: scored for model, named in by_model.items() if (scored := _scores(named, measure))}
         letters = letters_of(list(scores.values())) if tested else {}
         if tested and not letters and len(scores) > 1:
-            untested.append(f"{measure.task}, {measure.heading}")
+            untested.append(str(measure.task))
         of_column = _ranked(scores, by_model, letters)
         columns[number] = replace(measure, chance=next((each.chance for each in scores.values()), None)), by_model
         cells |= {(model, number): cell for model, cell in of_column.items()}
     models = [model for model in results.models if any(each == model for each, _ in cells)]
     ranks = _mean_ranks(models, cells, len(columns))
     ordered = sorted(models, key=lambda model: (ranks.get(model, np.inf), model))
-    first = {model: next(each for each in results.named if each.model == model) for model in ordered}
+    of_model = {model: [each for each in results.named if each.model == model] for model in ordered}
     board = Leaderboard(
         measures=tuple(measure for measure, _ in columns),
         models=tuple(ordered),
         cells=cells,
         mean_ranks=ranks,
-        costs={model: _cost([each for each in results.named if each.model == model]) for model in ordered},
+        costs={model: _cost(named) for model, named in of_model.items()},
         notes=(),
     )
-    facts = tuple(f"{model}: {backbone_fact(each.result)}" for model, each in first.items())
+    facts = tuple(f"{model}: {model_fact(named)}" for model, named in of_model.items())
     return replace(board, notes=(*_notes(board, untested), *_clip_notes(columns), *facts))
 
 
@@ -244,11 +243,11 @@ def _cost(named: Sequence[NamedResult]) -> Cost:
     """What the results of a model say of its cost, the first that say anything."""
     cost: dict[str, Any] = {}
     for each in named:
-        said = each.result.provenance.get("cost")
-        if isinstance(said, Mapping):
-            cost = {**{key: value for key, value in said.items() if value is not None}, **cost}
-        if cost:
-            cost.setdefault("device", each.result.provenance.get("device"))
+        provenance = each.result.provenance
+        known = {**(provenance.get("cost") or {}), "clips_per_second": provenance.get("clips_per_second")}
+        if known["clips_per_second"] is not None:
+            known["device"] = provenance.get("device")
+        cost = {**{key: value for key, value in known.items() if value is not None}, **cost}
     return Cost(
         parameters=cost.get("parameters"),
         gmacs=cost.get("gmacs_per_clip"),
@@ -272,7 +271,8 @@ def _notes(board: Leaderboard, untested: Sequence[str]) -> Iterator[str]:
             f" seeds, Holm-corrected for all pairs of the column, {ALPHA:g}); bold: shown to be ahead of all others"
         )
     if untested:
-        yield f"no letters, because what each clip scored is not beside the results: {'; '.join(untested)}"
+        where = "; ".join(dict.fromkeys(untested))
+        yield f"no letters, because what each clip scored is not beside the results: {where}"
     shared = [n for n, _ in enumerate(board.measures) if all((model, n) in board.cells for model in board.models)]
     if len(board.models) > 1 and len(shared) < len(board.measures):
         over = f"over the {len(shared)} of {len(board.measures)} columns that all models are in" if shared else "none"
