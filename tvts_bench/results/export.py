@@ -1,6 +1,6 @@
 """Results for other tools: one tidy table of all, and the model index of a card on the Hugging Face Hub."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tvts_bench.csv_files import csv_text
@@ -62,7 +62,8 @@ def _shared_fields(named: NamedResult) -> dict[str, object]:
         "used": tested.used,
         "listed": tested.listed,
         "complete": tested.complete,
-        **{name: cost.get(name) for name in ("parameters", "gmacs_per_clip", "clips_per_second")},
+        **{name: cost.get(name) for name in ("parameters", "gmacs_per_clip")},
+        "clips_per_second": provenance.get("clips_per_second"),
         "device": provenance.get("device"),
         "dtype": result.run.evaluator.get("dtype"),
         "decoder": result.run.decoder,
@@ -117,8 +118,9 @@ def _evaluations(named: NamedResult, kind: Any) -> Iterator[Any]:
         yield kind(
             task_type=VIDEO_TASK[0],
             task_name=PROTOCOLS.get(protocol, protocol),
-            dataset_type=str(result.run.dataset["name"]),
+            dataset_type=dataset_label(result),
             dataset_name=dataset_label(result),
+            dataset_config=protocol,  # without it the Hub takes all protocols on a data set for one
             dataset_split=tested.split,
             metric_type=metric.name,
             metric_name=f"{metric.name}, {metric.condition}, percent",
@@ -128,7 +130,7 @@ def _evaluations(named: NamedResult, kind: Any) -> Iterator[Any]:
 
 
 def flat_metrics(result: Result) -> dict[str, float]:
-    """`dataset/protocol/metric/condition` -> percent, with `/low`, `/high` and `/chance`: as trackers name numbers."""
+    """`dataset/protocol/metric/condition` -> percent, with `_low`, `_high` and `_chance`: as trackers name numbers."""
     numbers: dict[str, float] = {}
     for metric in result.metrics:
         words: Sequence[object] = (
@@ -138,6 +140,22 @@ def flat_metrics(result: Result) -> dict[str, float]:
             metric.condition,
         )
         name = "/".join(str(word) for word in words)
-        bounds = {"": metric.value, "/low": metric.low, "/high": metric.high, "/chance": metric.chance}
+        bounds = {"": metric.value, "_low": metric.low, "_high": metric.high, "_chance": metric.chance}
         numbers |= {f"{name}{suffix}": value for suffix, value in bounds.items() if value is not None}
     return numbers
+
+
+def settings_of(named: NamedResult) -> dict[str, str | int | float | bool]:
+    """What was measured and how, one value per name; what is not known is left out, and so are paths."""
+    result = named.result
+    fields = {name: value for name, value in _shared_fields(named).items() if isinstance(value, str | int | float)}
+    evaluator = {f"evaluator.{name}": value for name, value in _leaves(result.run.evaluator)}
+    return {**fields, **evaluator}
+
+
+def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | int | float | bool]]:
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _leaves(item, f"{prefix}{name}.")
+        elif item is not None:
+            yield f"{prefix}{name}", item if isinstance(item, str | int | float) else str(item)
