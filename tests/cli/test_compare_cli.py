@@ -31,8 +31,9 @@ def test_it_prints_a_verdict_for_each_and_the_clips_that_tell_two_apart(results:
     done = call("results")
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert "R@1: tvts:a is ahead of tvts:b by 80.0 [+40.0, +100.0] taken alone, but it may be chance among so many" in (
-        done.stdout
+    assert (
+        "R@1: tvts:a is ahead of tvts:b by 80.0 [+40.0, +100.0] taken alone, but not corrected for the number of"
+        in (done.stdout)
     )
     assert "R@1: no difference seen between tvts:a and tvts:c: +10.0 [+0.0, +30.0]" in lines
     assert "9 clips that tvts:a gets right and tvts:b does not (R@1): q0, q1, q2, q3, q4, and 4 more" in lines
@@ -95,7 +96,7 @@ def test_no_number_is_cut_in_a_narrow_terminal(results: Path, width: int) -> Non
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nowhere"], "cannot read the result file nowhere"),
+        (["nowhere"], "nowhere does not exist: give a result file, or a folder of results"),
         (["empty"], "no results of tvts-bench in empty; give the --out of a command that measures"),
         (["results", "--baseline", "d"], "no model is called d: there are tvts:a; tvts:b; tvts:c"),
         (["results", "--metric", "R@7"], "has no R@7: there are R@1, R@5"),

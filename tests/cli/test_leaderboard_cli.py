@@ -67,7 +67,7 @@ def test_without_tests_parquet_files_are_not_needed(results: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nowhere"], "cannot read the result file nowhere"),
+        (["nowhere"], "nowhere does not exist: give a result file, or a folder of results"),
         (["empty"], "no results of tvts-bench in empty"),
         (["results", "--format", "xls"], "--format takes table, csv, md, tex, html, got 'xls'"),
         (["results", "--metric", "R@7"], "no result has R@7"),

@@ -173,7 +173,7 @@ def test_the_sentence_says_what_can_be_said(tmp_path: Path) -> None:
         f" {none.test.difference:+.1f} [{none.test.low:+.1f}, {none.test.high:+.1f}]"
     )
     chance = replace(ahead, p_holm=0.2)
-    assert chance.sentence.endswith("taken alone, but it may be chance among so many comparisons (Holm p 0.20)")
+    assert chance.sentence.endswith("taken alone, but not corrected for the number of comparisons (Holm p 0.20)")
 
 
 def test_who_is_behind_is_turned_round_with_its_interval(tmp_path: Path) -> None:

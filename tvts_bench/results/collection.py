@@ -171,6 +171,8 @@ def _read_source(source: Source, grid: str | None, passed_over: list[str]) -> It
         yield _Read(stored=StoredResult(result=source, path=Path(f"{source.stem}.json")), explicit=True)
         return
     name, path = _name_and_path(str(source))
+    if not path.exists():
+        raise ResultError(f"{path} does not exist: give a result file, or a folder of results")
     if path.is_dir():
         roots = grid_roots(path)
         yield from _of_grid(roots, grid, name, passed_over) if roots else _of_folder(path, name, passed_over)

@@ -71,7 +71,7 @@ class Verdict:
         by = f"{name}: {ahead} is ahead of {behind} by {turned.difference:.1f}{_interval(turned.low, turned.high)}"
         if self.significant:
             return by
-        return f"{by} taken alone, but it may be chance among so many comparisons (Holm {p_in_words(self.p_holm)})"
+        return f"{by} taken alone, but not corrected for the number of comparisons (Holm {p_in_words(self.p_holm)})"
 
 
 @dataclass(frozen=True, kw_only=True)
