@@ -33,7 +33,12 @@ body { margin: 2rem auto; max-width: 80rem; padding: 0 1rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; }
 th, td { padding: .35rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid #8884; }
-th small, td small { display: block; font-weight: normal; opacity: .75; white-space: nowrap; }
+th:first-child, td:first-child { position: sticky; left: 0; background: Canvas; }
+td:first-child { max-width: 14rem; min-width: 7rem; overflow-wrap: anywhere; }
+th small, td small { display: block; font-weight: normal; opacity: .75; }
+th small { width: 9rem; margin-left: auto; }
+td small { white-space: nowrap; }
+sup { line-height: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 li { margin: .2rem 0; }
 </style></head><body>
