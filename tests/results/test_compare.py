@@ -9,22 +9,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from tests.support.drawn_hits import drawn
 from tests.support.grids import RETRIEVAL, cell, grid
 from tests.support.results import classification, coverage, retrieval
 from tvts_bench import compare, load_results
-from tvts_bench.metrics.paired_tests import compare_outcomes, holm_corrected
 from tvts_bench.results import Result, ResultError
 from tvts_bench.results.compare import Verdict
 from tvts_bench.results.files import write_files
 from tvts_bench.snapshot import Snapshot
 from tvts_bench.version import VERSION
-
-
-def drawn(rng: np.random.Generator, clips: int, *rates: float, shared: float = 0.5) -> NDArray[np.bool_]:
-    """Hits [models, clips] with these rates; `shared` of the clips are equally hard for all."""
-    same = rng.random(clips) < shared
-    common, own = rng.random(clips), rng.random((len(rates), clips))
-    return np.where(same, common, own) < np.array(rates)[:, None]
 
 
 def write(out: Path, hits: NDArray[np.bool_], **changes: object) -> dict[str, Path]:
@@ -125,39 +118,6 @@ def test_seeds_of_pretraining_are_compared_by_scipys_paired_t(tmp_path: Path) ->
     assert (verdict.test.low, verdict.test.high) == pytest.approx((interval.low, interval.high))
 
 
-def test_holm_multiplies_by_how_many_are_left() -> None:
-    assert holm_corrected([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
-    assert holm_corrected([0.5, 0.9]).tolist() == pytest.approx([1.0, 1.0])
-    assert holm_corrected([]).tolist() == []
-
-
-def test_equal_models_differ_in_5_percent_of_2000_draws() -> None:
-    """McNemar's exact test stays below: with 4,000 clips between 4 and 5 %, with few clips far less."""
-    rng = np.random.default_rng(4)
-
-    def share(clips: int, draws: int) -> float:
-        p = [compare_outcomes(*drawn(rng, clips, 0.5, 0.5), resamples=1).p for _ in range(draws)]
-        return float(np.mean(np.array(p) < 0.05))
-
-    assert 0.035 < share(4000, 2000) < 0.055
-    assert share(20, 2000) < 0.05
-
-
-def test_equal_models_of_several_seeds_differ_in_5_percent_of_2000_draws() -> None:
-    """Of eight clips there are 256 ways to exchange the two: 12 of them, 4.7 %, are what p < 0.05 can be at most."""
-    rng = np.random.default_rng(5)
-    few = [compare_outcomes(*rng.random((2, 8)), resamples=1) for _ in range(2000)]
-    assert {each.test for each in few} == {"paired permutation"}
-    assert 0.04 < np.mean([each.p < 0.05 for each in few]) < 0.06
-    tied = [compare_outcomes(*drawn(rng, 40, 0.5, 0.5).reshape(2, 8, 5).mean(axis=2), resamples=1) for _ in range(500)]
-    assert np.mean([each.p < 0.05 for each in tied]) < 0.05, "ties make it rarer"
-    many = [
-        compare_outcomes(*drawn(rng, 600, 0.5, 0.5).reshape(2, 120, 5).mean(axis=2), resamples=500) for _ in range(2000)
-    ]
-    assert {each.test for each in many} == {"paired bootstrap"}
-    assert 0.04 < np.mean([each.p < 0.05 for each in many]) < 0.06
-
-
 def test_the_sentence_says_what_can_be_said(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
     write(tmp_path, np.vstack([drawn(rng, 400, 0.8, 0.5, shared=0), drawn(rng, 400, 0.5, shared=0)]))
@@ -222,6 +182,25 @@ def test_what_was_measured_differently_is_refused_with_what_differs(differs: str
     first = retrieval(HITS, backbone="a", parts=(replace(coverage("val", 3, 3), files=SEEN),))
     with pytest.raises(ResultError, match=f"they differ in {differs};"):
         compare([first, DIFFERENT[differs]])
+
+
+def test_what_was_measured_in_two_ways_is_compared_within_each() -> None:
+    ways = [retrieval(HITS, backbone=name, dtype=dtype) for dtype in ("fp32", "bf16") for name in "ab"]
+    comparisons = compare(ways)
+    assert [(each.setting, len(each.verdicts)) for each in comparisons] == [("", 1), ("evaluator.dtype bf16", 1)]
+    with pytest.raises(ResultError, match=r"they differ in evaluator\.dtype fp32 and bf16"):
+        compare(ways[:3])
+
+
+def test_means_over_folds_are_left_out_for_their_folds() -> None:
+    folds = [retrieval(HITS, backbone=name, dataset="ucf101-fold1") for name in "ab"]
+    means = [retrieval(HITS, backbone=name, dataset="ucf101") for name in "ab"]
+    means = [replace(each, provenance={**each.provenance, "folds": ["k"]}, tables={}) for each in means]
+    (comparison,) = compare([*folds, *means])
+    assert comparison.task.dataset == "ucf101-fold1 val"
+    assert comparison.notes[-1].startswith("2 means over folds are left out")
+    with pytest.raises(ResultError, match=r"is a mean over folds, .*: name the results of one fold"):
+        compare(means)
 
 
 def with_clip(backbone: str, frames: int, variant: str | None = None) -> Result:

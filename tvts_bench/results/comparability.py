@@ -119,6 +119,12 @@ def comparable_parts(named: Sequence[NamedResult]) -> list[list[NamedResult]]:
     return sorted(parts.values(), key=len, reverse=True)
 
 
+def set_apart(first: NamedResult, other: NamedResult) -> str:
+    """What the results of one part have that those of the first part have not, in words."""
+    differing = differences(first.result, other.result)
+    return "; ".join(f"{key} {shortened(theirs)}" for key, (_, theirs) in differing.items()) or "other clips"
+
+
 def require_comparable(task: Task, named: Sequence[NamedResult]) -> None:
     """Refuse results of one task that were measured differently.
 

@@ -16,15 +16,18 @@ from tvts_bench.metrics.paired_tests import (
     compare_seeds,
     holm_corrected,
 )
-from tvts_bench.results.collection import NamedResult, Results, Source, load_results, model_fact
+from tvts_bench.results.collection import NamedResult, Results, Source, load_results
 from tvts_bench.results.comparability import (
     Task,
     clip_note,
+    comparable_parts,
     require_comparable,
     require_one_each,
+    set_apart,
     shown_metrics,
     tasks,
 )
+from tvts_bench.results.model_names import model_fact
 from tvts_bench.results.per_sample import Outcomes
 from tvts_bench.results.result import ResultError
 from tvts_bench.results.scored import ModelScores, model_scores, why_untested
@@ -79,6 +82,7 @@ class Comparison:
     """All verdicts of one task."""
 
     task: Task
+    setting: str = ""  # what sets it apart from another comparison of the same task
     models: Mapping[str, str]  # name -> backbone and weights in words
     runs: Mapping[str, tuple[str, ...]]  # name -> keys of its runs
     baseline: str | None  # None: each model is compared with each
@@ -97,7 +101,8 @@ def compare(
         metrics: "R@5"; none: the main one of each protocol (R@1, or top-1 of each head).
 
     Returns:
-        One comparison per data set and protocol that has two models or more.
+        One comparison per data set and protocol that has two models or more; what was measured in several ways, each
+        of two models or more, has one per way.
 
     Raises:
         ResultError: fewer than two models of any task, results of one task that were measured differently (with what
@@ -109,18 +114,47 @@ def compare(
             f"there is a single result, {given.named[0].stored.path}: a comparison needs two, of different models"
         )
     reference = given.model(baseline) if baseline else None
-    by_task = tasks(given.named)
-    compared = {
-        task: named
-        for task, named in by_task.items()
-        if len(models := {each.model for each in named}) > 1 and (reference is None or reference in models)
-    }
-    for task, named in (compared or by_task).items():
-        require_comparable(task, named)
-        require_one_each(named)
-    if not compared:
+    of_clips = [each for each in given.named if "folds" not in each.result.provenance]
+    if not of_clips:
+        raise ResultError(why_untested(given.named[0], given.named[0].result.metrics[0].name))
+    by_task = tasks(of_clips)
+    parts = [part for task, named in by_task.items() for part in _parts(task, named, reference)]
+    if not parts:
         raise ResultError(_nothing_shared(by_task, reference))
-    return tuple(_compare_task(task, named, reference, metrics) for task, named in compared.items())
+    compared = [_compare_part(each, reference, metrics) for each in parts]
+    if left_out := len(given.named) - len(of_clips):
+        note = f"{left_out} means over folds are left out: they keep no scores of single clips, their folds do"
+        compared = [replace(each, notes=(*each.notes, note)) for each in compared]
+    return tuple(compared)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """Results of one task that may be compared."""
+
+    task: Task
+    setting: str  # what sets it apart from the others of its task; empty for the largest
+    named: Sequence[NamedResult]
+
+
+def _parts(task: Task, named: Sequence[NamedResult], baseline: str | None) -> Iterable[_Part]:
+    """A task's results apart by protocol, clips and version, each with models to compare.
+
+    Raises:
+        ResultError: a result has none to be compared with, because it was measured differently.
+    """
+
+    def has_pair(part: Sequence[NamedResult]) -> bool:
+        models = {each.model for each in part}
+        return len(models) > 1 and (baseline is None or baseline in models)
+
+    parts = comparable_parts(named)
+    if not all(map(has_pair, parts)):
+        require_comparable(task, named)
+    for number, part in enumerate(parts):
+        require_one_each(part)
+        if has_pair(part):
+            yield _Part(task=task, setting=set_apart(parts[0][0], part[0]) if number else "", named=part)
 
 
 def verdicts_of(scores: Sequence[ModelScores], metric: str, condition: str, baseline: str | None) -> list[Verdict]:
@@ -157,7 +191,8 @@ def p_in_words(p: float | None) -> str:
     return "p < 0.001" if p < 0.001 else f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
 
 
-def _compare_task(task: Task, named: Sequence[NamedResult], baseline: str | None, metrics: Sequence[str]) -> Comparison:
+def _compare_part(part: _Part, baseline: str | None, metrics: Sequence[str]) -> Comparison:
+    task, named = part.task, part.named
     by_model: dict[str, list[NamedResult]] = {}
     for each in named:
         by_model.setdefault(each.model, []).append(each)
@@ -173,7 +208,8 @@ def _compare_task(task: Task, named: Sequence[NamedResult], baseline: str | None
             verdicts += verdicts_of(scores, name, condition, baseline)
     return Comparison(
         task=task,
-        models={model: model_fact(each) for model, each in by_model.items()},
+        setting=part.setting,
+        models={model: model_fact(each[0].result, len({one.seed for one in each})) for model, each in by_model.items()},
         runs={model: tuple(one.result.run.key for one in each) for model, each in by_model.items()},
         baseline=baseline,
         verdicts=tuple(corrected(verdicts)),

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tvts_bench.csv_files import csv_text
-from tvts_bench.results.collection import NamedResult, Results, is_random
+from tvts_bench.results.collection import NamedResult, Results
 from tvts_bench.results.comparability import PROTOCOLS, dataset_label
 from tvts_bench.results.index import made_by
+from tvts_bench.results.model_names import is_random
 from tvts_bench.results.result import Result, ResultError
 
 COLUMNS = (

@@ -10,18 +10,18 @@ import numpy as np
 
 from tvts_bench.metrics.measured import FORWARD
 from tvts_bench.metrics.paired_tests import holm_corrected
-from tvts_bench.results.collection import RANDOM, NamedResult, Results, model_fact
+from tvts_bench.results.collection import NamedResult, Results
 from tvts_bench.results.comparability import (
     Task,
     clip_note,
     comparable_parts,
-    differences,
     require_one_each,
-    shortened,
+    set_apart,
     shown_metrics,
     tasks,
 )
 from tvts_bench.results.compare import ALPHA, paired_test
+from tvts_bench.results.model_names import RANDOM, model_fact
 from tvts_bench.results.result import ResultError
 from tvts_bench.results.scored import ModelScores, model_scores
 
@@ -135,7 +135,10 @@ def make_leaderboard(results: Results, metrics: Sequence[str] = (), *, tested: b
         costs={model: _cost(named) for model, named in of_model.items()},
         notes=(),
     )
-    facts = tuple(f"{model}: {model_fact(named)}" for model, named in of_model.items())
+    facts = tuple(
+        f"{model}: {model_fact(named[0].result, len({each.seed for each in named}))}"
+        for model, named in of_model.items()
+    )
     return replace(board, notes=(*_notes(board, untested), *_clip_notes(columns), *facts))
 
 
@@ -148,10 +151,7 @@ def _columns(task: Task, named: Sequence[NamedResult], metrics: Sequence[str]) -
     parts = comparable_parts(named)
     for number, part in enumerate(parts):
         require_one_each(part)
-        setting = ""
-        if number:
-            differing = differences(parts[0][0].result, part[0].result)
-            setting = "; ".join(f"{key} {shortened(theirs)}" for key, (_, theirs) in differing.items()) or "other clips"
+        setting = set_apart(parts[0][0], part[0]) if number else ""
         by_model: dict[str, list[NamedResult]] = {}
         for each in part:
             by_model.setdefault(each.model, []).append(each)

@@ -20,12 +20,13 @@ from tvts_bench.tables.markup import as_markdown
 SCHEMA = 1  # of the JSON document; raised when a field changes its meaning
 STEM = "comparison"
 COLUMNS = (
-    *("dataset", "protocol", "metric", "condition", "first", "second", "first_value", "second_value"),
+    *("dataset", "protocol", "setting", "metric", "condition"),
+    *("first", "second", "first_value", "second_value"),
     *("difference", "low", "high", "p", "p_holm", "test", "pairs", "only_first", "only_second", "verdict"),
     *("first_runs", "second_runs"),
 )
 """Percent; differences are those of the first to the second. `only_first`: clips that the first alone gets right."""
-CLIP_COLUMNS = ("dataset", "protocol", "metric", "condition", "right", "wrong", "clip")
+CLIP_COLUMNS = ("dataset", "protocol", "setting", "metric", "condition", "right", "wrong", "clip")
 
 
 def lay_out_comparison(comparison: Comparison) -> TableLayout:
@@ -35,7 +36,7 @@ def lay_out_comparison(comparison: Comparison) -> TableLayout:
         for number, verdict in enumerate(comparison.verdicts)
     ]
     return TableLayout(
-        title=str(comparison.task),
+        title=f"{comparison.task} ({comparison.setting})" if comparison.setting else str(comparison.task),
         headings=(
             Heading(text="first", numbers=False),
             Heading(text="second", numbers=False),
@@ -109,10 +110,10 @@ def _grouped(lines: Sequence[Line]) -> tuple[Line, ...]:
 
 def _csv_row(comparison: Comparison, verdict: Verdict) -> list[object]:
     task, test = comparison.task, verdict.test
-    names = (task.dataset, task.protocol, verdict.metric, verdict.condition, verdict.first, verdict.second)
+    measure = (task.dataset, task.protocol, comparison.setting, verdict.metric, verdict.condition)
     tested = (test.difference, test.low, test.high, test.p, verdict.p_holm, test.test, test.pairs) if test else ()
     return [
-        *names,
+        *(*measure, verdict.first, verdict.second),
         *(verdict.first_value, verdict.second_value),
         *(tested or [None] * 7),
         *(len(verdict.only_first), len(verdict.only_second), verdict.sentence),
@@ -129,7 +130,10 @@ def _clip_rows(comparison: Comparison) -> Iterable[list[object]]:
         )
         for right, wrong, clips in sides:
             for clip in clips:
-                yield [task.dataset, task.protocol, verdict.metric, verdict.condition, right, wrong, clip]
+                yield [
+                    *(task.dataset, task.protocol, comparison.setting, verdict.metric, verdict.condition),
+                    *(right, wrong, clip),
+                ]
 
 
 def _clips_in_markdown(comparison: Comparison) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from tvts_bench.csv_files import csv_text
 from tvts_bench.printable import printable
 from tvts_bench.results import write_atomically
-from tvts_bench.results.collection import RANDOM
 from tvts_bench.results.leaderboard import Leaderboard, Measure, RankedCell
+from tvts_bench.results.model_names import RANDOM
 from tvts_bench.tables.layout import Heading, Line, TableLayout, Text
 from tvts_bench.tables.markup import as_latex, as_markdown
 
