@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.measure import Measurement
 
 from tvts_bench.cli import options
 from tvts_bench.cli.console import say, stdout
@@ -141,21 +142,31 @@ def whole_numbers(layout: "TableLayout", name_data: bool = True) -> "Table":
     from tvts_bench.tables.terminal import as_terminal
 
     table = as_terminal(layout, name_data)
+    names = []
     for number, column in enumerate(table.columns):
         column.overflow = "fold"
+        texts = [line.texts[number] for line in layout.lines]
+        parts = [part for text in texts for part in (text.text + text.mark, text.extra)]
         if layout.headings[number].numbers:
-            texts = [line.texts[number] for line in layout.lines]
-            words = [
-                *str(column.header).split(),
-                *(part for each in texts for part in (each.text + each.mark, each.extra)),
-            ]
-            column.min_width = max(map(len, words))
+            column.min_width = max(map(len, [*str(column.header).split(), *parts]))
+        else:
+            names.append((column, max(map(len, parts))))
+    if Measurement.get(stdout, stdout.options.update(width=1000), table).maximum > stdout.width:
+        for column in table.columns:
+            column.width = column.min_width
+        for number, (column, longest) in enumerate(names):  # what numbers leave, names share
+            room = (column.width or 0) + (stdout.width - _least_width(table)) // (len(names) - number)
+            column.width = column.min_width = max(column.width or 0, min(room, longest))
     return table
+
+
+def _least_width(table: "Table") -> int:
+    return 1 + sum(3 + (column.min_width or 0) for column in table.columns)  # with its lines
 
 
 def is_wide_enough(table: "Table") -> bool:
     """Whether the terminal shows every number whole: one that is cut would be another number."""
-    return 1 + sum(3 + (column.min_width or 0) for column in table.columns) <= stdout.width  # with its lines
+    return _least_width(table) <= stdout.width
 
 
 def _show_clips(verdict: "Verdict", most: int) -> None:

@@ -24,7 +24,7 @@ SHOWN = 60  # letters of a value in a message
 
 
 @dataclass(frozen=True, order=True)
-class Task:
+class EvaluationTask:
     """A data set and a protocol, by their names."""
 
     dataset: str
@@ -35,10 +35,10 @@ class Task:
         return f"{self.dataset}, {PROTOCOLS.get(self.protocol, self.protocol)}"
 
 
-def task_of(result: Result) -> Task:
+def task_of(result: Result) -> EvaluationTask:
     """The task of a result."""
     splits = " vs ".join(item.split for item in result.coverage[:1])
-    return Task(dataset=f"{dataset_label(result)} {splits}", protocol=str(result.run.evaluator.get("name")))
+    return EvaluationTask(dataset=f"{dataset_label(result)} {splits}", protocol=str(result.run.evaluator.get("name")))
 
 
 def dataset_label(result: Result) -> str:
@@ -47,9 +47,9 @@ def dataset_label(result: Result) -> str:
     return f"{name} {Path(str(root)).name}" if name in OWN_DATA and root else name
 
 
-def tasks(named: Sequence[NamedResult]) -> dict[Task, list[NamedResult]]:
+def tasks(named: Sequence[NamedResult]) -> dict[EvaluationTask, list[NamedResult]]:
     """The results by task, in the order in which they were given."""
-    by_task: dict[Task, list[NamedResult]] = {}
+    by_task: dict[EvaluationTask, list[NamedResult]] = {}
     for each in named:
         by_task.setdefault(task_of(each.result), []).append(each)
     return by_task
@@ -75,7 +75,16 @@ def shown_metrics(results: Sequence[Result], names: Sequence[str] = ()) -> list[
 
 
 def metric_of(result: Result, name: str, condition: str) -> Metric | None:
-    """The metric of that name and condition; None where it was not measured."""
+    """The metric of that name and condition.
+
+    Args:
+        result: of any protocol.
+        name: "R@1", "top-1".
+        condition: of the clips, or which head.
+
+    Returns:
+        None where it was not measured.
+    """
     return next((each for each in result.metrics if (each.name, each.condition) == (name, condition)), None)
 
 
@@ -125,7 +134,7 @@ def set_apart(first: NamedResult, other: NamedResult) -> str:
     return "; ".join(f"{key} {shortened(theirs)}" for key, (_, theirs) in differing.items()) or "other clips"
 
 
-def require_comparable(task: Task, named: Sequence[NamedResult]) -> None:
+def require_comparable(task: EvaluationTask, named: Sequence[NamedResult]) -> None:
     """Refuse results of one task that were measured differently.
 
     Raises:

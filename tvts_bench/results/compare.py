@@ -18,7 +18,7 @@ from tvts_bench.metrics.paired_tests import (
 )
 from tvts_bench.results.collection import NamedResult, Results, Source, load_results
 from tvts_bench.results.comparability import (
-    Task,
+    EvaluationTask,
     clip_note,
     comparable_parts,
     require_comparable,
@@ -81,7 +81,7 @@ class Verdict:
 class Comparison:
     """All verdicts of one task."""
 
-    task: Task
+    task: EvaluationTask
     setting: str = ""  # what sets it apart from another comparison of the same task
     models: Mapping[str, str]  # name -> backbone and weights in words
     runs: Mapping[str, tuple[str, ...]]  # name -> keys of its runs
@@ -132,12 +132,12 @@ def compare(
 class _Part:
     """Results of one task that may be compared."""
 
-    task: Task
+    task: EvaluationTask
     setting: str  # what sets it apart from the others of its task; empty for the largest
     named: Sequence[NamedResult]
 
 
-def _parts(task: Task, named: Sequence[NamedResult], baseline: str | None) -> Iterable[_Part]:
+def _parts(task: EvaluationTask, named: Sequence[NamedResult], baseline: str | None) -> Iterable[_Part]:
     """A task's results apart by protocol, clips and version, each with models to compare.
 
     Raises:
@@ -297,7 +297,7 @@ def _notes(named: Sequence[NamedResult], verdicts: Sequence[Verdict]) -> Iterabl
         yield f"compared on the clips that both of a pair have: {pairs[0]:,} or more, of {used[-1]:,}"
 
 
-def _nothing_shared(by_task: Mapping[Task, Sequence[NamedResult]], baseline: str | None) -> str:
+def _nothing_shared(by_task: Mapping[EvaluationTask, Sequence[NamedResult]], baseline: str | None) -> str:
     if baseline:
         return f"no other model was measured on a data set and by a protocol of {baseline}: nothing to compare"
     each = "; ".join(f"{task}: {', '.join(dict.fromkeys(n.model for n in named))}" for task, named in by_task.items())

@@ -12,7 +12,7 @@ from tvts_bench.metrics.measured import FORWARD
 from tvts_bench.metrics.paired_tests import holm_corrected
 from tvts_bench.results.collection import NamedResult, Results
 from tvts_bench.results.comparability import (
-    Task,
+    EvaluationTask,
     clip_note,
     comparable_parts,
     require_one_each,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Measure:
     """A column: one metric of one task, by one protocol."""
 
-    task: Task
+    task: EvaluationTask
     metric: str
     condition: str
     setting: str = ""  # what sets it apart from another column of the same task and metric
@@ -146,7 +146,7 @@ Column = tuple[Measure, dict[str, list[NamedResult]]]
 """A column and the results in it, by model."""
 
 
-def _columns(task: Task, named: Sequence[NamedResult], metrics: Sequence[str]) -> Iterator[Column]:
+def _columns(task: EvaluationTask, named: Sequence[NamedResult], metrics: Sequence[str]) -> Iterator[Column]:
     """One per metric and way to measure; results that may not be compared never share one."""
     parts = comparable_parts(named)
     for number, part in enumerate(parts):
