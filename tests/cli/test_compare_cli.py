@@ -113,3 +113,24 @@ def test_what_it_refuses_is_one_sentence(results: Path, arguments: list[str], sa
     assert done.exit_code == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_names_that_would_steer_a_terminal_or_a_spreadsheet_are_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evil, formula = "[bold]\x1b[31m\u202e\nerror: all is lost", "=cmd|' -C calc'!A0"
+    for name, hits in ((formula, (True, False)), (evil, (False, True))):
+        result = retrieval([[hit] for hit in hits], backbone=name)
+        result.tables["neighbors"]["query"][:] = [evil, formula]
+        write_files(result, tmp_path / "results")
+    done = call("results", "--clips", "9", "--out", "out")
+    assert done.exit_code == 0, done.output
+    files = [path.read_text() for path in (tmp_path / "out").iterdir() if path.suffix != ".json"]
+    shown = [done.stdout, done.stderr, *files]
+    for text in shown:
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert not any(line.startswith("error: all is lost") for line in text.splitlines())
+    clips = list(csv.DictReader((tmp_path / "out" / "comparison.clips.csv").open()))
+    assert {row["clip"][:2] for row in clips} == {"'=", "[b"}

@@ -192,6 +192,12 @@ def test_what_was_measured_in_two_ways_is_compared_within_each() -> None:
         compare(ways[:3])
 
 
+def test_a_task_of_one_model_keeps_no_other_from_being_compared() -> None:
+    alone = [retrieval(HITS, backbone="a", dataset="k400", dtype=dtype) for dtype in ("fp32", "bf16")]
+    (comparison,) = compare([*alone, retrieval(HITS, backbone="a"), retrieval(HITS, backbone="b")])
+    assert comparison.task.dataset == "scripted_motion-ssv2 val"
+
+
 def test_means_over_folds_are_left_out_for_their_folds() -> None:
     folds = [retrieval(HITS, backbone=name, dataset="ucf101-fold1") for name in "ab"]
     means = [retrieval(HITS, backbone=name, dataset="ucf101") for name in "ab"]

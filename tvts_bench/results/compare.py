@@ -5,7 +5,7 @@ measured with several seeds of sampling; a paired t test where there are several
 the difference, from the same pairs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -120,6 +120,9 @@ def compare(
     by_task = tasks(of_clips)
     parts = [part for task, named in by_task.items() for part in _parts(task, named, reference)]
     if not parts:
+        for task, named in by_task.items():
+            require_comparable(task, named)
+            require_one_each(named)
         raise ResultError(_nothing_shared(by_task, reference))
     compared = [_compare_part(each, reference, metrics) for each in parts]
     if left_out := len(given.named) - len(of_clips):
@@ -137,8 +140,8 @@ class _Part:
     named: Sequence[NamedResult]
 
 
-def _parts(task: EvaluationTask, named: Sequence[NamedResult], baseline: str | None) -> Iterable[_Part]:
-    """A task's results apart by protocol, clips and version, each with models to compare.
+def _parts(task: EvaluationTask, named: Sequence[NamedResult], baseline: str | None) -> Iterator[_Part]:
+    """A task's results apart by protocol, clips and version, each with models to compare; none of a single model.
 
     Raises:
         ResultError: a result has none to be compared with, because it was measured differently.
@@ -148,13 +151,14 @@ def _parts(task: EvaluationTask, named: Sequence[NamedResult], baseline: str | N
         models = {each.model for each in part}
         return len(models) > 1 and (baseline is None or baseline in models)
 
+    if not has_pair(named):
+        return
     parts = comparable_parts(named)
     if not all(map(has_pair, parts)):
         require_comparable(task, named)
     for number, part in enumerate(parts):
         require_one_each(part)
-        if has_pair(part):
-            yield _Part(task=task, setting=set_apart(parts[0][0], part[0]) if number else "", named=part)
+        yield _Part(task=task, setting=set_apart(parts[0][0], part[0]) if number else "", named=part)
 
 
 def verdicts_of(scores: Sequence[ModelScores], metric: str, condition: str, baseline: str | None) -> list[Verdict]:
