@@ -86,6 +86,16 @@ def test_random_weights_are_marked_everywhere(results: Path) -> None:
         assert "tvts:r RANDOM" in (results.parent / "out" / name).read_text()
 
 
+def test_files_that_are_no_results_are_named_and_do_not_hide_what_came_out(results: Path) -> None:
+    for number in range(9):
+        (results / f"{number}.json").write_text("{}")
+    done = call("results", "--clips", "0")
+    assert done.exit_code == 0
+    lines = done.stderr.splitlines()
+    assert lines[0] == "passed over results/0.json: it is not a result"
+    assert lines[-1] == "... and 4 more files"
+
+
 @pytest.mark.parametrize("width", [40, 80])
 def test_no_number_is_cut_in_a_narrow_terminal(results: Path, width: int) -> None:
     done = call("results", "--clips", "0", width=width)

@@ -13,10 +13,12 @@ from tvts_bench.cli.console import say, stdout
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tvts_bench.results.collection import Results
     from tvts_bench.results.compare import Comparison, Verdict
     from tvts_bench.tables.layout import TableLayout
 
 CLIPS_SHOWN = 5
+PASSED_OVER_SHOWN = 5
 FEW_VERDICTS = 3  # of so many the clips are shown without being asked for
 
 Sources = Annotated[
@@ -103,8 +105,7 @@ def compare(
         require_writable(out)
     results = load_results(sources, grid)
     comparisons = compare_models(results, baseline, metric or ())
-    for sentence in results.passed_over:
-        say(sentence)
+    say_passed_over(results)
     if as_json:
         typer.echo(json.dumps(as_document(comparisons), indent=2))
     else:
@@ -135,6 +136,14 @@ def _show(comparison: "Comparison", clips: int) -> None:
         _show_clips(verdict, clips)
     for note in notes:
         stdout.print(note, style="dim", soft_wrap=True)
+
+
+def say_passed_over(results: "Results") -> None:
+    """Which files were left out, as many as do not hide what came out."""
+    for sentence in results.passed_over[:PASSED_OVER_SHOWN]:
+        say(sentence)
+    if len(results.passed_over) > PASSED_OVER_SHOWN:
+        say(f"... and {len(results.passed_over) - PASSED_OVER_SHOWN:,} more files")
 
 
 def whole_numbers(layout: "TableLayout", name_data: bool = True) -> "Table":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tvts_bench.cli import options
-from tvts_bench.cli.compare import Grid, Sources
+from tvts_bench.cli.compare import Grid, Sources, say_passed_over
 from tvts_bench.cli.console import say
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def export(
     if to not in TARGETS:
         raise UserError(f"--to takes {', '.join(TARGETS)}, got {to!r}")
     results = load_results(sources, grid)
-    for sentence in results.passed_over:
-        say(sentence)
+    say_passed_over(results)
     if model:
         name = results.model(model)
         results = replace(results, named=tuple(each for each in results.named if each.model == name))

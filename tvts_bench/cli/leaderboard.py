@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tvts_bench.cli import options
-from tvts_bench.cli.compare import Grid, Metrics, is_wide_enough, whole_numbers
+from tvts_bench.cli.compare import Grid, Metrics, is_wide_enough, say_passed_over, whole_numbers
 from tvts_bench.cli.console import say, stdout
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def leaderboard(
         require_writable(out)
     results = load_results(sources, grid)
     board = make_leaderboard(results, metric or (), tested=not no_tests)
-    for sentence in results.passed_over:
-        say(sentence)
+    say_passed_over(results)
     if form == "table":
         _show(board)
     else:
