@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.measure import Measurement
 
-from tvts_bench.cli import options
 from tvts_bench.cli.console import say, stdout
+from tvts_bench.cli.options import DATA, OUTPUT, PROTOCOL, AsJson
+from tvts_bench.config_fields import Option
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,42 +32,34 @@ Sources = Annotated[
 ]
 Baseline = Annotated[
     str | None,
-    options.of_protocol(
-        "--baseline",
-        metavar="MODEL",
-        help="Compare all others with this model (its name, a part of it, or its file). Without it, each with each.",
-        show_default=False,
+    Option(
+        "Compare all others with this model (its name, a part of it, or its file). Without it, each with each.",
+        form="MODEL",
     ),
+    PROTOCOL,
 ]
 Metrics = Annotated[
     list[str] | None,
-    options.of_protocol(
-        "--metric",
-        metavar="R@K|top-1",
-        help="Compare by this metric; repeat it. R@1, or top-1 of each head, by default.",
-        show_default=False,
+    Option(
+        "Compare by this metric; repeat it. R@1, or top-1 of each head, by default.", flag="--metric", form="R@K|top-1"
     ),
+    PROTOCOL,
 ]
-Grid = Annotated[
-    str | None,
-    options.of_data("--grid", help="Which grid, where a folder holds several.", show_default=False),
-]
+Grid = Annotated[str | None, Option("Which grid, where a folder holds several."), DATA]
 Clips = Annotated[
     int | None,
-    options.of_output(
-        "--clips",
-        min=0,
-        metavar="N",
-        help=f"Show N clips that only one of two models gets right. {CLIPS_SHOWN} for up to {FEW_VERDICTS} comparisons,"
-        " else none; the files have all.",
-        show_default=False,
+    Option(
+        f"Show N clips that only one of two models gets right. {CLIPS_SHOWN} for up to {FEW_VERDICTS} comparisons, else"
+        " none; the files have all.",
+        form="N",
+        least=0,
     ),
+    OUTPUT,
 ]
 Out = Annotated[
     Path | None,
-    options.of_output(
-        "--out", help="Folder for comparison.md, .csv, .json and .clips.csv. Without it nothing is written."
-    ),
+    Option("Folder for comparison.md, .csv, .json and .clips.csv. Without it nothing is written."),
+    OUTPUT,
 ]
 
 
@@ -77,8 +70,7 @@ def compare(
     grid: Grid = None,
     clips: Clips = None,
     out: Out = None,
-    as_json: options.AsJson = False,
-    debug: options.Debug = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say of models whether they differ: stored results, compared on the same clips.
 

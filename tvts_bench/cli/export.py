@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvts_bench.cli import options
 from tvts_bench.cli.compare import Grid, Sources, say_passed_over
 from tvts_bench.cli.console import say
+from tvts_bench.cli.options import OUTPUT, PROTOCOL
+from tvts_bench.config_fields import Option
 
 if TYPE_CHECKING:
     from tvts_bench.results.collection import Results
@@ -17,28 +18,22 @@ FILES = {"csv": "results.csv", "hf-model-card": "README.md"}
 
 To = Annotated[
     str,
-    options.of_output(
-        "--to",
-        metavar="|".join(TARGETS),
-        help="csv: one tidy table. hf-model-card: the head of a model card with the Hub's model index. wandb, mlflow:"
-        " runs written offline by these libraries, which are extras.",
+    Option(
+        "csv: one tidy table. hf-model-card: the head of a model card with the Hub's model index. wandb, mlflow: runs"
+        " written offline by these libraries, which are extras.",
+        form="|".join(TARGETS),
     ),
+    OUTPUT,
 ]
-Model = Annotated[
-    str | None,
-    options.of_protocol(
-        "--model", help="Only the results of this model (its name, or a part of it).", show_default=False
-    ),
-]
-Project = Annotated[str, options.of_output("--project", help="Project of W&B, experiment of MLflow.")]
+Model = Annotated[str | None, Option("Only the results of this model (its name, or a part of it)."), PROTOCOL]
+Project = Annotated[str, Option("Project of W&B, experiment of MLflow."), OUTPUT]
 Out = Annotated[
     Path | None,
-    options.of_output(
-        "--out",
-        help="A file for csv and hf-model-card, standard output by default; a folder for wandb and mlflow, the current"
-        " one by default. A file that is there is not overwritten.",
-        show_default=False,
+    Option(
+        "A file for csv and hf-model-card, standard output by default; a folder for wandb and mlflow, the current one"
+        " by default. A file that is there is not overwritten."
     ),
+    OUTPUT,
 ]
 
 
@@ -49,7 +44,6 @@ def export(
     grid: Grid = None,
     project: Project = "tvts-bench",
     out: Out = None,
-    debug: options.Debug = False,
 ) -> None:
     """Hand stored results on: as one CSV, as a model card of the Hugging Face Hub, to W&B or to MLflow.
 

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvts_bench.cli import options
 from tvts_bench.cli.compare import Grid, Metrics, is_wide_enough, say_passed_over, whole_numbers
 from tvts_bench.cli.console import say, stdout
+from tvts_bench.cli.options import OUTPUT
+from tvts_bench.config_fields import Option
 
 if TYPE_CHECKING:
     from tvts_bench.results.leaderboard import Leaderboard
@@ -22,18 +23,18 @@ Sources = Annotated[
 ]
 Form = Annotated[
     str,
-    options.of_output(
-        "--format",
-        metavar="table|csv|md|tex|html",
-        help="What is printed: a table for the terminal, or one of the files.",
+    Option(
+        "What is printed: a table for the terminal, or one of the files.",
+        flag="--format",
+        form="table|csv|md|tex|html",
     ),
+    OUTPUT,
 ]
-Untested = Annotated[
-    bool, options.of_output("--no-tests", help="Leave out the letters: nothing but the JSON files is read.")
-]
+Untested = Annotated[bool, Option("Leave out the letters: nothing but the JSON files is read."), OUTPUT]
 Out = Annotated[
     Path | None,
-    options.of_output("--out", help="Folder for leaderboard.md, .csv, .tex and .html. Without it nothing is written."),
+    Option("Folder for leaderboard.md, .csv, .tex and .html. Without it nothing is written."),
+    OUTPUT,
 ]
 
 
@@ -44,7 +45,6 @@ def leaderboard(
     no_tests: Untested = False,
     form: Form = "table",
     out: Out = None,
-    debug: options.Debug = False,
 ) -> None:
     """Rank models by everything that was measured of them: one row per model, one column per task.
 
