@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from tvts_bench.backbones.tvts import FAMILY, SIZES, TVTS
+from tvts_bench.backbones.tvts import FAMILY, SIZES, TVTSBackbone
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
 
 CONFIG = SIZES["base"]
@@ -94,7 +94,7 @@ def products(device: str, dtype: torch.dtype, batch: int) -> Callable[[], Tensor
 def measure(device: str, batch: int, rounds: int) -> dict[str, Measured]:
     """All variants and the bare products, in turns."""
     model = FAMILY.load(None, "base", 0).eval().to(device)
-    assert isinstance(model, TVTS)
+    assert isinstance(model, TVTSBackbone)
     generator = torch.Generator().manual_seed(0)
     shape = (batch, 3, CONFIG.num_frames, CONFIG.image_size, CONFIG.image_size)
     clips = torch.randn(shape, generator=generator).to(device)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from pretrain.assembly import build_loader, build_sources, build_tokenizer
 from pretrain.config import compose
-from pretrain.data.batches import NarratedBatch
+from pretrain.data.loading import NarratedBatch
 from pretrain.model import sorter, tvts
 from pretrain.model.text import TextConfig, TextTokenizer
 from pretrain.model.tvts import TVTS, TVTSConfig

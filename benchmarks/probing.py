@@ -34,15 +34,12 @@ from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.distributed import Rank
 from tvts_bench.evaluators.cached_probe import CachedProbe
 from tvts_bench.evaluators.online_probe import OnlineProbe
-from tvts_bench.evaluators.probe_heads import Heads
-from tvts_bench.evaluators.split_features import extract_split
+from tvts_bench.evaluators.probe_heads import Heads, Scaling
+from tvts_bench.evaluators.splits import extract_split
 from tvts_bench.features.base import Features
-from tvts_bench.probes.base import HeldOut, IntArray, LabelledFeatures, Task
+from tvts_bench.probes.base import HeldOut, IntArray, LabelledFeatures, LowLabel, Task, hold_out
 from tvts_bench.probes.linear import Linear, fit_linear
 from tvts_bench.probes.logistic import Logistic, fit_logistic
-from tvts_bench.probes.low_label import LowLabel
-from tvts_bench.probes.scaling import Scaling
-from tvts_bench.probes.selection import hold_out
 from tvts_bench.runtime import Runtime, default_workers
 from tvts_bench.training.classifier import Classifier, ClassifierSettings, backward
 from tvts_bench.training.dataloader import ClipBatch

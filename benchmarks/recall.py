@@ -63,11 +63,11 @@ def ours(size: int, k: int = max(KS), queries: int | None = None) -> Callable[[]
     import faiss  # noqa: F401  so that its libraries count as held before the search
 
     from tvts_bench.metrics.retrieval import recall_at_k
-    from tvts_bench.neighbors import Embedded, nearest
+    from tvts_bench.neighbors import EmbeddingSet, nearest
 
     features, labels = _features(size)
-    gallery = Embedded(ids=[f"{i:06d}" for i in range(size)], values=features)
-    asked = gallery if queries is None else Embedded(ids=gallery.ids[:queries], values=features[:queries])
+    gallery = EmbeddingSet(ids=[f"{i:06d}" for i in range(size)], values=features)
+    asked = gallery if queries is None else EmbeddingSet(ids=gallery.ids[:queries], values=features[:queries])
 
     def run() -> dict[int, float]:
         found = nearest(asked, gallery, k)

@@ -6,19 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pretrain.config import RunConfig
-from pretrain.data.drawn import StoryIndex
-from pretrain.data.kept import KeptBatches, kept_folder
+from pretrain.data.build import build_source
+from pretrain.data.layouts import words_of
 from pretrain.data.loading import LoaderConfig, NarratedLoader
-from pretrain.data.narrated import words_of
-from pretrain.data.sources import Source, build_source
-from pretrain.model.inflate import load_mae
+from pretrain.data.sample_cache import KeptBatches, kept_folder
+from pretrain.data.sources import Source
+from pretrain.model.init import load_mae, redraw
 from pretrain.model.text import TextTokenizer
 from pretrain.model.tvts import TVTS
-from pretrain.model.untrained import redraw
-from pretrain.schema import ConfigError
 from pretrain.start import ENCODERS, ensure_start, load_encoders
 from tvts_bench.datasets.scripted_motion.phrases import vocabulary
 from tvts_bench.distributed import Rank
+from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import load_strictly, read_checkpoint, without_prefixes
 from tvts_bench.runtime import Progress, default_cache, silent
 
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_start(config: RunConfig) -> None:
-    """Whether the weights that a new run starts from can be had: asked before hours are spent on reading its sources.
+    """Whether the weights that a new run starts from can be had: checked before hours are spent on reading its sources.
 
     Raises:
         UserError: they cannot; the message says where they come from and by which key they are given.
@@ -48,7 +47,13 @@ def check_start(config: RunConfig) -> None:
 def build_sources(
     config: RunConfig, cache: Path | None, progress: Progress = silent, *, workers: int = 0
 ) -> list[Source]:
-    """Every source, checked by `workers` processes; the built-in synthetic set's files are made where they are missing.
+    """Every source, checked; the built-in synthetic set's files are made where they are missing.
+
+    Args:
+        config: of the run.
+        cache: as of `build_source`.
+        progress: shows the check.
+        workers: checking processes; 0 checks in this one.
 
     Raises:
         UserError: a folder, list or file that is missing or malformed; see `build_source`.
@@ -63,7 +68,7 @@ def build_tokenizer(config: RunConfig, sources: list[Source]) -> TextTokenizer:
     """The tokenizer of the pretrained text encoder, or one of the words of the sources.
 
     Raises:
-        TextModelError: it cannot be had.
+        UserError: it cannot be had.
     """
     if config.text.name is not None:
         return TextTokenizer.pretrained(config.text.name, config.text.max_tokens)
@@ -72,8 +77,8 @@ def build_tokenizer(config: RunConfig, sources: list[Source]) -> TextTokenizer:
 
 
 def transcripts(source: Source, count: int = VOCABULARY_FROM) -> Iterator[str]:
-    """The text of the first `count` entries of a source, one string each; of drawn stories, all that can be said."""
-    if isinstance(source.index, StoryIndex):
+    """The text of the first `count` entries of a source, one string each; of drawn stories, every word of theirs."""
+    if source.world is not None:
         yield " ".join(vocabulary())  # the same whatever they tell: encoders can go from one kind to the other
         return
     for number in range(min(count, len(source))):
@@ -92,11 +97,18 @@ def build_loader(
     workers: int,
     samples: Path | None = None,
 ) -> NarratedLoader:
-    """This rank's batches, kept in the folder `samples` if there is to be one.
+    """This rank's batches.
+
+    Args:
+        config: of the run.
+        sources: of the run.
+        tokenizer: of the run.
+        rank: this one.
+        workers: loading processes; 0 loads in this one.
+        samples: folder in which drawn batches are kept for other runs; None: they are not.
 
     Raises:
-        MixtureError: sources and batch sizes that do not go together.
-        ConfigError: what is to be kept is not drawn.
+        UserError: sources and batch sizes that do not go together, or what is to be kept is not drawn.
     """
     data = config.data
     loader = NarratedLoader(
@@ -153,7 +165,7 @@ def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = Tr
         if not any(name.startswith("video_model.") for name in tensors):  # an encoder alone, as exports are
             load_strictly(model.video_model, tensors, path)
         elif config.init.text_steps:
-            raise ConfigError(
+            raise UserError(
                 f"init.text_steps={config.init.text_steps} would train anew the text encoder that {path} brings along; "
                 "set init.text_steps=0"
             )
@@ -166,4 +178,4 @@ def build_model(config: RunConfig, tokenizer: TextTokenizer, *, fresh: bool = Tr
 
 def _require(path: Path, key: str, what: str) -> None:
     if not path.is_file():
-        raise ConfigError(f"there is no file {path}: give {key}=FILE, {what}; or {key}=null to start without it")
+        raise UserError(f"there is no file {path}: give {key}=FILE, {what}; or {key}=null to start without it")

@@ -11,20 +11,15 @@ from typing import Annotated, TextIO
 import typer
 
 from tvts_bench.cli.console import say, stderr, stdout
-from tvts_bench.cli.main import register
+from tvts_bench.cli.main import application, register
 from tvts_bench.errors import UserError
 
 DIVERGED = 3
 """Exit code of a run that ended because training failed: NaN, or embeddings that are all alike."""
 
-app = typer.Typer(
-    name="tvts-pretrain",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train video backbones from narrated video, by aligning clips with transcripts and by putting transcripts in"
+app = application(
+    "tvts-pretrain",
+    "Train video backbones from narrated video, by aligning clips with transcripts and by putting transcripts in"
     " order.\n\n"
     "Start with [bold]tvts-pretrain run scripted_motion_tiny[/]: it needs no data and no GPU.\n\n"
     "Exit codes: 0 finished, 2 an error of yours in one sentence, 3 training diverged or collapsed, 129, 130 or"
@@ -116,9 +111,8 @@ def config(
 
     tvts-pretrain config scripted_motion_tiny --explain
     """
-    from pretrain import yaml_core
     from pretrain.config import compose, explained
-    from pretrain.schema import plain
+    from pretrain.yaml_config import dump, plain
 
     composed = [compose(preset, [*(assignments or []), *more]) for more in _lists(each)]
     if explain:
@@ -127,7 +121,7 @@ def config(
                 stdout.print(line, soft_wrap=True)
         return
     plain_values = [plain(run) for run, _ in composed]
-    typer.echo(json.dumps(plain_values) if as_json else "---\n".join(map(yaml_core.dump, plain_values)).strip())
+    typer.echo(json.dumps(plain_values) if as_json else "---\n".join(map(dump, plain_values)).strip())
 
 
 def _lists(each: TextIO | None) -> list[list[str]]:
@@ -155,7 +149,7 @@ def changed(
 
 def presets(debug: Debug = False) -> None:
     """List the presets."""
-    from pretrain.presets import description, preset_names
+    from pretrain.yaml_config import description, preset_names
 
     names = preset_names()
     width = max(map(len, names))
@@ -191,26 +185,28 @@ for _command in (run, resume, changed, export, config, presets, start):
 
 def _train(folder: Path, train: Callable[[], Path]) -> None:
     """Run, and end with the code that says how it went."""
-    from pretrain.runs import DivergedError
+    from pretrain.run_folder import STATUS
+    from pretrain.task import CollapsedError
     from tvts_bench.distributed import under_torchrun
     from tvts_bench.signals import StoppedError
+    from tvts_bench.training.metric_logger import NonFiniteLossError
 
     is_first = not under_torchrun() or os.environ["RANK"] == "0"  # of several processes, one speaks
     if not is_first:
         logging.getLogger("pretrain").setLevel(logging.ERROR)
     try:
         written = train()
-    except DivergedError as error:
+    except (NonFiniteLossError, CollapsedError) as error:
         stderr.print("training failed: ", end="", style="bold red")
-        stderr.print(str(error), soft_wrap=True)
+        stderr.print(f"{error} (recorded in {folder / STATUS})", soft_wrap=True)
         raise typer.Exit(DIVERGED) from error
     except StoppedError as stop:
         if is_first:
-            say(f"stopped by {signal.Signals(stop.signal).name}; go on with: tvts-pretrain resume {folder}")
+            say(f"stopped by {signal.Signals(stop.signal).name}; resume with: tvts-pretrain resume {folder}")
         raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt as stop:  # before the first step, or the second Ctrl-C
         if is_first:
-            say(f"stopped at once; go on from what was saved with: tvts-pretrain resume {folder}")
+            say(f"stopped at once; resume from what was saved with: tvts-pretrain resume {folder}")
         raise typer.Exit(128 + getattr(stop, "signal", signal.SIGINT)) from None
     if is_first:
         say(f"written: {written}")

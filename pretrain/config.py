@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pretrain import yaml_core
 from pretrain.config_groups import (
     CheckpointConfig,
     DataConfig,
@@ -20,20 +19,20 @@ from pretrain.config_groups import (
     ValidationConfig,
     refuse_too_large,
 )
-from pretrain.data.segments import SegmentConfig
+from pretrain.data.clip_sampling import SegmentConfig
 from pretrain.data.sources import CAPTIONED, TUBELET, SourceConfig
 from pretrain.model.text import TextConfig
 from pretrain.model.tvts import TVTSConfig
 from pretrain.objectives import ordering
 from pretrain.objectives.config import ObjectiveConfig
-from pretrain.presets import preset_text
-from pretrain.schema import ConfigError, build, override, plain, read_yaml, unknown_key
+from pretrain.yaml_config import dump, override, plain, preset_text, read_yaml
 from tvts_bench import provenance
 from tvts_bench.config_fields import Option, check_fields, check_nested, nested_options
-from tvts_bench.errors import UserError
+from tvts_bench.errors import UserError, did_you_mean
 from tvts_bench.models.vit import VideoTransformerConfig
 from tvts_bench.runtime import MAX_WORKERS
 from tvts_bench.training.recipe import OptimConfig
+from tvts_bench.typed_json import typed
 
 ALIASES = {
     "batch_size": "data.batch_size",
@@ -44,8 +43,6 @@ ALIASES = {
     "objective.k": "objective.segments",
 }
 """Short and customary names for keys."""
-LAUNCH_KEYS = ("out", "device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
-"""Keys of `LaunchConfig`, at the top level on the command line."""
 FREE_ON_RESUME = (
     *("data.batch_size", "data.max_failures", "data.strict", "optim.accumulate"),
     *("validation", "checkpoint", "collapse_after", "description"),  # these change no weight
@@ -62,10 +59,11 @@ class RunConfig:
     description: Annotated[str, Option("One line for `tvts-pretrain presets`.")] = ""
     seed: Annotated[int, Option("Of initial weights, order of samples, crops, frames, masks and dropout.")] = 0
     steps: Annotated[
-        int | None, Option("Length of the run in optimiser steps; this or epochs.", most=1_000_000_000)
+        int | None, Option("Length of the run in optimiser steps; this or epochs.", above=0, most=1_000_000_000)
     ] = None
     epochs: Annotated[
-        float | None, Option("Length of the run in passes over the first source; this or steps.", most=1_000_000)
+        float | None,
+        Option("Length of the run in passes over the first source; this or steps.", above=0, most=1_000_000),
     ] = None
     video: VideoTransformerConfig = field(default_factory=VideoTransformerConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -76,7 +74,7 @@ class RunConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     collapse_after: Annotated[
-        int, Option("Steps in a row with all embeddings alike after which the run stops as failed.")
+        int, Option("Steps in a row with all embeddings alike after which the run stops as failed.", least=1)
     ] = 500
 
     def __post_init__(self) -> None:
@@ -84,26 +82,21 @@ class RunConfig:
         check_nested(self)
         refuse_too_large(self.flat)
         if (self.steps is None) == (self.epochs is None):
-            raise ConfigError("exactly one of steps and epochs says how long the run is; set the other to null")
-        length = self.steps if self.steps is not None else self.epochs
-        if length is None or not length > 0:
-            raise ConfigError(f"steps or epochs must be positive, got {length}")
+            raise UserError("exactly one of steps and epochs says how long the run is; set the other to null")
         if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
-        if self.collapse_after < 1:
-            raise ConfigError(f"collapse_after must be at least 1 step, got {self.collapse_after}")
+            raise UserError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
         if self.data.crop.size != self.video.image_size:
-            raise ConfigError(
+            raise UserError(
                 f"data.crop.size {self.data.crop.size} and video.image_size {self.video.image_size} must be equal"
             )
         if self.init.video == "mae" and self.video.embed_dim % 4:
-            raise ConfigError(f"init.video=mae needs a video.embed_dim that 4 divides, got {self.video.embed_dim}")
+            raise UserError(f"init.video=mae needs a video.embed_dim that 4 divides, got {self.video.embed_dim}")
         if not self.data.sources:
-            raise ConfigError("data.sources is empty: give at least one source")
+            raise UserError("data.sources is empty: give at least one source")
         if self.init.text_steps and self.text.name is not None:
-            raise ConfigError("init.text_steps is for a text encoder built here; text.name is one already pretrained")
+            raise UserError("init.text_steps is for a text encoder built here; text.name is one already pretrained")
         if not self.objective.align and all(source.kind in CAPTIONED for source in self.data.sources):
-            raise ConfigError("nothing to learn: objective.align is off, and captions, which are all that data.sources "
+            raise UserError("nothing to learn: objective.align is off, and captions, which are all that data.sources "
                               "has, are not sorted")  # fmt: skip
         assert self.network  # refuses sizes that do not go together
         assert self.segments
@@ -116,11 +109,11 @@ class RunConfig:
         """Refuse clips that the network cannot take, which else shows when the first one comes."""
         frames, tubelet = max(source.frames, TUBELET), self.video.tubelet
         if frames > self.video.num_frames:
-            raise ConfigError(f"a source has {frames} frames, more than video.num_frames {self.video.num_frames}")
+            raise UserError(f"a source has {frames} frames, more than video.num_frames {self.video.num_frames}")
         if frames % tubelet:
-            raise ConfigError(f"a source has {frames} frames, not a multiple of video.tubelet {tubelet}")
+            raise UserError(f"a source has {frames} frames, not a multiple of video.tubelet {tubelet}")
         if self.objective.sorts_video and frames // tubelet < self.network.items:
-            raise ConfigError(
+            raise UserError(
                 f"objective.target={self.objective.target} sorts {self.network.items} pieces of every clip, but those "
                 f"of {source.kind} have {frames} frames, {frames // tubelet} tubelets; give it more frames, or set "
                 "objective.sort=none"
@@ -130,20 +123,20 @@ class RunConfig:
         """Refuse to follow a measure that is never taken, and to sort what has one text."""
         wanted, best = self.validation, self.checkpoint.best
         if wanted.source is not None and wanted.source.kind in CAPTIONED and self.objective.sorts:
-            raise ConfigError(f"validation.source is to be narrated video, got captions ({wanted.source.kind})")
+            raise UserError(f"validation.source is to be narrated video, got captions ({wanted.source.kind})")
         if best is None:
             return
         if not wanted.every:
-            raise ConfigError(f"checkpoint.best={best} needs validation.every, which is 0: nothing is measured")
+            raise UserError(f"checkpoint.best={best} needs validation.every, which is 0: nothing is measured")
         if best == "recall_at_1":
             if wanted.dataset is None:
-                raise ConfigError("checkpoint.best=recall_at_1 needs validation.dataset, labelled videos to measure it")
+                raise UserError("checkpoint.best=recall_at_1 needs validation.dataset, labelled videos to measure it")
             return
         if wanted.source is None:
-            raise ConfigError(f"checkpoint.best={best} needs validation.source, narrated videos to measure it")
+            raise UserError(f"checkpoint.best={best} needs validation.source, narrated videos to measure it")
         measured = ordering.chance(self.objective.sort, self.network.items) if self.objective.sorts else {}
         if best not in measured:
-            raise ConfigError(
+            raise UserError(
                 f"checkpoint.best={best} is not measured with objective.sort={self.objective.sort}; what is: "
                 f"{', '.join([*measured, 'recall_at_1'])}"
             )
@@ -191,7 +184,10 @@ class LaunchConfig:
     out: Annotated[Path | None, Option("The run's folder; null: runs/PRESET.")] = None
     device: Annotated[str, Option("auto, cpu, cuda, cuda:N.")] = "auto"
     workers: Annotated[
-        int, Option("Loading processes for each training process; 0 loads in the training process.", most=MAX_WORKERS)
+        int,
+        Option(
+            "Loading processes for each training process; 0 loads in the training process.", least=0, most=MAX_WORKERS
+        ),
     ] = 1
     threads: Annotated[
         int | None,
@@ -213,8 +209,6 @@ class LaunchConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
-        if self.workers < 0:
-            raise ConfigError(f"workers must be 0 or more, got {self.workers}")
         check_fields(self)
 
 
@@ -226,7 +220,7 @@ def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, LaunchC
         assignments: such as "steps=4", "objective.lambda=2", "data.sources.0.root=/data/yt".
 
     Raises:
-        ConfigError: no such preset or key, a value of the wrong type, or settings that do not go together.
+        UserError: no such preset or key, a value of the wrong type, or settings that do not go together.
     """
     values = read_yaml(preset_text(preset), preset)
     config, launch = apply(values, {}, assignments)
@@ -236,24 +230,33 @@ def compose(preset: str, assignments: Sequence[str]) -> tuple[RunConfig, LaunchC
 
 
 def apply(values: dict[str, Any], launch: dict[str, Any], assignments: Sequence[str]) -> tuple[RunConfig, LaunchConfig]:
-    """Plain values of a run and where it runs with assignments on top; `values` and `launch` are changed."""
+    """What a run is and where it runs, with assignments on top.
+
+    Args:
+        values: plain values of the run, changed in place.
+        launch: those of where it runs, changed in place.
+        assignments: as of `compose`.
+
+    Raises:
+        UserError: as `compose`.
+    """
+    known, where = ([each.name for each in dataclasses.fields(cls)] for cls in (RunConfig, LaunchConfig))
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
-            raise ConfigError(f"expected key=value, got {assignment!r}")
+            raise UserError(f"expected key=value, got {assignment!r}")
         key = ALIASES.get(key, key)
-        if key in LAUNCH_KEYS:
+        if key in where:
             override(launch, key, text)
             continue
         top = key.partition(".")[0]
-        known = [each.name for each in dataclasses.fields(RunConfig)]
         if top not in known:
-            raise unknown_key(top, [*known, *LAUNCH_KEYS, *ALIASES])
+            every = [*known, *where, *ALIASES]
+            raise UserError(f"unknown key {top!r}{did_you_mean(top, every)}; there are: {', '.join(every)}")
         override(values, key, text)
-        for one, other in (("steps", "epochs"), ("epochs", "steps")):
-            if key == one and values.get(one) is not None:
-                values[other] = None
-    return build(RunConfig, values), build(LaunchConfig, launch)
+        if key in ("steps", "epochs") and values[key] is not None:
+            values["epochs" if key == "steps" else "steps"] = None
+    return typed(RunConfig, values), typed(LaunchConfig, launch)
 
 
 def explained(config: RunConfig | LaunchConfig) -> Iterator[str]:
@@ -261,32 +264,32 @@ def explained(config: RunConfig | LaunchConfig) -> Iterator[str]:
     known = {key: field for key, field, _ in nested_options(config)}
     for key, value in _flat(plain(config), whole_lists=True).items():
         field = known.get(key) or known.get(key.rpartition(".")[0])  # of items, what the list means
-        shown = json.dumps(value) if isinstance(value, list) else yaml_core.dump(value).splitlines()[0]
+        shown = json.dumps(value) if isinstance(value, list) else dump(value).splitlines()[0]
         yield f"{key}={shown}" if field is None else f"{key}={shown}  # {field.explanation}"
 
 
 def to_yaml(config: RunConfig) -> str:
     """The resolved configuration with its digest, as it is saved with the run."""
     head = f"# Resolved configuration of a run; digest {config.digest}\n"
-    return head + yaml_core.dump(plain(config))
+    return head + dump(plain(config))
 
 
 def from_yaml(text: str, source: Path) -> RunConfig:
     """What `to_yaml` wrote.
 
     Raises:
-        ConfigError: it is not that.
+        UserError: it is not that.
     """
     values = read_yaml(text, source)
     try:
-        return build(RunConfig, values)
+        return typed(RunConfig, values)
     except UserError as error:
-        raise ConfigError(f"{source}: {error}") from error
+        raise UserError(f"{source}: {error}") from error
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """The dotted keys in which two configurations differ."""
-    before, after = _flat(plain(old)), _flat(plain(new))
+    before, after = old.flat, new.flat
     return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
 

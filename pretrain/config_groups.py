@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pretrain.data.cropping import CropConfig
+from pretrain.data.clip_sampling import CropConfig
 from pretrain.data.sources import SourceConfig
-from pretrain.schema import ConfigError
 from tvts_bench.config_fields import Option
+from tvts_bench.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class DataConfig:
 
     sources: tuple[SourceConfig, ...]
     batch_size: Annotated[
-        int, Option("Over all processes (the paper: 24 x 32); a source may have its own.", most=1_000_000)
+        int, Option("Over all processes (the paper: 24 x 32); a source may have its own.", least=1, most=1_000_000)
     ] = 768
     lengths: Annotated[tuple[float, ...], Option("Seconds (l) of a transcript segment, one drawn for each sample.")] = (
         3.0,
@@ -28,7 +28,7 @@ class DataConfig:
     min_length: Annotated[float, Option("Seconds that the segments of a short video may be shortened to.")] = 1.0
     crop: CropConfig = field(default_factory=CropConfig)
     max_failures: Annotated[
-        float, Option("Share (0..1) of samples unreadable while training above which the run stops.")
+        float, Option("Share of samples unreadable while training above which the run stops.", least=0, most=1)
     ] = 0.05
     strict: Annotated[bool, Option("One unreadable sample ends the run.")] = False
 
@@ -63,7 +63,7 @@ class InitConfig:
         int | None, Option("Seed of a common start of both encoders, made on first use; see pretrain.start.", least=0)
     ] = None
     video: Annotated[
-        Literal["timm", "mae"], Option("How the encoder is drawn where no weights are given; see model.untrained.")
+        Literal["timm", "mae"], Option("How the encoder is drawn where no weights are given; see pretrain.model.init.")
     ] = "timm"
     text_steps: Annotated[
         int,
@@ -80,9 +80,9 @@ class InitConfig:
         """Refuse values that do not go together."""
         given = [name for name in ("mae", "checkpoint", "start") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ConfigError(f"{' and '.join(given)} both say where the video encoder starts; give one")
+            raise UserError(f"{' and '.join(given)} both say where the video encoder starts; give one")
         if self.start is not None and self.text_steps:
-            raise ConfigError(f"text_steps={self.text_steps} would train anew the text encoder that start={self.start} "
+            raise UserError(f"text_steps={self.text_steps} would train anew the text encoder that start={self.start} "
                               "brings along; set init.text_steps=0")  # fmt: skip
 
 
@@ -120,11 +120,11 @@ def refuse_too_large(values: Mapping[str, Any]) -> None:
     """Refuse sizes (`values` by dotted key) that make too many weights together.
 
     Raises:
-        ConfigError: With their number and the limit.
+        UserError: With their number and the limit.
     """
     weights = num_weights(values)
     if weights > WEIGHTS:
-        raise ConfigError(
+        raise UserError(
             f"video and text describe networks of {weights:,} weights, more than the {WEIGHTS:,} allowed: make depth or"
             " width (video.embed_dim, text.dim) smaller"
         )

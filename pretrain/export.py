@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from pretrain.config import RunConfig
-from pretrain.schema import plain
+from pretrain.yaml_config import plain
 from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import load_strictly
 from tvts_bench.models.saving import save_backbone, save_pickled
@@ -22,13 +22,20 @@ logger = logging.getLogger(__name__)
 
 
 def export(path: Path, format: Format, config: RunConfig, model: dict[str, Tensor], step: int) -> Path:
-    """Write the weights `model` (a TVTS state dict) of `step` to `path`; a file that is there is replaced whole.
+    """Write the weights of a run to a file; one that is there is replaced whole.
 
     `safetensors` holds the video encoder, as `tvts-bench --ckpt` reads it. `official` holds all parts under the keys
     of the official TVTS code (`module.video_model.*`, `module.text_model.*`, `module.txt_proj.1.*`,
     `module.vid_proj.0.*`, `module.pred_model.*`) with plain values beside them. It is a TVTS checkpoint to the official
     code only where the sizes are the paper's and the sorter is k_way. `txt_adapter`, which a run has where its text
     encoder's width is not the video encoder's, has no place in that layout and is left out, with a warning.
+
+    Args:
+        path: the file.
+        format: of it.
+        config: of the run.
+        model: a TVTS state dict.
+        step: at which it was that.
 
     Raises:
         UserError: the file cannot be written.

@@ -21,18 +21,16 @@ from pretrain.assembly import (
     total_steps,
 )
 from pretrain.config import LaunchConfig, RunConfig, apply, differences
-from pretrain.data.source_files import SourceFiles
+from pretrain.data.build import SourceFiles
+from pretrain.data.loading import NarratedBatch
 from pretrain.data.sources import Source
 from pretrain.export import SUFFIXES, Format, export
 from pretrain.model.text import TextTokenizer
 from pretrain.run_folder import (
     BACKBONE,
-    STATUS,
-    RunError,
     RunOutcome,
     State,
     alone,
-    changed_files,
     checkpoint_folder,
     keep_source_files,
     last_state,
@@ -43,33 +41,35 @@ from pretrain.run_folder import (
     write_config,
     write_status,
 )
-from pretrain.schema import plain
-from pretrain.task import CollapsedError, TVTSTask, step_settings, train, trainer_of
-from pretrain.text_start import pretrain_text
+from pretrain.task import TVTSTask, step_settings, train, trainer_of
+from pretrain.text_mlm import pretrain_text
 from pretrain.validation import Validation
+from pretrain.yaml_config import plain
 from tvts_bench.distributed import Rank, barrier, init_distributed
 from tvts_bench.errors import UserError
 from tvts_bench.provenance import digest
 from tvts_bench.runtime import Progress, default_cache, default_workers, silent
 from tvts_bench.signals import StoppedError
 from tvts_bench.training.checkpoint import BEST, LAST, TrainingStateError, save_checkpoint
-from tvts_bench.training.metric_logger import MetricWriter, NonFiniteLossError
+from tvts_bench.training.metric_logger import MetricWriter
+from tvts_bench.training.trainer import Trainer
 
 LOGGED_FILES = 1000  # accepted on resume, by name
 
 logger = logging.getLogger(__name__)
 
 
-class DivergedError(UserError):
-    """The run has ended because training failed (NaN, collapse); status.json says so, too."""
-
-
 def begin(config: RunConfig, launch: LaunchConfig, progress: Progress = silent) -> Path:
-    """Train from the start in the new folder `launch.out`, and return the exported backbone.
+    """Train from the start, and return the exported backbone.
+
+    Args:
+        config: of the run.
+        launch: where it runs; `out` is the new folder.
+        progress: shows it.
 
     Raises:
-        RunError: the folder holds something already.
-        DivergedError: training failed.
+        UserError: the folder holds something already.
+        NonFiniteLossError, CollapsedError: training failed; status.json says so, too.
         StoppedError: it was stopped; `resume` resumes it.
         UserError: whatever the configuration asks for and cannot be had.
     """
@@ -93,14 +93,14 @@ def resume(folder: Path, assignments: Sequence[str] = (), progress: Progress = s
         progress: shows it.
 
     Raises:
-        RunError: no run, or one of another configuration than its state's.
-        DivergedError, StoppedError, UserError: as `begin`.
+        UserError: no run, or one of another configuration than its state's.
+        NonFiniteLossError, CollapsedError, StoppedError: as `begin`.
     """
     saved, launch = open_run(folder)
     values, where = plain(saved), {**plain(launch), "out": None}
     config, launch = apply(values, where, assignments)
     if launch.out is not None:
-        raise RunError(f"a run goes on in its own folder, {folder}, not in {launch.out}: leave out= away")
+        raise UserError(f"a run is resumed in its own folder, {folder}, not in {launch.out}: leave out= away")
     launch = dataclasses.replace(launch, out=folder)
     refuse_changes(folder, differences(saved, config))
     state = last_state(folder, saved)
@@ -142,10 +142,17 @@ def differing_files(folders: Sequence[Path]) -> dict[Path, list[str]]:
 
 
 def export_run(folder: Path, format: Format, out: Path | None, best: bool = False) -> Path:
-    """Write a run's weights for others; by default beside the run's own files.
+    """Write a run's weights for others.
+
+    Args:
+        folder: of the run.
+        format: of the file.
+        out: the file; None: beside the run's own ones.
+        best: whether the best state is meant, not the last.
 
     Raises:
-        RunError, TrainingStateError, UserError: no run, no state, or it cannot be written.
+        TrainingStateError: there is no such state.
+        UserError: no run, or the file cannot be written.
     """
     config, _ = open_run(folder)
     path = checkpoint_folder(folder) / (BEST if best else LAST)
@@ -166,26 +173,31 @@ def _train(config: RunConfig, launch: LaunchConfig, rank: Rank, state: State | N
         torch.set_num_threads(launch.threads)
     if not rank.is_first:
         progress = silent
-    task, trainer = None, None
+    task: TVTSTask | None = None
+    trainer: Trainer[NarratedBatch] | None = None
+
+    def record(outcome: RunOutcome, **facts: Any) -> None:
+        """How the run stands, and how far it has come."""
+        if task is not None:
+            facts |= {"step": 0 if trainer is None else trainer.step, "steps": task.steps, "counts": task.counts}
+            if task.measured is not None:
+                remark = task.not_learned
+                facts |= {"validation": task.measured, **({} if remark is None else {"not_learned": remark})}
+        if rank.is_first:
+            write_status(folder, outcome, config_digest=config.digest, **facts)
+
     try:
         task = _assemble(config, launch, rank, state, progress)
         trainer = trainer_of(task, progress)
-        if rank.is_first:
-            write_status(folder, "running", step=trainer.step, steps=task.steps, config_digest=config.digest)
+        record("running")
         last = train(task, trainer)
-        written = folder / BACKBONE
         if rank.is_first:
-            export(written, "safetensors", config, last.model, last.step)
-            _finish(folder, "finished", config, task, last.step)
-        return written
+            export(folder / BACKBONE, "safetensors", config, last.model, last.step)
+        record("finished")
+        return folder / BACKBONE
     except BaseException as error:  # a bug, a full memory, a second Ctrl-C: whatever ends a run is recorded
         is_stop = isinstance(error, StoppedError | KeyboardInterrupt)
-        if rank.is_first:
-            reason = str(error) or type(error).__name__
-            step = 0 if trainer is None else trainer.step
-            _finish(folder, "interrupted" if is_stop else "failed", config, task, step, reason)
-        if isinstance(error, NonFiniteLossError | CollapsedError):
-            raise DivergedError(f"{error} (recorded in {folder / STATUS})") from error
+        record("interrupted" if is_stop else "failed", reason=str(error) or type(error).__name__)
         raise
     finally:
         if task is not None:
@@ -201,7 +213,10 @@ def _assemble(config: RunConfig, launch: LaunchConfig, rank: Rank, state: State 
     elif state is None:
         check_start(config)
     sources = build_sources(config, cache, progress, workers=default_workers())
-    differing = _same_files(launch, sources, state) if rank.is_first else []
+    differing = []
+    if rank.is_first:
+        accept = launch.changed_files == "accept"
+        differing = keep_source_files(launch.out, SourceFiles.of(sources), state, accept=accept)
     tokenizer = _tokenizer(config, launch.out, sources, rank, fresh=state is None)
     if rank.is_first:
         barrier(rank)
@@ -235,20 +250,6 @@ def _assemble(config: RunConfig, launch: LaunchConfig, rank: Rank, state: State 
     )
 
 
-def _same_files(launch: LaunchConfig, sources: list[Source], state: State | None) -> list[str]:
-    """The samples whose files changed since the run began and are accepted as they are. What they are now is kept.
-
-    Raises:
-        RunError: some changed and are not to be accepted.
-    """
-    assert launch.out is not None
-    now, differing = SourceFiles.of(sources), []
-    if state is not None:
-        differing = changed_files(launch.out, state, now, accept=launch.changed_files == "accept")
-    keep_source_files(launch.out, now)
-    return differing
-
-
 def _tokenizer(config: RunConfig, folder: Path, sources: list[Source], rank: Rank, *, fresh: bool) -> TextTokenizer:
     """The run's own tokenizer where it has one already, else made, and kept if it was built here.
 
@@ -261,19 +262,3 @@ def _tokenizer(config: RunConfig, folder: Path, sources: list[Source], rank: Ran
     if rank.is_first and config.text.name is None:
         tokenizer.save(path)
     return tokenizer
-
-
-def _finish(
-    folder: Path,
-    outcome: RunOutcome,
-    config: RunConfig,
-    task: TVTSTask | None,
-    step: int,
-    reason: str | None = None,
-) -> None:
-    """Record how the run has ended, and how far it had come."""
-    facts: dict[str, Any] = {"config_digest": config.digest}
-    if task is not None:
-        facts |= {"step": step, "steps": task.steps, "counts": task.counts}
-        facts |= {} if task.measured is None else {"validation": task.measured}
-    write_status(folder, outcome, **facts, **({} if reason is None else {"reason": reason}))

@@ -23,7 +23,6 @@ from torch import Tensor
 from pretrain.config import LaunchConfig, compose
 from pretrain.model.text import TextTokenizer
 from pretrain.model.tvts import TVTS
-from pretrain.schema import ConfigError
 from tvts_bench import provenance
 from tvts_bench.atomic import whole_file
 from tvts_bench.datasets.scripted_motion.world import DEFAULT as WORLD
@@ -51,6 +50,11 @@ def start_file(cache: Path, seed: int) -> Path:
 
 def make_start(cache: Path, seed: int, progress: Progress = silent) -> Path:
     """The start of that seed, from the cache if it is there.
+
+    Args:
+        cache: where starts lie.
+        seed: of the start.
+        progress: shows it being made.
 
     Raises:
         UserError: it cannot be trained or written.
@@ -95,7 +99,14 @@ def ensure_start(cache: Path, seed: int) -> Path:
 
 
 def write_start(path: Path, model: Mapping[str, Tensor], tokenizer: TextTokenizer, seed: int) -> None:
-    """Keep the encoders of `model`, a TVTS state dict, and what they can go with."""
+    """Keep encoders, and what they can go with.
+
+    Args:
+        path: the file.
+        model: a TVTS state dict.
+        tokenizer: of the run that trained it.
+        seed: of the start.
+    """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.items() if name.startswith(ENCODERS)}
     facts = {_VOCABULARY: _sha(tokenizer), _WORLD: WORLD.digest, "seed": seed}
     with whole_file(path) as file:  # one value: several come in another order in every process, and cells go by content
@@ -120,18 +131,24 @@ def copy_start(path: Path, out: Path) -> Path:
 def load_encoders(model: TVTS, tensors: Mapping[str, Tensor], checkpoint: Checkpoint, tokenizer: TextTokenizer) -> None:
     """Fill both encoders from a start.
 
+    Args:
+        model: to be filled.
+        tensors: by the model's own names.
+        checkpoint: that they are of.
+        tokenizer: of the run.
+
     Raises:
-        ConfigError: it was made in another world, or with another vocabulary.
+        UserError: it was made in another world, or with another vocabulary.
         CheckpointError: its encoders are of another size.
     """
     try:
         facts = json.loads(str(checkpoint.metadata[_FACTS]))
         made_in, vocabulary = facts[_WORLD], facts[_VOCABULARY]
     except (KeyError, TypeError, ValueError):
-        raise ConfigError(f"{checkpoint.path} holds encoders and does not say of which world: it is no start") from None
+        raise UserError(f"{checkpoint.path} holds encoders and does not say of which world: it is no start") from None
     if made_in != WORLD.digest or vocabulary != _sha(tokenizer):
         what = "world" if made_in != WORLD.digest else "vocabulary"
-        raise ConfigError(
+        raise UserError(
             f"{checkpoint.path} is a start from another {what} than this run's: make one with `tvts-pretrain start`"
         )
     for prefix in ENCODERS:

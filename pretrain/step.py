@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from pretrain.data.batches import NarratedBatch
-from pretrain.model.presentation import Presentation
+from pretrain.data.loading import NarratedBatch
+from pretrain.model.masking import Presentation
 from pretrain.model.tvts import TVTS, TVTSOutput
 from pretrain.objectives.config import ObjectiveConfig
 from pretrain.objectives.losses import step_loss
@@ -33,7 +33,7 @@ from tvts_bench.video.transforms import normalise
 
 R = TypeVar("R", NarratedBatch, Presentation)
 
-ALIKE = 0.999  # mean cosine between different rows from which embeddings count as collapsed
+COLLAPSED = 0.999  # mean cosine between different rows from which embeddings count as collapsed
 _DROPOUT = 3  # what a seed is for; the data package uses 1 and 2
 _MASK_CAPTIONS = 0.0  # the paper masks no captioned image or clip
 _FIELDS = ("video", "text", "sort_logits")  # of TVTSOutput, those that the loss is differentiated by
@@ -93,7 +93,7 @@ def collapsed(embeddings: Tensor) -> bool:
     if bool((rows == rows[0]).all()):  # also all zero, which has no direction
         return True
     total = F.normalize(rows, dim=-1).sum(dim=0)
-    return bool((total @ total - count) / (count * (count - 1)) > ALIKE)
+    return bool((total @ total - count) / (count * (count - 1)) > COLLAPSED)
 
 
 def bare(model: nn.Module) -> TVTS:
@@ -110,11 +110,8 @@ def presentations(model: TVTS, batch: NarratedBatch) -> Presentation:
     is_caption = bool((batch.segments < batch.input_ids.shape[1]).all())
     mask = _MASK_CAPTIONS if is_caption else None
     drawn = [model.present(1, frames, torch.Generator().manual_seed(seed), mask) for seed in batch.seeds.tolist()]
-    return Presentation(
-        keep=_cat([each.keep for each in drawn]),
-        piece_keep=_cat([each.piece_keep for each in drawn]),
-        order=_cat([each.order for each in drawn]),
-    )
+    names = [each.name for each in fields(Presentation)]
+    return Presentation(**{name: _cat([getattr(each, name) for each in drawn]) for name in names})
 
 
 def _backward_in_parts(

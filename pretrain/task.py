@@ -9,12 +9,10 @@ import torch
 from torch import nn
 
 from pretrain.config import LaunchConfig, RunConfig
-from pretrain.data.batches import NarratedBatch
-from pretrain.data.loading import COUNTED, NarratedLoader
+from pretrain.data.loading import COUNTED, NarratedBatch, NarratedLoader
 from pretrain.model.tvts import TVTS
 from pretrain.objectives import ordering
-from pretrain.objectives.alignment import check_negatives
-from pretrain.objectives.losses import chance
+from pretrain.objectives.losses import chance, check_negatives
 from pretrain.run_folder import State, checkpoint_folder
 from pretrain.step import StepSettings, backward
 from pretrain.validation import Validation
@@ -91,7 +89,14 @@ class TVTSTask:
         return self.loader.batches(start, stop)
 
     def backward(self, model: nn.Module, batch: NarratedBatch, step: int, is_logged: bool) -> StepOutput:
-        """As `pretrain.step.backward`."""
+        """As `pretrain.step.backward`.
+
+        Args:
+            model: as it is trained, in DistributedDataParallel or bare.
+            batch: this rank's.
+            step: from 0.
+            is_logged: whether to look for collapse, too.
+        """
         objective = self.config.objective.at(step / self.steps)
         metrics = backward(model, batch, step, objective, self.settings, look=is_logged)
         return StepOutput(metrics, len(batch) * self.rank.world_size)
@@ -130,6 +135,14 @@ class TVTSTask:
             self.best = value
             try_to_save(self.folder / BEST, self.state(step))
 
+    @property
+    def not_learned(self) -> str | None:
+        """What to say of sorting that was not learned by the last look at held-out data; else None."""
+        objective = self.config.objective
+        if not objective.sorts or self.measured is None:
+            return None
+        return ordering.not_learned(objective.sort, self.config.network.items, self.measured)
+
     def state(self, step: int) -> State:
         """The whole state."""
         return State(
@@ -140,7 +153,7 @@ class TVTSTask:
             world_size=self.rank.world_size,
             best=self.best,
             measured=self.measured,
-            alike=self.collapsed_steps,
+            collapsed_steps=self.collapsed_steps,
             counts=self.counts,
             sizes=[share.size for share in self.loader.mixture.shares],
         )
@@ -149,7 +162,7 @@ class TVTSTask:
         self.model.load_state_dict(state.model)
         self.optimizer.load_state_dict(state.optimizer)
         self.start, self.best, self.measured = state.step, state.best, state.measured
-        self.collapsed_steps, self.counts = state.alike, dict(state.counts)
+        self.collapsed_steps, self.counts = state.collapsed_steps, dict(state.counts)
         shares = self.loader.mixture.shares
         for share, size in zip(shares, state.sizes or [share.size for share in shares], strict=True):
             if share.size != size and self.rank.is_first:

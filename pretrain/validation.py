@@ -16,13 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pretrain.config import RunConfig
-from pretrain.data.batches import NarratedBatch
-from pretrain.data.loading import validation_batches
-from pretrain.data.sources import Source, build_source
+from pretrain.data.build import build_source
+from pretrain.data.loading import NarratedBatch, validation_batches
+from pretrain.data.sources import Source
 from pretrain.model.text import TextTokenizer
 from pretrain.model.tvts import TVTS
-from pretrain.objectives.alignment import alignment
-from pretrain.objectives.losses import chance
+from pretrain.objectives.losses import alignment, chance
 from pretrain.objectives.ordering import sorting
 from pretrain.step import StepSettings, forward, presentations
 from tvts_bench.datasets.base import VideoRecord
@@ -37,7 +36,7 @@ from tvts_bench.video.transforms import normalise
 
 logger = logging.getLogger(__name__)
 
-_BATCH = 32  # clips a forward pass; also how many transcripts each is told from in alignment_accuracy
+_BATCH = 32  # clips per forward pass; also how many transcripts each is compared with in alignment_accuracy
 _REMEMBERED = 512 << 20  # bytes of decoded clips kept from one validation to the next
 
 
@@ -126,8 +125,8 @@ class Validation:
         self.prepare()
         assert self._records is not None
         rows, labels = [], []
-        for batch in _batches(self._records):
-            read = [(self._clip(record), record.label) for record in batch]
+        for first in range(0, len(self._records), _BATCH):
+            read = [(self._clip(record), record.label) for record in self._records[first : first + _BATCH]]
             clips = [(clip, label) for clip, label in read if clip is not None]
             if clips:
                 stacked = torch.stack([clip for clip, _ in clips]).to(self.settings.device)
@@ -170,7 +169,3 @@ def recall_at_1(embeddings: Tensor, labels: Sequence[int]) -> tuple[dict[str, fl
     same = (names[:, None] == names).sum(dim=1) - 1
     guess = (same.float() / max(len(labels) - 1, 1)).mean()
     return {"recall_at_1": 100 * float(hits.float().mean())}, {"recall_at_1": 100 * float(guess)}
-
-
-def _batches(records: Sequence[VideoRecord]) -> list[Sequence[VideoRecord]]:
-    return [records[first : first + _BATCH] for first in range(0, len(records), _BATCH)]

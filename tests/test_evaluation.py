@@ -11,8 +11,9 @@ from tests.plain_videos import write_plain_video
 from tvts_bench import as_backbone, evaluate, evaluate_all, load_backbone
 from tvts_bench.backbones.base import Backbone, BackboneError
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
+from tvts_bench.errors import UserError
 from tvts_bench.evaluation import plan
-from tvts_bench.evaluators.base import EvaluationError, Evaluator, FromFeatures
+from tvts_bench.evaluators.base import Evaluator, FromFeatures
 from tvts_bench.evaluators.cached_probe import CachedProbe
 from tvts_bench.evaluators.finetune import Finetune
 from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
@@ -111,9 +112,9 @@ def test_results_are_those_of_each_alone(
 def test_what_cannot_be_measured_is_said_before_anything_is_decoded(
     colours: Dataset, runtime: Runtime, passes: list[int]
 ) -> None:
-    with pytest.raises(EvaluationError, match="--k 9 is larger than the gallery"):
+    with pytest.raises(UserError, match="--k 9 is larger than the gallery"):
         evaluate_all(backbones(), colours, replace(RETRIEVAL, ks=(9,)), runtime)
-    with pytest.raises(EvaluationError, match="1 of 8 clips of test cannot be measured"):
+    with pytest.raises(UserError, match="1 of 8 clips of test cannot be measured"):
         evaluate_all(backbones(), colours, RETRIEVAL, replace(runtime, strict=True))
     assert passes == [8]
 

@@ -39,8 +39,7 @@ from tvts_bench.features import decoding
 from tvts_bench.models.temporal_resnet import AdaptiveResNet
 from tvts_bench.runtime import Runtime
 from tvts_bench.table_runs import MeasurementRequest, fill_table
-from tvts_bench.tables.base import Column, Table, TableRow
-from tvts_bench.tables.protocols import CACHED_PROBE, RETRIEVAL
+from tvts_bench.tables.base import CACHED_PROBE, RETRIEVAL, Column, Table, TableRow
 from tvts_bench.video.clips import Clip, load_clip
 
 from torchvision.models.resnet import Bottleneck, ResNet  # isort: skip

@@ -36,7 +36,6 @@ LAYERS: tuple[frozenset[str], ...] = (
             "torchvision_ops",
             "atomic",
             "confusion_plot",
-            "csv_files",
             "processes",
         }
     ),
@@ -175,7 +174,7 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_csv_is_written_in_one_place() -> None:
-    """The lists of the embedded world are not for spreadsheets but in the layout of the official ones."""
+    """The lists of the built-in synthetic set are not for spreadsheets but in the layout of the official ones."""
     writing = {
         name
         for package in ("tvts_bench", "pretrain")
@@ -183,7 +182,7 @@ def test_csv_is_written_in_one_place() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in ("writer", "DictWriter", "to_csv", "savetxt")
     }
-    assert writing == {"tvts_bench.csv_files", "tvts_bench.datasets.scripted_motion.layouts"}
+    assert writing == {"tvts_bench.printable", "tvts_bench.datasets.scripted_motion.layouts"}
 
 
 def test_the_consoles_are_those_that_print_text_as_text() -> None:
@@ -194,4 +193,4 @@ def test_the_consoles_are_those_that_print_text_as_text() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Console"
     }
-    assert making == {"tvts_bench.tables.terminal"}  # which measures with it
+    assert making == {"tvts_bench.tables.render"}  # which measures with it

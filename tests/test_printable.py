@@ -15,8 +15,7 @@ from rich.text import Text
 
 from tvts_bench.cli.console import TextConsole
 from tvts_bench.cli.main import PrintableFormatter
-from tvts_bench.csv_files import csv_text
-from tvts_bench.printable import in_markdown, printable
+from tvts_bench.printable import csv_text, in_markdown, printable
 
 HARMLESS = (
     "Приготовление борща",

@@ -22,10 +22,9 @@ from tvts_bench.results.index import RUNS
 from tvts_bench.runtime import Runtime
 from tvts_bench.table_runs import MeasurementRequest, fill_table
 from tvts_bench.tables.assemble import TableResults, assemble
-from tvts_bench.tables.base import Column, Protocol, Table, TableRow
-from tvts_bench.tables.cells import CellResults
-from tvts_bench.tables.files import write_table
-from tvts_bench.tables.protocols import RETRIEVAL
+from tvts_bench.tables.base import RETRIEVAL, Column, Protocol, Table, TableRow
+from tvts_bench.tables.model import CellResults, as_document
+from tvts_bench.tables.render import write_table
 from tvts_bench.training.recipe import Recipe
 
 COLOURS = {"red": (200, 20, 20), "blue": (20, 20, 200)}
@@ -112,8 +111,8 @@ def test_the_second_time_nothing_is_measured_and_the_bytes_are_the_same(
 
 
 def write_files_of(found: dict[tuple[str, str], CellResults], out: Path) -> list[bytes]:
-    files = write_table(assemble(TABLE, TableResults(cells=found, embedded=False), out), out)
-    return [path.read_bytes() for path in (files.markdown, files.csv, files.latex, files.json)]
+    markdown = write_table(as_document(assemble(TABLE, TableResults(cells=found, embedded=False), out)), out)
+    return [markdown.with_suffix(suffix).read_bytes() for suffix in (".md", ".csv", ".tex", ".json")]
 
 
 def test_a_run_that_was_interrupted_goes_on_at_the_missing_cells(

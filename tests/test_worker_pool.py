@@ -44,8 +44,8 @@ def die() -> None:
     os._exit(3)
 
 
-def pool(initializer: Callable[[], None] = nothing) -> WorkerPool[str, str]:
-    return WorkerPool(work, workers=2, timeout=2.0, preload=(), initializer=initializer)
+def pool(first: Callable[[], None] = nothing) -> WorkerPool[str, str]:
+    return WorkerPool(work, workers=2, timeout=2.0, setup=lambda: first)
 
 
 def test_every_item_has_an_answer_or_the_reason_why_there_is_none() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
-from tvts_bench.csv_files import csv_text
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.datasets.files import is_video_name, walk_videos
 from tvts_bench.datasets.lines import VIDEO_EXTENSIONS
@@ -18,7 +17,8 @@ from tvts_bench.errors import UserError
 from tvts_bench.features.base import Dtype, Features
 from tvts_bench.features.extraction import extract
 from tvts_bench.metrics.measured import damage_line, failure_line
-from tvts_bench.neighbors import Embedded, nearest
+from tvts_bench.neighbors import EmbeddingSet, nearest
+from tvts_bench.printable import csv_text
 from tvts_bench.provenance import canonical, digest, versions
 from tvts_bench.results import write_atomically
 from tvts_bench.results.files import as_parquet
@@ -57,7 +57,7 @@ def video_files(paths: Iterable[Path]) -> list[Path]:
     """The files named, and the videos in the folders named (by suffix, subfolders included), each once.
 
     Raises:
-        UserError: a path does not exist, or a folder holds no video.
+        UserError: A path does not exist, or a folder holds no video.
     """
     files: dict[Path, None] = {}
     for path in paths:
@@ -97,7 +97,7 @@ def _embed(files: Iterable[Path], backbone: Backbone, decoder: str, dtype: Dtype
     adapted = adaptation_notes(backbone, clip)
     records = [VideoRecord(id=str(path), path=path, label=0) for path in files]
     fingerprint = digest([record.id for record in records])
-    features = extract(backbone, records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)
+    (features,) = extract([backbone], records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)
     if features.failed and (runtime.strict or not features.ids):
         first, reason = next(iter(features.failed.items()))
         raise UserError(
@@ -149,8 +149,8 @@ def most_similar(
     queries = embed_files([query], backbone, decoder=decoder, dtype=dtype, runtime=runtime).features
     resolved = [str(Path(item).resolve()) for item in gallery.ids]
     neighbors = nearest(
-        Embedded(ids=[str(query.resolve())], values=queries.values),
-        Embedded(ids=resolved, values=gallery.values),
+        EmbeddingSet(ids=[str(query.resolve())], values=queries.values),
+        EmbeddingSet(ids=resolved, values=gallery.values),
         k,
         device=runtime.device,
     )
@@ -165,8 +165,8 @@ def write_features(embedded: EmbeddedFiles, path: Path) -> None:
     Parquet carries the provenance in its metadata, npz as a JSON string; CSV cannot.
 
     Raises:
-        UserError: another suffix.
-        ResultError: the file cannot be written.
+        UserError: Another suffix.
+        ResultError: The file cannot be written.
     """
     require_known_suffix(path)
     features, provenance = embedded.features, json.dumps(canonical(embedded.provenance))
@@ -187,7 +187,7 @@ def require_known_suffix(path: Path) -> None:
     """Refuse a file that features cannot be written to: also called before they are computed.
 
     Raises:
-        UserError: the suffix is none of `SUFFIXES`, or there is a folder of that name.
+        UserError: The suffix is none of `SUFFIXES`, or there is a folder of that name.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"cannot write features to {path}: the suffix must be one of {', '.join(SUFFIXES)}")

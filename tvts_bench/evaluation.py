@@ -15,9 +15,9 @@ from tvts_bench.backbones.cost import cost_of
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.devices import resolve_dtype
 from tvts_bench.evaluators.base import Evaluator, FromFeatures, Outcome
-from tvts_bench.evaluators.split_features import extract_split
+from tvts_bench.evaluators.splits import extract_split
 from tvts_bench.features.base import Dtype
-from tvts_bench.features.extraction import EXTRACTING, extract_all
+from tvts_bench.features.extraction import EXTRACTING, extract
 from tvts_bench.metrics.measured import SplitCoverage, damage_line
 from tvts_bench.provenance import canonical, versions
 from tvts_bench.results import Result, Run
@@ -147,7 +147,7 @@ def extract_once(backbones: Sequence[Backbone], dataset: Dataset, evaluator: Eva
             readers.setdefault(clips, []).append(backbone)
     for (split, clip), sharing in readers.items():
         if len(sharing) > 1:
-            extract_all(
+            extract(
                 sharing,
                 dataset.records(split),
                 dataset.fingerprint(split),

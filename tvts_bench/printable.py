@@ -1,10 +1,13 @@
 """Names from data as text that can be shown: what would steer a terminal or deceive a reader becomes an escape.
 
 File names, classes, tensors and the messages of libraries that quote them are written by strangers. Letters of every
-script, combining marks and emoji stay as they are.
+script, combining marks and emoji stay as they are. Markdown takes such a text as it is, and no spreadsheet runs it.
 """
 
+import csv
+import io
 import re
+from collections.abc import Iterable
 
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"  # letters and marks that Unicode defines as invisible
 _STEERING = (
@@ -23,6 +26,9 @@ _MARKDOWN = re.compile(
     r"[\\`*|<>~$]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|&(?=#?\w+;)|^[#+-](?=[#+\s-]|$)|(?<=^\d)[.)](?=\s)", flags=re.ASCII
 )
 
+# What spreadsheets take for a formula, also in full width, after blanks, or behind apostrophes of names themselves.
+_FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")
+
 
 def printable(text: str, *, keep_lines: bool = False) -> str:
     r"""`text` on one line, with what does not show itself written as `\x1b`, `\u202e`, `\n`.
@@ -39,5 +45,24 @@ def in_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", printable(text))
 
 
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV with line feeds.
+
+    Text that a spreadsheet would run gets an apostrophe in front, as OWASP advises against "CSV injection"; taking one
+    apostrophe off a cell that begins so gives the text back. What does not show itself is escaped (`printable`).
+    Numbers stay numbers: -0.5 is written as such, "-0.5" is text.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    shown = printable(value)
+    return f"'{shown}" if _FORMULA.match(shown) else shown
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

@@ -1,5 +1,6 @@
 """Work that may hang or crash: in a pool of processes that outlives it, or in a thread with a time limit."""
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import connection, util
 from multiprocessing.context import BaseContext
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from pebble import CONSTS, ProcessExpired, ProcessPool
 
@@ -99,9 +100,8 @@ class WorkerPool(Generic[Item, Answer]):
         *,
         workers: int,
         timeout: float,
-        preload: Sequence[str],
-        initializer: Callable[..., None],
-        initial: Callable[[], tuple[Any, ...]] = tuple,
+        preload: Sequence[str] = (),
+        setup: Callable[[], Callable[[], None]] | None = None,
     ) -> None:
         """Start the processes.
 
@@ -110,15 +110,13 @@ class WorkerPool(Generic[Item, Answer]):
             workers: Processes.
             timeout: Seconds that one item may take; then its worker is killed and replaced.
             preload: Modules that they have imported from the start.
-            initializer: Called in each of them first.
-            initial: Makes its arguments for a pool, since one that broke is replaced as a whole: its workers outlive
+            setup: Makes what is called in each of them first; anew for a pool that replaces one, whose workers outlive
                 their fork server for a moment, out of our sight, and may still write to memory that they share.
 
         Raises:
             UserError: They end as they start.
         """
-        self._work, self._workers, self._timeout = work, workers, timeout
-        self._preload, self._initializer, self._initial = preload, initializer, initial
+        self._work, self._workers, self._timeout, self._preload, self._setup = work, workers, timeout, preload, setup
         self._queue: deque[_Task[Item]] = deque()
         self._scheduled: dict[Future[Answer], _Task[Item]] = {}
         self._answers: deque[tuple[Item, Answer | Unanswered]] = deque()
@@ -207,7 +205,7 @@ class WorkerPool(Generic[Item, Answer]):
                 self._workers,
                 context=worker_context(self._preload),
                 initializer=_start_worker,
-                initargs=(self._initializer, self._initial()),
+                initargs=(self._preload, self._setup and self._setup()),
             )
             try:
                 self._pool.schedule(os.getpid).result()  # imports may take long the first time
@@ -227,12 +225,15 @@ class WorkerPool(Generic[Item, Answer]):
         self._pool.join()
 
 
-def _start_worker(initializer: Callable[..., None], initial: tuple[Any, ...]) -> None:
+def _start_worker(preload: Sequence[str], first: Callable[[], None] | None) -> None:
     """Make this process a worker of the one that started it."""
     CONSTS.channel_lock_timeout = LOCK_SECONDS
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler of Python's own would wait for C code to return
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    initializer(*initial)
+    for name in preload:  # here, where no server has them: not in the time of the first item
+        importlib.import_module(name)
+    if first is not None:
+        first()
 
 
 def _die_with_parent() -> None:
@@ -249,7 +250,7 @@ def run_with_timeout(seconds: float, work: Callable[[], Answer]) -> Answer:
     Work that takes longer is left behind, since a thread in C code cannot be stopped, and ends with the process.
 
     Raises:
-        TimeoutError: it takes longer.
+        TimeoutError: It takes longer.
     """
     outcome: Future[Answer] = Future()
 

@@ -62,10 +62,10 @@ def file_sha256(path: Path) -> str:
 @functools.cache
 def versions() -> dict[str, str]:
     """Versions of tvts-bench, Python, the platform and every installed package that can change a number."""
-    found = {"tvts-bench": VERSION, "python": platform.python_version(), "platform": platform.platform()}
+    report = {"tvts-bench": VERSION, "python": platform.python_version(), "platform": platform.platform()}
     for package in REPORTED_PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            report[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return report

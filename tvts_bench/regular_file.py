@@ -28,7 +28,7 @@ def require_regular(path: Path) -> None:
     """Refuse what is there and not a regular file, links followed, for readers that open `path` themselves.
 
     Raises:
-        OSError: it is missing, a folder, a named pipe, a socket or a device; or a link that leads in a circle.
+        OSError: It is missing, a folder, a named pipe, a socket or a device; or a link that leads in a circle.
     """
     _require_regular(path, path.stat().st_mode)
 
@@ -37,7 +37,7 @@ def open_regular(path: Path) -> BufferedReader:
     """A regular file, open for reading.
 
     Raises:
-        OSError: as `require_regular`; or no permission.
+        OSError: As `require_regular`; or no permission.
     """
     require_regular(path)
     # Something else may have taken its place since: then opening does not wait, and the check is repeated.
@@ -54,11 +54,11 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     """The content of a regular file.
 
     Args:
-        path: links are followed.
-        most: bytes above which it is refused; whatever size the file claims, no more than these are read.
+        path: Links are followed.
+        most: Bytes above which it is refused; whatever size the file claims, no more than these are read.
 
     Raises:
-        OSError: as `open_regular`; or larger than `most`.
+        OSError: As `open_regular`; or larger than `most`.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size

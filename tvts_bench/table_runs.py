@@ -23,7 +23,7 @@ from tvts_bench.results.files import write_files
 from tvts_bench.results.index import RUNS, ResultIndex, ReuseCheck, StoredResult, read_index
 from tvts_bench.runtime import Runtime
 from tvts_bench.tables.base import Column, Protocol, Table, TableRow
-from tvts_bench.tables.cells import CellResults
+from tvts_bench.tables.model import CellResults
 from tvts_bench.training.presets import preset
 
 Say = Callable[[str], None]
@@ -216,7 +216,7 @@ def _measure(job: _Job, out: Path, runtime: Runtime) -> CellResults:
         result = evaluate(job.backbone, job.dataset, job.evaluator, runtime)
     except UserError as error:
         return CellResults(status="failed", reason=f"{job.row}: {error}")
-    path = broadcast_from_rank0(runtime, lambda: write_files(result, out / RUNS).saved.json)
+    path = broadcast_from_rank0(runtime, lambda: write_files(result, out / RUNS).json)
     return CellResults(stored=((None, StoredResult(result=load(path), path=path)),))
 
 

@@ -15,7 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,6 @@ _CHUNK = 32  # samples handed to a checking process at a time
 logger = logging.getLogger(__name__)
 
 
-class SourceIndexError(UserError):
-    """A source without a usable sample, or with too many unreadable files."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One sample's files and what is known of them. A narrated video has a transcript, a captioned one a caption."""
@@ -59,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checked:
-    """What the check of one entry found."""
+    """The outcome of checking one entry."""
 
     id: str
     entry: Entry | None  # None: left out
@@ -71,14 +67,20 @@ class Checked:
 
 
 def unreadable(entry: Entry, kind: str, error: Exception) -> Checked:
-    """An entry left out because of `error`, which is listed as of that `kind`."""
+    """An entry left out because it cannot be read.
+
+    Args:
+        entry: of the list.
+        kind: what its reason is listed under.
+        error: the reason.
+    """
     reason = f"{kind}: {error}"
     return Checked(id=entry.id, entry=None, reason=reason, unreadable=True, transient=is_transient(error))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What checking a source found."""
+    """The outcome of checking a source."""
 
     listed: int
     used: int
@@ -113,7 +115,7 @@ class Index:
 
     @property
     def report(self) -> Report:
-        """What was found when it was made."""
+        """The outcome of the check when it was made."""
         return Report(**json.loads(self.path.with_suffix(".json").read_text(encoding="utf-8")))
 
 
@@ -137,12 +139,12 @@ def build_index(
         progress: shows the check.
 
     Raises:
-        SourceIndexError: nothing usable, or too many unreadable files.
+        UserError: nothing usable, or too many unreadable files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):  # of several processes one checks, the others wait for what it found
+    with FileLock(path.with_suffix(".lock")):  # of several processes one checks, the others wait for it
         if not _is_complete(path):
-            _check_all(candidates, check, path, workers=workers, progress=progress)
+            _check_all(candidates, check, path, workers, progress)
     return _accepted(Index(path), max_unreadable)
 
 
@@ -152,42 +154,28 @@ def _is_complete(path: Path) -> bool:
 
 
 def _check_all(
-    candidates: Sequence[Entry],
-    check: Callable[[Entry], Checked],
-    path: Path,
-    *,
-    workers: int,
-    progress: Progress,
+    candidates: Sequence[Entry], check: Callable[[Entry], Checked], path: Path, workers: int, progress: Progress
 ) -> None:
-    found: list[Entry] = []
-    excluded: dict[str, str] = {}
-    flaws: dict[str, list[str]] = {}
-    transient: list[str] = []
+    usable: list[Entry] = []
+    report = Report(listed=len(candidates), used=0, excluded={}, counts={})
     counts: Counter[str] = Counter()
     with progress(len(candidates), "samples", f"checking {path.stem.split('-')[0]}") as advance:
         for checked in _checks(candidates, check, workers):
             counts.update(checked.events or {})
-            transient += [checked.id] if checked.transient else []
+            if checked.transient:
+                report.transient.append(checked.id)
             if checked.flaws:
                 more = len(checked.flaws) - _FLAWS
-                flaws[checked.id] = [*checked.flaws[:_FLAWS], *([f"and {more:,} more"] if more > 0 else [])]
+                report.flaws[checked.id] = [*checked.flaws[:_FLAWS], *([f"and {more:,} more"] if more > 0 else [])]
             if checked.entry is not None:
-                found.append(checked.entry)
+                usable.append(checked.entry)
             else:
-                excluded[checked.id] = checked.reason
-                counts[checked.reason.split(":")[0]] += 1
-                counts.update({"unreadable": 1} if checked.unreadable else {})
+                report.excluded[checked.id] = checked.reason
+                counts.update([checked.reason.split(":")[0], *(["unreadable"] if checked.unreadable else [])])
             advance(1)
-    report = Report(
-        listed=len(candidates),
-        used=len(found),
-        excluded=excluded,
-        counts=dict(counts),
-        flaws=flaws,
-        transient=transient,
-    )
+    report = replace(report, used=len(usable), counts=dict(counts))
     with whole_file(path) as file:
-        file.write(_table_bytes(found))
+        file.write(_table_bytes(usable))
     with whole_file(path.with_suffix(".json")) as file:
         file.write(json.dumps(asdict(report), indent=1).encode())
 
@@ -197,18 +185,16 @@ def _accepted(index: Index, max_unreadable: float) -> Index:
     listing = f"all reasons are in {index.path.with_suffix('.json')}"
     examples = "; ".join(list(report.excluded.values())[:3])
     if not report.used:
-        raise SourceIndexError(f"none of the {report.listed:,} samples listed can be used: {examples}; {listing}")
+        raise UserError(f"none of the {report.listed:,} samples listed can be used: {examples}; {listing}")
     unreadable = report.counts.get("unreadable", 0)
     if unreadable > max_unreadable * report.listed:
-        raise SourceIndexError(
+        raise UserError(
             f"{unreadable:,} of {report.listed:,} files cannot be read, more than the share {max_unreadable:g}: "
             f"{examples}; {listing}; go on without them with data.sources.NUMBER.max_unreadable=SHARE"
         )
     if report.excluded or report.counts:
-        counted = ", ".join(
-            f"{name} {count:,}" for name, count in sorted(report.counts.items()) if name != "unreadable"
-        )
-        logger.warning("%s of %s samples can be used (%s); %s", report.used, report.listed, counted, listing)
+        kinds = [f"{name} {count:,}" for name, count in sorted(report.counts.items()) if name != "unreadable"]
+        logger.warning("%s of %s samples can be used (%s); %s", report.used, report.listed, ", ".join(kinds), listing)
     return index
 
 

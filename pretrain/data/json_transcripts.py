@@ -1,6 +1,6 @@
 """Transcripts in JSON: YT-Temporal's annotations, and what Whisper and its relatives write.
 
-YT-Temporal-180M (as MERLOT released it), one object a video:
+YT-Temporal-180M (as MERLOT released it), one object per video:
 
     {"subtitles": [{"word": "guys", "time": 0.179}, ...],               as heard; `time` is when the word begins
      "denoised":  [{"noisyasr": "guys this", "cleanasr": "Guys, this"}, ...],
@@ -79,14 +79,15 @@ def parse_json(content: Any, path: Path) -> Transcript:
     segments = content
     if isinstance(content, Mapping):
         segments = next((content[key] for key in _SEGMENT_KEYS if key in content), None)
-        if not segments and isinstance(content.get("words"), list):
+        has_words = isinstance(segments, list) and any(
+            isinstance(each, Mapping) and each.get("words") for each in segments
+        )
+        if isinstance(content.get("words"), list) and not has_words and (not segments or isinstance(segments, list)):
             segments = [{"words": content["words"]}]
     if not isinstance(segments, list):
-        found = ", ".join(list(content)[:6])[:200] if isinstance(content, Mapping) else type(content).__name__
+        keys = ", ".join(list(content)[:6])[:200] if isinstance(content, Mapping) else type(content).__name__
         expected = "subtitles (YT-Temporal) or segments (Whisper)"
-        raise TranscriptError(path, None, f"no transcript: expected {expected}, found {found or 'nothing'}")
-    if isinstance(content, Mapping) and _segment_words_missing(segments) and isinstance(content.get("words"), list):
-        segments = [{"words": content["words"]}]
+        raise TranscriptError(path, None, f"no transcript: expected {expected}, found {keys or 'nothing'}")
     return _whisper(segments, path)
 
 
@@ -204,8 +205,7 @@ def _passages(content: Mapping[str, Any], kept: Sequence[int]) -> tuple[Passage,
 
 def _alignable(passages: Sequence[Passage]) -> tuple[tuple[Passage, ...], list[str]]:
     """The passages that can be aligned in seconds, and a sentence on each of the others: it stays as it was heard."""
-    flaws = []
-    kept = []
+    kept, flaws = [], []
     for number, passage in enumerate(passages):
         heard, cleaned = passage.last - passage.first, len(passage.text.split())
         if heard * cleaned <= ALIGNABLE:
@@ -213,10 +213,6 @@ def _alignable(passages: Sequence[Passage]) -> tuple[tuple[Passage, ...], list[s
         else:
             flaws.append(f"denoised passage {number}: {cleaned:,} words are too many to align with {heard:,} heard")
     return tuple(kept), flaws
-
-
-def _segment_words_missing(segments: Sequence[Any]) -> bool:
-    return not any(isinstance(segment, Mapping) and segment.get("words") for segment in segments)
 
 
 def _segment_words(segment: Any) -> list[Word]:

@@ -13,15 +13,16 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pretrain.data.batches import NarratedBatch
+from pretrain.data.clip_sampling import EVENTS
 from pretrain.data.mixing import Draw, Mixture, Share, described, in_order
-from pretrain.data.segments import EVENTS
 from pretrain.data.sources import Sample, Source
 from tvts_bench.errors import UserError
 from tvts_bench.training.dataloader import load_in_order
@@ -39,8 +40,56 @@ _LEAST_FAILURES = 5  # before a share of failures means anything
 logger = logging.getLogger(__name__)
 
 
-class TooManyFailuresError(UserError):
-    """More samples than allowed could not be read while training."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NarratedBatch:
+    """B clips with the words spoken during them, in true temporal order.
+
+    A narrated clip has K transcript segments. A caption has one: row 0 holds its tokens, and rows 1..K-1 are padding
+    whose mask is all zero. `segments` tells them apart, and only samples with `segments == K` can be sorted.
+
+    Attributes:
+        clips: uint8 `[B, 3, T, H, W]`, RGB in 0..255; normalised on the device.
+        input_ids: int64 `[B, K, L]`, tokens of the segments.
+        attention_mask: int64 `[B, K, L]`, 1 on tokens and 0 on padding.
+        segments: int64 `[B]`, the number of real segments of each sample, 1..K.
+        ids: Name of each sample, for logs.
+        seeds: int64 `[B]`, a number of each sample for choices made later (masks): the same for the same seed and step
+            whatever the number of processes. None where a batch was not drawn.
+    """
+
+    clips: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    segments: Tensor
+    ids: tuple[str, ...]
+    seeds: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        size, shape = len(self.ids), tuple(self.clips.shape)
+        assert len(shape) == 5, shape
+        assert shape[:2] == (size, 3), shape
+        assert self.clips.dtype == torch.uint8, self.clips.dtype
+        assert self.input_ids.ndim == 3, tuple(self.input_ids.shape)
+        assert self.input_ids.shape == self.attention_mask.shape
+        assert self.input_ids.shape[0] == size
+        assert self.segments.shape == (size,)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> NarratedBatch:
+        tensors: dict[str, Any] = {
+            name: function(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **tensors)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> NarratedBatch:
+        """The same batch with every tensor on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> NarratedBatch:
+        """The same batch in page-locked memory; the DataLoader calls this when asked to pin."""
+        return self._map(lambda tensor: tensor.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +100,6 @@ class LoaderConfig:
     seed: int = 0
     max_failures: float = 0.05  # share (0..1) of samples unreadable while training above which the run stops
     strict: bool = False  # one unreadable sample ends the run
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UserError(f"batch_size must be positive, got {self.batch_size}")
-        if not 0 <= self.max_failures <= 1:
-            raise UserError(f"max_failures is a share from 0 to 1, got {self.max_failures}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +112,7 @@ class Made:
 
     def pin_memory(self) -> Made:
         """With the batch in page-locked memory."""
-        return Made(batch=self.batch.pin_memory(), events=self.events, failures=self.failures)
+        return replace(self, batch=self.batch.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +130,7 @@ class BatchMaker:
 
         Raises:
             VideoDecodeError, TranscriptError: unreadable, and no replacement is wanted.
-            TooManyFailuresError: nor are the replacements readable.
+            UserError: nor are the replacements readable.
         """
         failures: list[str] = []
         samples = [self._sample(draw, failures) for draw in draws]
@@ -108,11 +151,18 @@ class BatchMaker:
                 if self.mixture is None:
                     raise
                 failures.append(str(error))
-        raise TooManyFailuresError(f"{_ATTEMPTS} samples of {source.name} in a row cannot be read: {failures[-1]}")
+        raise UserError(f"{_ATTEMPTS} samples of {source.name} in a row cannot be read: {failures[-1]}")
 
 
 def collate(samples: Sequence[Sample], tokenize: Tokenize, segments: int, seeds: Tensor | None = None) -> NarratedBatch:
-    """One batch. Samples with fewer texts than `segments` get rows of padding, with a mask of zeros, behind them."""
+    """One batch. Samples with fewer texts than `segments` get rows of padding, with a mask of zeros, behind them.
+
+    Args:
+        samples: B of them.
+        tokenize: for their texts.
+        segments: K.
+        seeds: int64 [B], one for each sample.
+    """
     counts = torch.tensor([len(sample.texts) for sample in samples])
     ids, mask = tokenize([text for sample in samples for text in sample.texts])
     is_real = torch.arange(segments) < counts[:, None]  # [B, K]
@@ -132,21 +182,11 @@ def collate(samples: Sequence[Sample], tokenize: Tokenize, segments: int, seeds:
 class _Steps(Dataset[Made]):
     """Steps as a data set: item `step` is that step's batch."""
 
-    def __init__(self, maker: BatchMaker, batches: Callable[[int], Sequence[Draw]]) -> None:
-        self._maker, self._batches = maker, batches
+    def __init__(self, maker: BatchMaker, draws: Callable[[int], Sequence[Draw]]) -> None:
+        self._maker, self._draws = maker, draws
 
     def __getitem__(self, step: int) -> Made:
-        return self._maker.make(self._batches(step))
-
-
-@dataclass(frozen=True)
-class _RankDraws:
-    mixture: Mixture
-    rank: int
-    world_size: int
-
-    def __call__(self, step: int) -> Sequence[Draw]:
-        return self.mixture.draws(step, self.rank, self.world_size)
+        return self._maker.make(self._draws(step))
 
 
 class NarratedLoader:
@@ -169,7 +209,7 @@ class NarratedLoader:
         """Checks that the sources can be mixed.
 
         Raises:
-            MixtureError: sources, weights, batch sizes and number of processes do not go together.
+            UserError: sources, weights, batch sizes and number of processes do not go together.
         """
         shares = [
             Share(
@@ -188,17 +228,16 @@ class NarratedLoader:
         self.counts: Counter[str] = Counter()
         self.failures: list[str] = []
         self._config, self._workers = config, workers
-        self._maker = BatchMaker(
-            sources=tuple(sources), tokenize=tokenize, segments=_segments(sources), mixture=self.mixture
-        )
-        self.items: Dataset[Made] = _Steps(self._maker, _RankDraws(self.mixture, rank, world_size))  # by step
+        maker = BatchMaker(sources=tuple(sources), tokenize=tokenize, segments=_segments(sources), mixture=self.mixture)
+        draws = partial(self.mixture.draws, rank=rank, world_size=world_size)
+        self.items: Dataset[Made] = _Steps(maker, draws)  # by step
         self._samples = 0
 
     def batches(self, start: int, stop: int) -> Iterator[NarratedBatch]:
         """The batches of steps `start` to `stop - 1`.
 
         Raises:
-            TooManyFailuresError: more than `max_failures` of the samples so far could not be read, or one if `strict`.
+            UserError: more than `max_failures` of the samples so far could not be read, or one if `strict`.
         """
         for made in load_in_order(self.items, range(start, stop), self._workers):
             self._account(made)
@@ -211,10 +250,10 @@ class NarratedLoader:
             self.counts[UNREADABLE] += 1
             self.failures.append(failure)
             if self._config.strict:
-                raise TooManyFailuresError(f"{failure} (strict: one unreadable file ends the run)")
+                raise UserError(f"{failure} (strict: one unreadable file ends the run)")
             logger.warning("replaced by another sample: %s", failure)
         if len(self.failures) > max(self._config.max_failures * self._samples, _LEAST_FAILURES):
-            raise TooManyFailuresError(
+            raise UserError(
                 f"{len(self.failures)} of {self._samples} samples could not be read, more than "
                 f"max_failures={self._config.max_failures:g}; the last: {self.failures[-1]}"
             )
@@ -224,6 +263,13 @@ def validation_batches(
     source: Source, tokenize: Tokenize, *, batch_size: int, workers: int = 0, seed: int = 0
 ) -> Iterator[NarratedBatch]:
     """Every sample of a source once, in its order, with centre frames and crops; the same ones at every call.
+
+    Args:
+        source: held out.
+        tokenize: for its texts.
+        batch_size: samples of a batch; the last one may have fewer.
+        workers: loading processes; 0 loads in this one.
+        seed: of the cuts and masks.
 
     Raises:
         VideoDecodeError, TranscriptError: a file that cannot be read: a held-out set must not change silently.

@@ -1,4 +1,4 @@
-"""Which samples a step is made of: a pure function of (seed, step), so that a run is taken up again by one integer.
+"""Which samples a step is made of: a pure function of (seed, step), so that a run is resumed by one integer.
 
 Each batch comes from one source, because a batch has one number of frames. Sources take turns in a fixed cycle that
 has their weights (to a percent), spread evenly:
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,16 +26,12 @@ _CYCLE = 100  # steps in which weights are met
 _ORDER, _SAMPLE = 1, 2  # what a generator is for: draws for one purpose do not depend on those for another
 
 
-class MixtureError(UserError):
-    """Sources, weights and batch sizes that do not go together."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """One source's part in the mixture."""
 
     name: str
-    size: int  # samples an epoch
+    size: int  # samples per epoch
     batch_size: int  # samples of one step, over all ranks
     weight: float = 1.0  # steps taken from it, relative to the other sources
 
@@ -63,27 +59,19 @@ class Mixture:
     """The sequence of global batches.
 
     Raises:
-        MixtureError: no source, a source smaller than one batch, or a weight that is not positive.
+        UserError: a source smaller than one batch.
     """
 
     shares: tuple[Share, ...]
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.shares:
-            raise MixtureError("no source to train on; give at least one")
-        if self.seed < 0:
-            raise MixtureError(f"seed must not be negative, got {self.seed}")
         for share in self.shares:
-            if share.batch_size < 1:
-                raise MixtureError(f"the batch size of {share.name} must be positive, got {share.batch_size}")
             if share.size < share.batch_size:
-                raise MixtureError(
+                raise UserError(
                     f"{share.name} has {share.size} samples, fewer than one batch of {share.batch_size}; "
                     f"make the batch size at most {share.size}"
                 )
-            if not (share.weight > 0 and math.isfinite(share.weight)):
-                raise MixtureError(f"the weight of {share.name} must be positive, got {share.weight}")
 
     @functools.cached_property
     def cycle(self) -> tuple[int, ...]:
@@ -92,8 +80,8 @@ class Mixture:
         counts = [max(round(_CYCLE * share.weight / total), 1) for share in self.shares]
         divisor = math.gcd(*counts)
         counts = [count // divisor for count in counts]
-        places = [((turn + 0.5) / count, source) for source, count in enumerate(counts) for turn in range(count)]
-        return tuple(source for _, source in sorted(places))
+        turns = [((turn + 0.5) / count, source) for source, count in enumerate(counts) for turn in range(count)]
+        return tuple(source for _, source in sorted(turns))
 
     def source_of(self, step: int) -> int:
         """The source that `step` (from 0) is taken from."""
@@ -101,8 +89,8 @@ class Mixture:
 
     def turn_of(self, step: int) -> int:
         """How many steps before `step` were taken from the same source."""
-        source, place = self.source_of(step), step % len(self.cycle)
-        return step // len(self.cycle) * self.cycle.count(source) + self.cycle[:place].count(source)
+        source, (cycles, rest) = self.source_of(step), divmod(step, len(self.cycle))
+        return cycles * self.cycle.count(source) + self.cycle[:rest].count(source)
 
     def batches_per_epoch(self, source: int) -> int:
         """Whole batches in one epoch of a source."""
@@ -110,15 +98,20 @@ class Mixture:
         return share.size // share.batch_size
 
     def draws(self, step: int, rank: int = 0, world_size: int = 1) -> tuple[Draw, ...]:
-        """The samples of `step` that `rank` of `world_size` makes.
+        """The samples of a step that one process makes.
+
+        Args:
+            step: from 0.
+            rank: of the process.
+            world_size: how many processes there are.
 
         Raises:
-            MixtureError: the global batch cannot be divided among the ranks.
+            UserError: the global batch cannot be divided among the ranks.
         """
         source = self.source_of(step)
         share = self.shares[source]
         if share.batch_size % world_size:
-            raise MixtureError(
+            raise UserError(
                 f"the global batch of {share.batch_size} of {share.name} cannot be divided among {world_size} "
                 f"processes; make it a multiple of {world_size}"
             )
@@ -127,8 +120,8 @@ class Mixture:
         first = batch * share.batch_size + rank * part
         order = permutation(self.seed, source, epoch, share.size)
         return tuple(
-            Draw(source, int(order[place]), (self.seed, _SAMPLE, source, epoch, place))
-            for place in range(first, first + part)
+            Draw(source, int(order[position]), (self.seed, _SAMPLE, source, epoch, position))
+            for position in range(first, first + part)
         )
 
     def replacement(self, draw: Draw, attempt: int) -> int:
@@ -139,27 +132,41 @@ class Mixture:
 
 @functools.lru_cache(maxsize=8)
 def permutation(seed: int, source: int, epoch: int, size: int) -> NDArray[np.int64]:
-    """The order in which a source is gone through in `epoch`. int64 [size]."""
+    """The order in which a source is gone through in one epoch.
+
+    Args:
+        seed: of the run.
+        source: its number.
+        epoch: from 0.
+        size: samples of the source.
+
+    Returns:
+        int64 [size].
+    """
     order = np.random.default_rng([seed, _ORDER, source, epoch]).permutation(size)
     order.setflags(write=False)
     return order
 
 
 def in_order(source: int, size: int, batch_size: int, seed: int = 0) -> list[tuple[Draw, ...]]:
-    """Batches that go through a source once, in its order, the last one smaller: for validation."""
+    """Batches that go through a source once, in its order, the last one smaller: for validation.
+
+    Args:
+        source: its number.
+        size: samples of the source.
+        batch_size: samples of a batch.
+        seed: of the choices in each sample.
+    """
     draws = [Draw(source, index, (seed, _SAMPLE, source, index)) for index in range(size)]
     return [tuple(draws[first : first + batch_size]) for first in range(0, size, batch_size)]
 
 
-def described(mixture: Mixture) -> Sequence[str]:
-    """One sentence a source: its size, batches an epoch and what each epoch leaves out."""
-    lines = []
+def described(mixture: Mixture) -> Iterator[str]:
+    """One sentence per source: its size, batches per epoch and what each epoch leaves out."""
     for source, share in enumerate(mixture.shares):
-        batches = mixture.batches_per_epoch(source)
-        dropped = share.size - batches * share.batch_size
-        steps = mixture.cycle.count(source)
-        lines.append(
+        batches, dropped = divmod(share.size, share.batch_size)
+        steps = f"{mixture.cycle.count(source)} of every {len(mixture.cycle)} steps"
+        yield (
             f"{share.name}: {share.size:,} samples, {batches:,} batches of {share.batch_size} an epoch "
-            f"(the {dropped} left over wait for another epoch's order), {steps} of every {len(mixture.cycle)} steps"
+            f"(the {dropped} left over wait for another epoch's order), {steps}"
         )
-    return lines

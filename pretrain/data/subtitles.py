@@ -107,11 +107,11 @@ def _cues(lines: Iterable[str], is_vtt: bool) -> tuple[list[Cue], list[tuple[int
             shown = [line for _, line in block[here + 1 : following]]
             if following is not None and len(shown) > 1 and shown[-1].strip().isdigit():
                 shown.pop()  # two cues without a blank line between: the number of the second is no text of the first
-            problem = _problem(timing)
-            if problem:
-                bad.append((number, problem))
+            times = _times(timing)
+            if isinstance(times, str):
+                bad.append((number, times))
             else:
-                cues.append(Cue(number, *_times(timing), tuple(shown)))
+                cues.append(Cue(number, *times, tuple(shown)))
     return cues, bad
 
 
@@ -123,19 +123,13 @@ def _blocks(lines: Iterable[str]) -> Iterator[list[tuple[int, str]]]:
             yield block
 
 
-def _problem(timing: str) -> str | None:
+def _times(timing: str) -> tuple[float, float] | str:
+    """Start and end in seconds, or what is wrong with them."""
     match = _TIMING.fullmatch(timing)
     if not match:
         return f"not a time range: {timing.strip()[:60]!r}"
-    if _seconds(match.groups()[4:]) < _seconds(match.groups()[:4]):
-        return f"the cue ends before it begins: {timing.strip()[:60]!r}"
-    return None
-
-
-def _times(timing: str) -> tuple[float, float]:
-    match = _TIMING.fullmatch(timing)
-    assert match is not None
-    return _seconds(match.groups()[:4]), _seconds(match.groups()[4:])
+    start, end = _seconds(match.groups()[:4]), _seconds(match.groups()[4:])
+    return (start, end) if start <= end else f"the cue ends before it begins: {timing.strip()[:60]!r}"
 
 
 def _seconds(parts: tuple[str | None, ...]) -> float:

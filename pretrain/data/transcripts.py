@@ -1,14 +1,30 @@
-"""What was said in a video and when: the types that every reader fills and every sampler uses."""
+"""The words of a video and their times: the types that readers of all formats fill, and times for denoised words.
+
+Those are found by dynamic time warping between the words as heard and as cleaned, over edit distance:
+
+    heard     yeah   guys   this   is   delishes        times are known
+    cleaned   Hey    guys,  this        is  delicious.  times are wanted
+
+The cost of a pair is the edit distance of the two words in lower case without punctuation (MERLOT's, and TVTS's, cost).
+"""
 
 from __future__ import annotations
 
 import codecs
 import html
+import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from dtaidistance import dtw
+from dtaidistance.innerdistance import CustomInnerDist
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cdist
 
 from tvts_bench.errors import UserError
 from tvts_bench.regular_file import read_regular
@@ -125,15 +141,18 @@ def clean(token: str) -> str:
 
 
 def spread(text: str, start: float, end: float | None) -> list[Word]:
-    """The words of `text`, each given an equal share of `start` to `end` (seconds); all at `start` without an end.
+    """The words of a text, each given an equal share of its time; all at its start without an end.
 
-    `text` is one of `plain_texts`.
+    Args:
+        text: one of `plain_texts`.
+        start: seconds.
+        end: seconds.
     """
     tokens = [word for token in text.split() if (word := clean(token))]
     if end is None:
         return [Word(token, start) for token in tokens]
-    edges = [start + (end - start) * i / len(tokens) for i in range(len(tokens) + 1)] if tokens else []
-    return [Word(token, edges[i], edges[i + 1]) for i, token in enumerate(tokens)]
+    edges = [start + (end - start) * i / max(len(tokens), 1) for i in range(len(tokens) + 1)]
+    return [Word(token, *edge) for token, edge in zip(tokens, itertools.pairwise(edges), strict=True)]
 
 
 def where_times_restart(spans: Iterable[tuple[float, float | None]]) -> int | None:
@@ -158,5 +177,93 @@ def ordered(words: Iterable[Word]) -> tuple[Word, ...]:
 
 
 def text_between(words: Sequence[Word], start: float, end: float) -> str:
-    """The words that begin in [start, end) seconds, joined by spaces."""
+    """The words that begin in a span, joined by spaces.
+
+    Args:
+        words: of a video.
+        start: seconds.
+        end: seconds, no part of it.
+    """
     return " ".join(word.text for word in words if start <= word.start < end)
+
+
+RADIUS_SHARE = 0.1  # of the words heard: how far a word may be moved, as MERLOT has it
+RADIUS_LEAST = 32  # words
+
+
+def spoken_words(transcript: Transcript) -> tuple[Word, ...]:
+    """The words to train on: denoised ones with times where there are any, else the words as heard."""
+    words: list[Word] = []
+    done = 0
+    for passage in transcript.passages:
+        words += transcript.words[done : passage.first]
+        words += align_passage(transcript.words, passage)
+        done = passage.last
+    return (*words, *transcript.words[done:])
+
+
+def align_passage(words: Sequence[Word], passage: Passage) -> list[Word]:
+    """The passage's denoised words, each with a time between those of its neighbours. Empty if either side is empty."""
+    heard = words[passage.first : passage.last]
+    cleaned = [word for token in passage.text.split() if (word := clean(token))]
+    if not heard or not cleaned:
+        return []
+    match = matched([word.text for word in heard], cleaned)
+    shares = np.bincount(match, minlength=len(heard))
+    aligned: list[Word] = []
+    for j, text in enumerate(cleaned):
+        i = int(match[j])
+        begin = heard[i].start
+        end = _end(words, passage.first + i)
+        before = j - int(np.searchsorted(match, i))  # denoised words that share the same heard word and come first
+        step = (end - begin) / int(shares[i])
+        aligned.append(Word(text, begin + before * step, begin + (before + 1) * step))
+    return aligned
+
+
+def matched(heard: Sequence[str], cleaned: Sequence[str]) -> NDArray[np.intp]:
+    """For each cleaned word the index of the heard word it stands for: int [len(cleaned)], never decreasing.
+
+    Of the heard words that the warping path pairs with a cleaned word it is the most similar one, the first if equal.
+    """
+    cost = cdist(heard, cleaned, scorer=Levenshtein.distance, dtype=np.int32, processor=_letters)
+    best = np.full(len(cleaned), -1, dtype=np.intp)
+    for i, j in _warping_path(cost):
+        if best[j] < 0 or cost[i, j] < cost[best[j], j]:
+            best[j] = i
+    return best
+
+
+def _warping_path(cost: NDArray[np.int32]) -> list[tuple[int, int]]:
+    """The cheapest monotone path of (row, column) from the first to the last cell of `cost`, near its diagonal."""
+
+    class Lookup(CustomInnerDist):  # dtaidistance's way in for any cost: the "series" are row and column numbers
+        @staticmethod
+        def inner_dist(x: float, y: float) -> float:
+            return float(cost[int(x), int(y)])
+
+        @staticmethod
+        def result(x: float) -> float:
+            return x
+
+        @staticmethod
+        def inner_val(x: float) -> float:
+            return x
+
+    rows, columns = cost.shape
+    radius = max(round(rows * RADIUS_SHARE), RADIUS_LEAST)
+    path: list[tuple[int, int]] = dtw.warping_path(
+        np.arange(rows, dtype=float), np.arange(columns, dtype=float), window=radius, inner_dist=Lookup
+    )
+    return path
+
+
+def _letters(word: str) -> str:
+    return "".join(character for character in word.lower() if character.isalnum())
+
+
+def _end(words: Sequence[Word], index: int) -> float:
+    """When a word is over: at the start of the next, or at its own end where there is none."""
+    word = words[index]
+    ends = [word.end, *(following.start for following in words[index + 1 : index + 2])]
+    return max(min((end for end in ends if end is not None), default=word.start), word.start)

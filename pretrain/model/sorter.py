@@ -1,12 +1,11 @@
 """The sorting transformer: puts items in order by looking at a context.
 
-In TVTS the items are transcript segments and the context is the video. Items get no position, so what is said about
-them does not depend on where they stand. Parameter names are those of the official files (`pred_model.*`):
+In TVTS the items are transcript segments and the context is the video. Items get no position, so what is predicted
+of them does not depend on where they stand. Parameter names are those of the official files (`pred_model.*`):
 `type_embed`, `blocks.0`, `blocks.1`, `norm`, `head`.
 """
 
 import math
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -14,22 +13,10 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from pretrain.objectives.config import SortModelling
-from tvts_bench.models.block_rows import block_rows
+from tvts_bench.models.vit import block_rows
 
 DEPTH = 2  # blocks, in the paper
 VIDEO, TEXT = 0, 1  # rows of type_embed
-
-
-@dataclass(frozen=True, kw_only=True)
-class SorterConfig:
-    """The shape of the sorting transformer. The defaults are the paper's."""
-
-    embed_dim: int = 768  # D
-    num_heads: int = 12
-    items: int = 4  # K, how many things are put in order
-    modelling: SortModelling = "k_way"  # which head; not "none"
-    sorts_video: bool = False  # items are pieces of the video and the context is the transcript, in its order
-    context: int = 4  # segments of the transcript; used where sorts_video
 
 
 class PairHead(nn.Module):
@@ -68,35 +55,58 @@ class OrderHead(nn.Module):
 class SortTransformer(nn.Module):
     """Self-attention over video tokens and text tokens, and a head on those that are to be sorted."""
 
-    def __init__(self, config: SorterConfig) -> None:
+    def __init__(
+        self,
+        embed_dim: int = 768,
+        num_heads: int = 12,
+        items: int = 4,
+        modelling: SortModelling = "k_way",
+        *,
+        sorts_video: bool = False,
+        context: int = 4,
+    ) -> None:
+        """The defaults are the paper's.
+
+        Args:
+            embed_dim: D.
+            num_heads: of both blocks.
+            items: K, how many things are put in order.
+            modelling: which head; not "none".
+            sorts_video: whether items are pieces of the video and the context is the transcript, in its order.
+            context: segments of the transcript; used where `sorts_video`.
+        """
         super().__init__()
-        self.config = config
-        dim = config.embed_dim
+        self.sorts_video = sorts_video
         norm_layer = partial(nn.LayerNorm, eps=1e-6)
-        self.type_embed = nn.Parameter(torch.zeros(1, 2, dim))
-        if config.sorts_video:  # a transcript that is not to be sorted says its order
-            self.order_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, config.context, dim), std=0.02))
+        self.type_embed = nn.Parameter(torch.zeros(1, 2, embed_dim))
+        if sorts_video:  # a transcript that is not to be sorted says its order
+            self.order_embed = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, context, embed_dim), std=0.02))
         self.blocks = nn.ModuleList(
-            Block(dim, config.num_heads, qkv_bias=True, norm_layer=norm_layer)  # type: ignore[arg-type]  # as timm does
+            Block(embed_dim, num_heads, qkv_bias=True, norm_layer=norm_layer)  # type: ignore[arg-type]  # as timm does
             for _ in range(DEPTH)
         )
-        self.norm = norm_layer(dim)
-        self.head = _head(config)
+        self.norm = norm_layer(embed_dim)
+        self.head: nn.Module
+        if modelling == "k_way":
+            self.head = nn.Linear(embed_dim, items)
+        else:
+            assert modelling in ("pairwise", "factorial"), modelling
+            self.head = PairHead(embed_dim) if modelling == "pairwise" else OrderHead(embed_dim, items)
 
     def forward(self, video: Tensor, text: Tensor) -> Tensor:
         """Logits of the items, shaped as `pretrain.objectives.ordering.sorting` takes them.
 
         Args:
-            video: [B, V, D], tokens of the video; [B, K, D], one token a piece, where the video is sorted.
-            text: [B, K, D], one token a transcript segment; in true order where the video is sorted.
+            video: [B, V, D], tokens of the video; [B, K, D], one token per piece, where the video is sorted.
+            text: [B, K, D], one token per transcript segment; in true order where the video is sorted.
         """
-        if self.config.sorts_video:
+        if self.sorts_video:
             text = text + self.order_embed
         x = torch.cat([video + self.type_embed[:, VIDEO, None], text + self.type_embed[:, TEXT, None]], dim=1)
         for block in self.blocks[:-1]:
             x = block(x)
         seen = video.shape[1]
-        items = block_rows(self.blocks[-1], x, slice(seen) if self.config.sorts_video else slice(seen, None))
+        items = block_rows(self.blocks[-1], x, slice(seen) if self.sorts_video else slice(seen, None))
         return self.head(self.norm(items))  # type: ignore[no-any-return]
 
 
@@ -112,13 +122,3 @@ class OrderClassifier(nn.Module):
     def forward(self, items: Tensor) -> Tensor:
         """Logits [B, K!] of items [B, K, D] in the slots where they are shown."""
         return self.fc2(self.act(self.fc1(items.flatten(1))))  # type: ignore[no-any-return]
-
-
-def _head(config: SorterConfig) -> nn.Module:
-    """The head for one way of asking for the order."""
-    if config.modelling == "k_way":
-        return nn.Linear(config.embed_dim, config.items)
-    if config.modelling == "pairwise":
-        return PairHead(config.embed_dim)
-    assert config.modelling == "factorial", config.modelling
-    return OrderHead(config.embed_dim, config.items)

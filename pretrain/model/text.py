@@ -3,6 +3,7 @@
 The representation of a segment is the last hidden state at [CLS] (the first token).
 """
 
+import copy
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tvts_bench import torchvision_ops as torchvision_ops  # before transformers, which imports torchvision
 from tvts_bench.atomic import whole_file
-from tvts_bench.config_fields import Option
+from tvts_bench.config_fields import Option, check_fields
 from tvts_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,10 +36,6 @@ _WAY_OUT = (
 logger = logging.getLogger(__name__)
 
 
-class TextModelError(UserError):
-    """A text encoder or a tokenizer that is not there, is damaged, or does not fit the other."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """Which text encoder. The default is the paper's."""
@@ -45,26 +43,22 @@ class TextConfig:
     name: Annotated[str | None, Option("On the hub, or a folder; null builds one from the sizes below.")] = (
         "distilbert-base-uncased"
     )
-    max_tokens: Annotated[int, Option("Longer segments are cut; the paper's value.", most=8_192)] = 50
-    dim: Annotated[int, Option("The sizes are used only where name is null.", most=65_536)] = 128
-    depth: Annotated[int, Option("Blocks.", most=1_000)] = 2
-    num_heads: Annotated[int, Option("Heads of attention.")] = 4
-    mlp_ratio: Annotated[int, Option("Hidden width of a block's MLP / dim.", most=64)] = 4
-    dropout: Annotated[float, Option("Of hidden states and attention, in training.")] = 0.1
+    max_tokens: Annotated[int, Option("Longer segments are cut; the paper's value.", least=1, most=8_192)] = 50
+    dim: Annotated[int, Option("The sizes are used only where name is null.", least=1, most=65_536)] = 128
+    depth: Annotated[int, Option("Blocks.", least=1, most=1_000)] = 2
+    num_heads: Annotated[int, Option("Heads of attention.", least=1)] = 4
+    mlp_ratio: Annotated[int, Option("Hidden width of a block's MLP / dim.", least=1, most=64)] = 4
+    dropout: Annotated[float, Option("Of hidden states and attention, in training.", least=0, below=1)] = 0.1
     lr_scale: Annotated[
-        float, Option("Its learning rate as a share of optim.lr; a small encoder forgets its start at the full one.")
+        float,
+        Option("Its learning rate as a share of optim.lr; a small encoder forgets its start at the full one.", above=0),
     ] = 1.0
 
     def __post_init__(self) -> None:
-        for field in ("max_tokens", "dim", "depth", "num_heads", "mlp_ratio"):
-            if getattr(self, field) < 1:
-                raise TextModelError(f"{field} of the text encoder must be at least 1, got {getattr(self, field)}")
+        """Refuse values that make no sense."""
+        check_fields(self)
         if self.dim % self.num_heads:
-            raise TextModelError(f"dim must be a multiple of num_heads, got {self.dim} and {self.num_heads}")
-        if not self.lr_scale > 0:
-            raise TextModelError(f"lr_scale of the text encoder must be positive, got {self.lr_scale}")
-        if not 0 <= self.dropout < 1:
-            raise TextModelError(f"dropout must be in [0, 1), got {self.dropout}")
+            raise UserError(f"dim must be a multiple of num_heads, got {self.dim} and {self.num_heads}")
 
 
 class TextTokenizer:
@@ -73,7 +67,7 @@ class TextTokenizer:
     def __init__(self, backend: "Tokenizer", max_tokens: int) -> None:
         missing = [token for token in ("[PAD]", "[CLS]") if backend.token_to_id(token) is None]
         if missing:
-            raise TextModelError(f"the tokenizer has no {' and no '.join(missing)}: it is not of the BERT family")
+            raise UserError(f"the tokenizer has no {' and no '.join(missing)}: it is not of the BERT family")
         backend.no_padding()
         backend.enable_truncation(max_tokens)
         self._backend = backend
@@ -87,8 +81,13 @@ class TextTokenizer:
 
         Ids follow frequency, then the alphabet, so the same corpus in any order gives the same vocabulary.
 
+        Args:
+            texts: the corpus.
+            max_tokens: longer texts are cut.
+            max_words: of the vocabulary, the most frequent ones.
+
         Raises:
-            TextModelError: there is not a single word.
+            UserError: there is not a single word.
         """
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -98,7 +97,7 @@ class TextTokenizer:
         for text in texts:
             counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
         if not counts:
-            raise TextModelError("the transcripts hold no words to build a vocabulary from")
+            raise UserError("the transcripts hold no words to build a vocabulary from")
         words = sorted(counts, key=lambda word: (-counts[word], word))[:max_words]
         vocabulary = {token: i for i, token in enumerate((*SPECIAL, *words))}
         backend = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -115,7 +114,7 @@ class TextTokenizer:
         """The tokenizer that belongs to the encoder `name`, a folder or a name on the hub.
 
         Raises:
-            TextModelError: it cannot be had; the sentence says how to bring it.
+            UserError: it cannot be had; the sentence says how to bring it.
         """
         folder = Path(name)
         if (folder / "tokenizer.json").is_file():
@@ -130,18 +129,18 @@ class TextTokenizer:
         """What `save` wrote, or any `tokenizer.json` of the BERT family.
 
         Raises:
-            TextModelError: missing or damaged.
+            UserError: missing or damaged.
         """
         from tokenizers import Tokenizer
 
         if not path.is_file():
-            raise TextModelError(f"there is no tokenizer {path}")
+            raise UserError(f"there is no tokenizer {path}")
         try:
             return cls(Tokenizer.from_file(str(path)), max_tokens)
-        except TextModelError as error:
-            raise TextModelError(f"{path}: {error}") from None
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
         except Exception as error:  # noqa: BLE001  (tokenizers raises bare Exception)
-            raise TextModelError(f"{path} is not a tokenizer ({error})") from None
+            raise UserError(f"{path} is not a tokenizer ({error})") from None
 
     def save(self, path: Path) -> None:
         """Write the vocabulary and all rules as one JSON file, in the layout that transformers reads too."""
@@ -176,12 +175,15 @@ class TextTokenizer:
 
 
 def build_text_model(config: TextConfig, tokenizer: TextTokenizer, seed: int) -> Any:
-    """A `transformers.DistilBertModel` as `config` asks for, with pretrained weights or drawn from `seed`.
+    """A `transformers.DistilBertModel` with pretrained weights or drawn; the global random state is left as it was.
 
-    The global random state is left as it was.
+    Args:
+        config: which.
+        tokenizer: that it must go with.
+        seed: of weights that are drawn.
 
     Raises:
-        TextModelError: weights that cannot be had, are incomplete, or do not go with the tokenizer.
+        UserError: weights that cannot be had, are incomplete, or do not go with the tokenizer.
     """
     from transformers import DistilBertConfig, DistilBertModel
 
@@ -208,20 +210,16 @@ def build_text_model(config: TextConfig, tokenizer: TextTokenizer, seed: int) ->
 
 
 def _pretrained_model(name: str) -> Any:
-    """DistilBERT's encoder from the hub or a folder, with every weight of it found there."""
+    """DistilBERT's encoder from the hub or a folder, with every weight of it there."""
     from transformers import DistilBertModel
 
     folder = Path(name)
     if folder.is_dir() and not any((folder / file).is_file() for file in WEIGHT_FILES):
-        raise TextModelError(
-            f"the folder {name} holds no weights: it needs config.json and {' or '.join(WEIGHT_FILES)}"
-        )
+        raise UserError(f"the folder {name} holds no weights: it needs config.json and {' or '.join(WEIGHT_FILES)}")
     model, report = _from_hub_or_folder(DistilBertModel.from_pretrained, name, output_loading_info=True)
     missing = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
     if missing:
-        raise TextModelError(
-            f"{name} is not a DistilBERT: {len(missing)} weights missing or misshapen, as {missing[0]}"
-        )
+        raise UserError(f"{name} is not a DistilBERT: {len(missing)} weights missing or misshapen, as {missing[0]}")
     return model.float()
 
 
@@ -235,15 +233,15 @@ def _from_hub_or_folder(load: Any, name: str, **options: Any) -> Any:
         return load(name, local_files_only=True, **options)
     except (OSError, ValueError, RuntimeError, UnpicklingError, SafetensorError) as error:
         if folder.is_dir():
-            raise TextModelError(f"the folder {name} is not a saved DistilBERT ({_first_line(error)})") from None
+            raise UserError(f"the folder {name} is not a saved DistilBERT ({_first_line(error)})") from None
     if folder.is_absolute() or name.startswith(".") or len(folder.parts) > 2:  # the hub's are NAME or OWNER/NAME
-        raise TextModelError(f"there is no folder {name!r}: {_WAY_OUT}")
+        raise UserError(f"there is no folder {name!r}: {_WAY_OUT}")
     logger.warning("%s is not on this machine: asking the hub, which can take a minute", name)
-    hub.set_verbosity_error()  # its five retries are ten lines; what came of them is said below
+    hub.set_verbosity_error()  # its five retries are ten lines; what came of them is in the message below
     try:
         return load(name, **options)
     except (OSError, ValueError) as error:
-        raise TextModelError(
+        raise UserError(
             f"there is no folder {name!r} and the hub did not give it ({_first_line(error)}): {_WAY_OUT}"
         ) from None
 
@@ -252,12 +250,53 @@ def _check_fit(model: Any, tokenizer: TextTokenizer, config: TextConfig) -> None
     """Refuse a tokenizer whose ids or lengths the encoder cannot embed."""
     sizes = model.config
     if len(tokenizer) > sizes.vocab_size:
-        raise TextModelError(f"the tokenizer has {len(tokenizer)} tokens, the text encoder embeds {sizes.vocab_size}")
+        raise UserError(f"the tokenizer has {len(tokenizer)} tokens, the text encoder embeds {sizes.vocab_size}")
     if config.max_tokens > sizes.max_position_embeddings:
-        raise TextModelError(
+        raise UserError(
             f"max_tokens is {config.max_tokens}, the text encoder has {sizes.max_position_embeddings} positions"
         )
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
+
+
+def cls_tokens(model: Any, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """`model(...).last_hidden_state[:, 0]`; values and gradients are the same.
+
+    What only other tokens would need is left out: the last layer is computed for [CLS] alone. Dropout that is at work
+    draws for every token, and draws for fewer would be others: then all are computed.
+
+    Args:
+        model: a DistilBERT.
+        input_ids: int64 [N, L].
+        attention_mask: int64 [N, L].
+
+    Returns:
+        [N, D].
+    """
+    drops = model.training and (model.config.dropout or model.config.attention_dropout)
+    if drops or model.config._attn_implementation not in ("sdpa", "eager"):
+        return model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state[:, 0]  # type: ignore[no-any-return]
+    hidden = _without_last_layer(model)(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    return _last_layer(model.transformer.layer[-1], hidden, attention_mask)
+
+
+def _without_last_layer(model: Any) -> Any:
+    """The same model, with all its parameters shared, that ends one layer earlier."""
+    front, encoder = copy.copy(model), copy.copy(model.transformer)
+    encoder._modules = {**encoder._modules, "layer": encoder.layer[:-1]}
+    front._modules = {**front._modules, "transformer": encoder}
+    return front
+
+
+def _last_layer(layer: Any, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """[CLS] after `layer`, [N, D], of hidden states [N, L, D]; by the names that DistilBERT's weights have."""
+    attention, heads = layer.attention, (layer.attention.n_heads, -1)
+    query = attention.q_lin(hidden[:, :1]).unflatten(-1, heads).transpose(1, 2)  # [N, heads, 1, D / heads]
+    key = attention.k_lin(hidden).unflatten(-1, heads).transpose(1, 2)
+    value = attention.v_lin(hidden).unflatten(-1, heads).transpose(1, 2)
+    read = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask[:, None, None].bool())
+    attended = layer.sa_layer_norm(attention.out_lin(read.transpose(1, 2).flatten(2))[:, 0] + hidden[:, 0])
+    ffn = layer.ffn
+    return layer.output_layer_norm(ffn.lin2(ffn.activation(ffn.lin1(attended))) + attended)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""TVTS: a video encoder that learns from the words said during the video, by alignment and by sorting.
+"""TVTS: a video encoder that learns from the words spoken during the video, by alignment and by sorting.
 
 Zeng et al., "Learning Transferable Spatiotemporal Representations from Natural Script Knowledge", CVPR 2023. The state
 dict has the official names (`video_model`, `text_model`, `vid_proj.0`, `txt_proj.1`, `pred_model`; the files prefix
@@ -11,17 +11,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from pretrain.model.presentation import Pieces, Presentation, kept_per_tubelet, present
-from pretrain.model.sorter import OrderClassifier, SorterConfig, SortTransformer
-from pretrain.model.text import TextConfig, TextTokenizer, build_text_model
-from pretrain.model.text_cls import cls_tokens
+from pretrain.model.masking import Pieces, Presentation, kept_per_tubelet, present
+from pretrain.model.sorter import OrderClassifier, SortTransformer
+from pretrain.model.text import TextConfig, TextTokenizer, build_text_model, cls_tokens
 from pretrain.objectives.config import ObjectiveConfig
 from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
-
-
-class TVTSError(UserError):
-    """Sizes or inputs that do not go together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +33,16 @@ class TVTSConfig:
     def __post_init__(self) -> None:
         heads = self.video.num_heads if self.sorter_heads is None else self.sorter_heads
         if heads < 1 or self.video.embed_dim % heads:
-            raise TVTSError(f"video.embed_dim {self.video.embed_dim} is not a multiple of sorter_heads {heads}")
+            raise UserError(f"video.embed_dim {self.video.embed_dim} is not a multiple of sorter_heads {heads}")
         if self.projection_dim < 1:
-            raise TVTSError(f"projection_dim must be positive, got {self.projection_dim}")
+            raise UserError(f"projection_dim must be positive, got {self.projection_dim}")
         if not 0 <= self.mask < 1 or kept_per_tubelet(self.video.grid**2, self.mask) < 1:
-            raise TVTSError(
+            raise UserError(
                 f"mask {self.mask} leaves none of {self.video.grid**2} patches of a tubelet; use 0 to below 1"
             )
         tubelets = self.video.num_frames // self.video.tubelet
         if self.objective.sorts_video and not 2 <= self.items <= tubelets:
-            raise TVTSError(
+            raise UserError(
                 f"target {self.objective.target} sorts {self.items} pieces, but {self.video.num_frames} frames make "
                 f"{tubelets} tubelets: use more frames or fewer segments"
             )
@@ -102,10 +97,15 @@ class TVTS(nn.Module):
 
     @classmethod
     def seeded(cls, config: TVTSConfig, tokenizer: TextTokenizer, seed: int) -> Self:
-        """The model initialised from `seed` alone (and pretrained text weights); the global random state is kept.
+        """The model initialised from a seed alone (and pretrained text weights); the global random state is kept.
+
+        Args:
+            config: of the model.
+            tokenizer: of the run.
+            seed: of all weights that are drawn.
 
         Raises:
-            TextModelError: pretrained text weights cannot be had.
+            UserError: pretrained text weights cannot be had.
         """
         video_model = VideoTransformer.seeded(config.video, seed)
         text_model = build_text_model(config.text, tokenizer, seed)
@@ -114,12 +114,16 @@ class TVTS(nn.Module):
             return cls(config, video_model, text_model)
 
     def present(self, batch: int, frames: int, generator: torch.Generator, mask: float | None = None) -> Presentation:
-        """Draw what to show of `batch` clips of `frames` frames: on the CPU, from `generator` (on the CPU).
+        """Draw what to show of clips, on the CPU.
 
-        `mask` overrides the configuration's (the paper masks no captioned image or clip).
+        Args:
+            batch: clips.
+            frames: of each.
+            generator: on the CPU.
+            mask: share to drop, in place of the configuration's (the paper masks no captioned image or clip).
 
         Raises:
-            TVTSError: too few frames to cut into the pieces that are to be sorted.
+            UserError: too few frames to cut into the pieces that are to be sorted.
         """
         config, objective = self.config, self.config.objective
         return present(
@@ -184,7 +188,16 @@ class TVTS(nn.Module):
         return self.vid_proj(self.video_model.embed(clips))  # type: ignore[no-any-return]
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor, segments: Tensor) -> Tensor:
-        """[B, P] of transcripts, with the arguments of `forward`."""
+        """Projected transcripts; compare with `embed_video` by cosine.
+
+        Args:
+            input_ids: int64 [B, K, L].
+            attention_mask: int64 [B, K, L].
+            segments: int64 [B], how many of each are real.
+
+        Returns:
+            [B, P], not normalised.
+        """
         return self._mean_projected(self.text_tokens(input_ids, attention_mask), segments)
 
     def _mean_projected(self, words: Tensor, segments: Tensor) -> Tensor:
@@ -220,7 +233,7 @@ class TVTS(nn.Module):
         """How clips of `frames` frames are cut for sorting."""
         tubelets = frames // self.config.video.tubelet
         if tubelets < self.config.items:
-            raise TVTSError(
+            raise UserError(
                 f"clips of {frames} frames make {tubelets} tubelets and cannot be cut into the {self.config.items} "
                 f"pieces that target {self.config.objective.target} sorts"
             )
@@ -233,14 +246,12 @@ def _sorter(config: TVTSConfig) -> nn.Module:
     if objective.target == "vcop":
         return OrderClassifier(dim, config.items)
     return SortTransformer(
-        SorterConfig(
-            embed_dim=dim,
-            num_heads=config.sorter_heads or config.video.num_heads,
-            items=config.items,
-            modelling=objective.sort,
-            sorts_video=objective.sorts_video,
-            context=objective.segments,
-        )
+        dim,
+        config.sorter_heads or config.video.num_heads,
+        config.items,
+        objective.sort,
+        sorts_video=objective.sorts_video,
+        context=objective.segments,
     )
 
 

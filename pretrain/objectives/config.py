@@ -2,16 +2,14 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from tvts_bench.config_fields import Option
+from tvts_bench.config_fields import Option, check_fields
 from tvts_bench.errors import UserError
 
 SortModelling = Literal["none", "pairwise", "factorial", "k_way"]
 SortTarget = Literal["transcript", "vcop", "merlot", "merlot_like"]
 Balance = Literal["stated", "paper"]
-
-SEGMENTS = range(2, 7)  # K: 6! = 720 orders is the most that one classification takes
 
 # What a target is, not a matter of taste: VCOP classifies orders, MERLOT compares pairs, the others sort K segments.
 MODELLINGS: dict[SortTarget, tuple[SortModelling, ...]] = {
@@ -20,10 +18,6 @@ MODELLINGS: dict[SortTarget, tuple[SortModelling, ...]] = {
     "merlot": ("pairwise",),
     "merlot_like": ("pairwise", "factorial", "k_way"),
 }
-
-
-class ObjectiveError(UserError):
-    """A combination of losses that does not exist, or a value out of its range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,45 +32,35 @@ class ObjectiveConfig:
         "transcript"
     )
     stop_gradient: Annotated[bool, Option("Keep L_sort's gradient out of the text encoder ('sg', Table 2).")] = True
-    weight: Annotated[float, Option("Lambda.")] = 2.0
-    temperature: Annotated[float, Option("Tau of L_base.")] = 0.05
+    weight: Annotated[float, Option("Lambda; sort=none trains without sorting.", above=0)] = 2.0
+    temperature: Annotated[float, Option("Tau of L_base.", above=0)] = 0.05
     first_temperature: Annotated[
         float | None, Option("Tau at the first step, from which it falls geometrically; null: as all others.")
     ] = None
-    anneal: Annotated[float, Option("Share (0..1) of the run in which it falls; small networks leave chance so.")] = 0.3
-    segments: Annotated[int, Option("K, transcript segments of a clip.")] = 4
+    anneal: Annotated[
+        float, Option("Share of the run in which it falls; small networks leave chance so.", above=0, most=1)
+    ] = 0.3
+    segments: Annotated[int, Option("K, transcript segments of a clip; 6! = 720 orders.", least=2, most=6)] = 4
     balance: Annotated[
         Balance, Option("'paper': L_base / paper_ranks + weight * L_sort, what the official run optimised.")
     ] = "stated"
-    paper_ranks: Annotated[int, Option("GPUs of the official run, each of which kept 1 / 32 of L_base's gradient.")] = (
-        32
-    )
+    paper_ranks: Annotated[
+        int, Option("GPUs of the official run, each of which kept 1 / 32 of L_base's gradient.", least=1)
+    ] = 32
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
-        for name, known in (("sort", SortModelling), ("target", SortTarget), ("balance", Balance)):
-            if getattr(self, name) not in get_args(known):
-                raise ObjectiveError(f"{name} must be one of {', '.join(get_args(known))}, got {getattr(self, name)!r}")
-        if self.segments not in SEGMENTS:
-            raise ObjectiveError(f"segments must be {SEGMENTS[0]} to {SEGMENTS[-1]}, got {self.segments}")
-        if not self.temperature > 0:
-            raise ObjectiveError(f"temperature must be positive, got {self.temperature}")
+        check_fields(self)
         if self.first_temperature is not None and not self.temperature <= self.first_temperature < math.inf:
-            raise ObjectiveError(
+            raise UserError(
                 f"first_temperature must be finite and at least temperature {self.temperature}, got "
                 f"{self.first_temperature}"
             )
-        if not 0 < self.anneal <= 1:
-            raise ObjectiveError(f"anneal is a share of the run, above 0 and at most 1, got {self.anneal}")
-        if not self.weight > 0:
-            raise ObjectiveError(f"weight must be positive, got {self.weight}; to train without sorting set sort=none")
-        if self.paper_ranks < 1:
-            raise ObjectiveError(f"paper_ranks must be at least 1, got {self.paper_ranks}")
         if not self.sorts and not self.align:
-            raise ObjectiveError("nothing to learn: align is off and sort is none; switch one of them on")
+            raise UserError("nothing to learn: align is off and sort is none; switch one of them on")
         if self.sorts and self.sort not in MODELLINGS[self.target]:
             there = ", ".join(MODELLINGS[self.target])
-            raise ObjectiveError(f"target {self.target} goes with sort={there}, got sort={self.sort}")
+            raise UserError(f"target {self.target} goes with sort={there}, got sort={self.sort}")
 
     def at(self, share: float) -> "ObjectiveConfig":
         """The losses of a step with `share` (0..1) of the run behind it: with that step's temperature."""

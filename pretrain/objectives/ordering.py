@@ -7,6 +7,7 @@ slots, so there the order shown must be random.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, permutations
@@ -32,7 +33,7 @@ def sorting(modelling: SortModelling, logits: Tensor, order: Tensor | None) -> S
     """Loss and accuracies of `logits` as the head for `modelling` gives them.
 
     Args:
-        modelling: how the order was asked for; not "none".
+        modelling: how the order is modelled; not "none".
         logits: [B, K, K] for k_way (item, position), [B, K, K] for pairwise (entry i, j: item i is before item j),
             [B, K!] for factorial; float32 or float64.
         order: int64 [B, K], `order[b, s]` is the true position of the item shown in slot s; only for factorial.
@@ -93,6 +94,22 @@ def chance(modelling: SortModelling, size: int) -> dict[str, float]:
     return extra.get(modelling, {}) | order
 
 
+def not_learned(modelling: SortModelling, size: int, accuracies: Mapping[str, float]) -> str | None:
+    """What to say of a run that has not learned to sort; None of one that has, or whose sorting nobody measured.
+
+    Sorting is learned from a fifth of the way between a guess and everything: 40 % of four segments placed.
+
+    Args:
+        modelling: how the order is asked for.
+        size: items to be put in order.
+        accuracies: percent on held-out data, by the names of `chance`.
+    """
+    name, guess = next(iter(chance(modelling, size).items()))
+    if name not in accuracies or accuracies[name] > guess + (100 - guess) / 5:
+        return None
+    return f"sorting was not learned: {name} {accuracies[name]:.1f} % on held-out data, a guess reaches {guess:.1f} %"
+
+
 def order_index(order: Tensor) -> Tensor:
     """Index [B] of each order [B, K] among all K! in lexicographic order (its Lehmer code)."""
     size = order.shape[1]
@@ -102,7 +119,16 @@ def order_index(order: Tensor) -> Tensor:
 
 
 def random_orders(batch: int, size: int, generator: torch.Generator) -> Tensor:
-    """`batch` independent, uniform orders: int64 [batch, size] on the CPU."""
+    """Independent, uniform orders.
+
+    Args:
+        batch: how many.
+        size: K, of each.
+        generator: on the CPU.
+
+    Returns:
+        int64 [batch, size] on the CPU.
+    """
     return torch.rand(batch, size, generator=generator).argsort(dim=1)
 
 

@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 from tests.support.fake_cells import fake_cell
 from tvts_bench.ablations import plan as planning
 from tvts_bench.ablations.grids import FULL, QUICK, STANDARD, Budget, Grid, GridRow, find_grid
-from tvts_bench.ablations.jobs import never, run_cell
+from tvts_bench.ablations.jobs import cell_lock, never, run_cell
 from tvts_bench.ablations.local import Slots, run_local
-from tvts_bench.ablations.lock import cell_lock
 from tvts_bench.ablations.plan import GridRequest, Resources, plan
 from tvts_bench.ablations.status import cell_statuses, pretraining_progress
 from tvts_bench.cli.main import app
@@ -330,7 +329,7 @@ def test_ctrl_c_stops_and_says_how_to_go_on(toy: str, tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate()
     assert process.returncode == 128 + signal.SIGINT, said
-    assert "1 cells are left; go on with: tvts-bench ablate lambda --only=8" in said
+    assert "1 cells are left; resume with: tvts-bench ablate lambda --only=8" in said
     assert "Traceback" not in said
     (state,) = out.glob("cells/*/run/checkpoints/last.pt")
     assert state.stat().st_size > 0

@@ -39,6 +39,12 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "resolve", settings)
 
 
+@pytest.fixture(autouse=True)
+def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Common starts that nobody trained, which would take a minute each."""
+    monkeypatch.setattr(planning, "start_file", lambda seed, cache: _file(tmp_path / f"start-{seed}", b"weights"))
+
+
 def planned(tmp_path: Path, grid: str = "objective", **changes: Any) -> Plan:
     return plan(GridRequest(grid=find_grid(grid), out=tmp_path, **{"budget": QUICK, **changes}))
 
@@ -220,7 +226,7 @@ def test_the_commands_of_a_cell(tmp_path: Path) -> None:
     assert train.resumed[3:] == ("pretrain", "resume", str(folder / "run"), "device=cpu", "workers=2", "threads=6")
     start = ("tvts_bench", "retrieval", "--ckpt", str(folder / "run/backbone.safetensors"))
     data = ("--dataset", "scripted_motion:ucf101", "--split", "test", "--gallery-split", "train")
-    precision = ("--dtype", "fp32")  # whatever machine a cell of the embedded world runs on
+    precision = ("--dtype", "fp32")  # whatever machine a cell of the built-in synthetic set runs on
     where = ("--device", "cpu", "--workers", "2", "--out", str(folder / "results" / retrieval.name))
     assert retrieval.command[3:] == (*start, *data, *precision, *where)
     assert "--seed" in probe.command
@@ -258,8 +264,7 @@ def test_a_grid_of_one_key_takes_further_values(tmp_path: Path) -> None:
         find_grid("objective").with_values(["x"])
 
 
-def test_a_value_that_is_there_in_other_words_is_no_row_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "start_file", lambda seed, cache: _file(tmp_path / f"start-{seed}", b"weights"))
+def test_a_value_that_is_there_in_other_words_is_no_row_more(tmp_path: Path) -> None:
     grid = find_grid("lambda").with_values(["2.0", "16"])
     found = plan(GridRequest(grid=grid, budget=QUICK, out=tmp_path, seeds=2))
     assert [row.name for row in found.record.rows] == ["0", "0.5", "1", "2", "4", "8", "16"]

@@ -1,4 +1,4 @@
-"""One cell: its stages in order, each once; every way to fail has its name and reason; what was stopped goes on."""
+"""One cell: its stages in order, each once; every way to fail has its name and reason; what was stopped resumes."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_cells import PROGRAM, RESULT, expected, fake_cell, result, steps_trained
+from tvts_bench.ablations import commands
 from tvts_bench.ablations.commands import Stage
-from tvts_bench.ablations.jobs import CellJob, as_typed, is_finished, record_death, run_cell
-from tvts_bench.ablations.lock import cell_lock, is_locked
+from tvts_bench.ablations.jobs import CellJob, as_typed, cell_lock, is_finished, is_locked, record_death, run_cell
 from tvts_bench.results.grids import CellRecord, GridError, StageRecord, cell_folder, read_cell, write_cell
 
 
@@ -75,7 +75,7 @@ def test_a_published_cell_needs_no_checkpoint_until_something_is_left_to_measure
 
 
 def test_commands_are_recorded_as_one_would_type_them_in_the_folder(tmp_path: Path) -> None:
-    command = (sys.executable, "-m", "pretrain", "run", "scripted_motion_tiny", f"out={tmp_path / 'run'}")
+    command = (*commands.PROGRAM, "pretrain", "run", "scripted_motion_tiny", f"out={tmp_path / 'run'}")
     assert as_typed(command, tmp_path) == ("tvts-pretrain", "run", "scripted_motion_tiny", "out=run")
 
 
@@ -145,6 +145,19 @@ def test_a_command_that_leaves_nothing_or_cannot_be_started_has_failed(tmp_path:
         job = replace(fake_cell(tmp_path, reason.replace(" ", "")), stages=(stage,))
         assert run_cell(job) == "failed"
         assert reason in str(record_of(job).reason)
+
+
+@pytest.mark.parametrize(
+    ("status", "remark"), [('{"not_learned": "26 %"}', "26 %"), ("{}", None), ("[", None), ("[]", None)]
+)
+def test_a_run_that_has_not_learned_to_sort_is_done_and_marked(tmp_path: Path, status: str, remark: str | None) -> None:
+    job = fake_cell(tmp_path, "a")
+    write = f"import pathlib; pathlib.Path({str(job.folder / 'run/status.json')!r}).write_text({status!r})"
+    train = replace(job.stages[0], produces="run/status.json", command=(sys.executable, "-S", "-c", write))
+    (job.folder / "run").mkdir(parents=True)
+    assert run_cell(replace(job, stages=(replace(train, discard=None),))) == "done"
+    assert [stage.reason for stage in record_of(job).stages] == [remark]
+    assert record_of(job).reason == remark
 
 
 def test_a_reason_is_not_taken_from_an_earlier_attempt(tmp_path: Path) -> None:

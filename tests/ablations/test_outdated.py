@@ -55,7 +55,7 @@ def done_cell(out: Path, measure: EvaluationSpec, result: Result, key: str = "a"
         evaluation, name=measure.name, dataset=measure.dataset, produces=f"results/{measure.name}/*.json"
     )
     job = replace(job, stages=(train, evaluation))
-    path = write_files(result, job.folder / "results" / measure.name).saved.json
+    path = write_files(result, job.folder / "results" / measure.name).json
     stages = (
         StageRecord(name=train.name, protocol=train.protocol, status="done"),
         StageRecord(
@@ -84,14 +84,14 @@ def test_videos_that_were_replaced_under_their_names_are_measured_again(data: Pa
     measure = EvaluationSpec(protocol="retrieval", dataset="folder", root=str(data))
     jobs = [done_cell(tmp_path / "out", measure, measured(load_dataset("folder", data)), key) for key in ("a", "b")]
     same = with_outdated(jobs, [measure], tmp_path / "cache")
-    assert same.jobs == tuple(jobs)
-    assert not same.sentences
-    assert all(is_finished(job) for job in same.jobs)
+    assert same[0] == jobs
+    assert not same[1]
+    assert all(is_finished(job) for job in same[0])
     replace_content(data / "red" / "0.mp4")
     changed = with_outdated(jobs, [measure], tmp_path / "cache")
-    assert [job.outdated for job in changed.jobs] == [{measure.name: 5.0}] * 2
-    assert not any(is_finished(job) for job in changed.jobs)
-    (sentence,) = changed.sentences
+    assert [job.outdated for job in changed[0]] == [{measure.name: 5.0}] * 2
+    assert not any(is_finished(job) for job in changed[0])
+    (sentence,) = changed[1]
     assert sentence.startswith(f"measured again in 2 of 2 cells: {measure.name} was measured on other files")
 
 
@@ -106,7 +106,7 @@ def test_videos_that_were_replaced_under_their_names_are_measured_again(data: Pa
 def test_every_reason_is_said(data: Path, tmp_path: Path, changes: dict[str, object], words: str) -> None:
     measure = EvaluationSpec(protocol="retrieval", dataset="folder", root=str(data))
     job = done_cell(tmp_path / "out", measure, measured(load_dataset("folder", data), **changes))
-    (sentence,) = with_outdated([job], [measure], tmp_path / "cache").sentences
+    (sentence,) = with_outdated([job], [measure], tmp_path / "cache")[1]
     assert words in sentence
 
 
@@ -117,18 +117,18 @@ def test_what_would_have_to_be_trained_again_is_left_and_named(data: Path, tmp_p
     (job.folder / BACKBONE).unlink()
     replace_content(data / "red" / "0.mp4")
     checked = with_outdated([job], [measure], tmp_path / "cache")
-    assert checked.jobs == (job,)
-    (sentence,) = checked.sentences
+    assert checked[0] == [job]
+    (sentence,) = checked[1]
     assert sentence.startswith("left as it is in 1 of 1 cells, whose checkpoints are gone")
 
 
 def test_a_data_set_that_is_not_there_has_not_changed(data: Path, tmp_path: Path) -> None:
-    """The embedded world is not made for the question, and a cluster's login node need not see the videos."""
+    """The built-in synthetic set is not made for the question, and a cluster's login node need not see the videos."""
     real = EvaluationSpec(protocol="retrieval", dataset="folder", root=str(tmp_path / "elsewhere"))
     embedded = EvaluationSpec(protocol="retrieval", dataset="ssv2", root=None)
     result = measured(load_dataset("folder", data))
     jobs = [done_cell(tmp_path / "out", measure, result, measure.dataset) for measure in (real, embedded)]
-    assert with_outdated(jobs, [real, embedded], tmp_path / "cache").jobs == tuple(jobs)
+    assert with_outdated(jobs, [real, embedded], tmp_path / "cache")[0] == list(jobs)
     assert not (tmp_path / "cache").exists()
 
 

@@ -5,9 +5,8 @@ import types
 
 import pytest
 
-from tvts_bench.backbones._builder import from_transformers
 from tvts_bench.backbones._conversion.timesformer import TimeSformer, TimeSformerConfig
-from tvts_bench.backbones.base import BackboneError
+from tvts_bench.backbones.base import BackboneError, from_transformers
 
 
 def test_a_class_is_found() -> None:

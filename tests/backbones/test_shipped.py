@@ -26,9 +26,7 @@ def recall_at_1(name: str) -> float:
     clips = []
     for each in CLASSES:
         for number in range(EACH):
-            clip = ScriptedClip(
-                path=f"shipped/{each.name}-{number}.mp4", label=each.name, actions=each.actions, held_out=True
-            )
+            clip = ScriptedClip(path=f"shipped/{each.name}-{number}.mp4", kind=each, held_out=True)
             frames = take(World(), clip).frames()
             shown = frames[(np.arange(16) * 2 + 1) * len(frames) // 32]
             top, left = (shown.shape[1] - 32) // 2, (shown.shape[2] - 32) // 2

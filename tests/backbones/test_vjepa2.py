@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.support.plain_layers import Weights, attend, layer_norm, linear, mlp
-from tvts_bench.backbones._builder import from_transformers
+from tvts_bench.backbones.base import from_transformers
 from tvts_bench.backbones.vjepa2 import FAMILY, VJEPA2, VJEPA2Config
 from tvts_bench.models.video_network import VideoNetworkError
 

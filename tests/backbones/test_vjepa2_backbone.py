@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.official_divided import CHANGES, altered, clips, layer, made, norm, prefixed
-from tvts_bench.backbones._builder import from_transformers
+from tvts_bench.backbones.base import from_transformers
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.backbones.vjepa2 import FAMILY
 from tvts_bench.models.checkpoint import CheckpointError

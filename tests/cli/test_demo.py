@@ -1,4 +1,4 @@
-"""The demo on a small stand-in for the embedded world: one table of three backbones, and the files of three results."""
+"""The demo on a small stand-in for the built-in synthetic set: one table, and the files of three results."""
 
 import json
 from pathlib import Path
@@ -9,31 +9,20 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.plain_videos import write_plain_video
-from tvts_bench.cli import setup
 from tvts_bench.cli.main import app
 from tvts_bench.cli.retrieval import BACKBONES, DATASET
-from tvts_bench.datasets.base import Dataset
-from tvts_bench.datasets.loading import load_dataset
 
 DEMO = ("demo", "--workers", "0", "--dtype", "fp32", "--cache", "cache", "--out", "out")
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Two colours of six videos each in place of the embedded world; what the demo asked for."""
+def small(tmp_path: Path, requested: list[Any]) -> list[Any]:
+    """Two colours of six videos each in place of the built-in synthetic set; what the demo requests."""
     for shade in range(6):
         write_plain_video(tmp_path / "videos" / "red" / f"{shade}.mp4", (200 + 8 * shade, 20, 20))
         write_plain_video(tmp_path / "videos" / "blue" / f"{shade}.mp4", (20, 20, 200 + 8 * shade))
     (tmp_path / "videos" / "blue" / "gone.mp4").write_text("no video")
-    asked: list[Any] = []
-
-    def stand_in(name: str, *options: Any) -> Dataset:
-        asked.append((name, *options))
-        return load_dataset("folder", tmp_path / "videos")
-
-    monkeypatch.setattr(setup, "make_dataset", stand_in)
-    monkeypatch.chdir(tmp_path)
-    return asked
+    return requested
 
 
 def test_one_table_with_intervals_chance_and_paired_differences(

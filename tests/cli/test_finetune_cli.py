@@ -145,6 +145,6 @@ def test_sigterm_leaves_a_state_that_resume_goes_on_with(videos: Path, monkeypat
         patched.setattr("tvts_bench.cli.setup.progress_bar", stopping_after(3))
         stopped = finetune(videos)
     assert stopped.exit_code == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM; the same command with --resume goes on" in stopped.stderr
+    assert "stopped by SIGTERM; the same command with --resume resumes it" in stopped.stderr
     assert "at step 3 of 4" in refused(videos)
     assert finetune(videos, "--resume").exit_code == 0

@@ -1,4 +1,4 @@
-"""The commands of tables on a small stand-in for the embedded world, and what they refuse."""
+"""The commands of tables on a small stand-in for the built-in synthetic set, and what they refuse."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,7 @@ from typer.testing import CliRunner, Result
 from tests.plain_videos import write_plain_video
 from tests.support.grids import RETRIEVAL, cell, grid
 from tests.support.results import retrieval
-from tvts_bench.cli import setup
 from tvts_bench.cli.main import app
-from tvts_bench.datasets.base import Dataset
-from tvts_bench.datasets.loading import load_dataset
 
 MACHINE = ("--workers", "0", "--dtype", "fp32", "--cache", "cache", "--out", "out")
 
@@ -23,22 +20,14 @@ def call(*arguments: str, width: int = 200) -> Result:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Two colours of seven videos in each of two splits in place of every data set; what was asked for."""
+def world(tmp_path: Path, requested: list[Any]) -> list[Any]:
+    """Two colours of seven videos in each of two splits in place of every data set; what was requested."""
     for number, split in enumerate(("train", "val")):
         for name, colour in {"red": (180, 20, 20), "blue": (20, 20, 180)}.items():
             for shade in range(7):
                 shaded = [value + 8 * shade + 4 * number for value in colour]
                 write_plain_video(tmp_path / "videos" / split / name / f"{split}{shade}.mp4", shaded)
-    asked: list[Any] = []
-
-    def stand_in(name: str, *options: Any) -> Dataset:
-        asked.append((name, *options))
-        return load_dataset("folder", tmp_path / "videos")
-
-    monkeypatch.setattr(setup, "make_dataset", stand_in)
-    monkeypatch.chdir(tmp_path)
-    return asked
+    return requested
 
 
 def cells(out: Path, table: str = "table4") -> dict[tuple[str, str], dict[str, Any]]:
@@ -52,9 +41,9 @@ def test_table4_fills_the_embedded_rows_beside_the_papers_and_reuses_them(world:
     assert world == [("scripted_motion:ssv2", None, None, 1, Path("cache"))]
     found = cells(tmp_path / "out")
     measured = {row for (row, _), each in found.items() if each["measured"]}
-    assert measured == {"TVTS (shipped)", "L_base only (twin)", "random initialisation", "pixels (mean colours)"}
+    assert measured == {"TVTS (shipped)", "L_base only (baseline)", "random initialisation", "pixels (mean colours)"}
     assert found["TVTS", "ssv2_linear_top1"]["published"] == 31.5
-    for words in ("CVRL", "14.7", "embedded world", "linear top-1", "(cached)", "published: as in the paper"):
+    for words in ("CVRL", "14.7", "built-in set", "linear top-1", "(cached)", "published: as in the paper"):
         assert words in first.stdout
     assert first.stderr.count("measuring ") == 8
     files = {path.name: path.read_bytes() for path in (tmp_path / "out" / "tables").iterdir()}

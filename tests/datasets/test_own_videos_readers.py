@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tvts_bench.datasets.base import AnnotationError, DatasetError
-from tvts_bench.datasets.class_folders import LINKS, NOT_A_VIDEO, SAME_FILE
+from tvts_bench.datasets.folder import LINKS, NOT_A_VIDEO, SAME_FILE
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.video.reader import decode_frames
 

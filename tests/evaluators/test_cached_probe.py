@@ -15,17 +15,16 @@ from tvts_bench import evaluate, load_backbone
 from tvts_bench.backbones.base import BackboneError
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
 from tvts_bench.errors import UserError
-from tvts_bench.evaluators.base import EvaluationError
 from tvts_bench.evaluators.cached_probe import DEFAULT, CachedProbe
 from tvts_bench.evaluators.probe_heads import Heads
 from tvts_bench.features.base import Features
 from tvts_bench.features.extraction import extract
 from tvts_bench.metrics.classification import correct_at_k
 from tvts_bench.probes.attentive import Attentive
+from tvts_bench.probes.base import LowLabel
 from tvts_bench.probes.knn import KNN
 from tvts_bench.probes.linear import Linear
 from tvts_bench.probes.logistic import Logistic
-from tvts_bench.probes.low_label import LowLabel
 from tvts_bench.results import Result, as_json
 from tvts_bench.results.files import write_files
 from tvts_bench.runtime import Runtime
@@ -226,7 +225,7 @@ def test_an_attentive_head_reads_the_tokens_of_the_same_clips(
     with pytest.raises(BackboneError, match="backbone pixels has no patch tokens"):
         measure(small, runtime, protocol)
     monkeypatch.setattr("tvts_bench.evaluators.cached_probe.MAX_TOKEN_BYTES", 2**20)
-    with pytest.raises(EvaluationError, match=r"128 tokens of 42 clips .* leave out --head attentive"):
+    with pytest.raises(UserError, match=r"128 tokens of 42 clips .* leave out --head attentive"):
         measure(small, runtime, protocol, backbone="tvts:tiny")
 
 
@@ -241,14 +240,14 @@ def test_augmented_views_are_trained_on_beside_the_plain_ones(
 
     def features(split: str, clip: ClipSpec) -> Features:
         return extract(
-            backbone,
+            [backbone],
             data.records(split),
             data.fingerprint(split),
             clip=clip,
             decoder="pyav",
             dtype="fp32",
             runtime=runtime,
-        )
+        )[0]
 
     plain = backbone.clip_spec
     views = [features("train", clip) for clip in (plain, plain.varied(augment, 0), plain.varied(augment, 1))]
@@ -294,7 +293,7 @@ def test_unreadable_clips_are_counted_on_both_sides(
         (25, 24, {"gone"}),
         (61, 60, {"broken"}),
     ]
-    with pytest.raises(EvaluationError, match="1 of 25 clips of test"):
+    with pytest.raises(UserError, match="1 of 25 clips of test"):
         measure(with_broken, replace(runtime, strict=True))
 
 
@@ -327,7 +326,7 @@ def test_shared_clips_are_refused_before_anything_is_decoded(
 ) -> None:
     shared = {"train": splits["train"], "test": (*splits["test"], splits["train"][0])}
     runtime = Runtime(workers=0, cache=tmp_path / "cache")
-    with pytest.raises(EvaluationError, match="1 of 25 clips of colours test are also in train: train/red0"):
+    with pytest.raises(UserError, match="1 of 25 clips of colours test are also in train: train/red0"):
         measure(shared, runtime)
     assert not runtime.cache.exists()
     result = measure(shared, runtime, replace(QUICK, heads=("knn",), allow_shared_clips=True))

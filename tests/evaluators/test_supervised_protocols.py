@@ -13,10 +13,10 @@ from tests.support.supervised_world import stopping_after, tiny_backbone, write_
 from tvts_bench import evaluate, load_backbone
 from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
-from tvts_bench.evaluators.base import EvaluationError
+from tvts_bench.errors import UserError
 from tvts_bench.evaluators.finetune import Finetune
 from tvts_bench.evaluators.online_probe import OnlineProbe
-from tvts_bench.probes.selection import hold_out
+from tvts_bench.probes.base import hold_out
 from tvts_bench.results import Result, as_json, from_json
 from tvts_bench.runtime import Runtime
 from tvts_bench.signals import StoppedError
@@ -306,13 +306,13 @@ def test_test_clips_that_cannot_be_read_are_counted_or_refused(
     data = dataset({"train": colours.records("train"), "val": [*colours.records("val"), broken]})
     result = evaluate(tiny_backbone(), data, TUNE, runtime)
     assert (result.coverage[0].used, result.coverage[0].listed) == (6, 7)
-    with pytest.raises(EvaluationError, match="1 of 7 clips of val cannot be measured"):
+    with pytest.raises(UserError, match="1 of 7 clips of val cannot be measured"):
         evaluate(tiny_backbone(), data, TUNE, replace(runtime, strict=True, resume=True))
 
 
 def test_clips_in_train_and_test_are_refused_unless_allowed(colours: Dataset, runtime: Runtime) -> None:
     data = dataset({"train": colours.records("train"), "val": colours.records("train")[:3]})
-    with pytest.raises(EvaluationError, match="3 of 3"):
+    with pytest.raises(UserError, match="3 of 3"):
         evaluate(tiny_backbone(), data, TUNE, runtime)
     result = evaluate(tiny_backbone(), data, replace(TUNE, allow_shared_clips=True), runtime)
     assert any("3 of 3" in note for note in result.notes)
@@ -320,7 +320,7 @@ def test_clips_in_train_and_test_are_refused_unless_allowed(colours: Dataset, ru
 
 def test_nothing_to_hold_out_is_said(colours: Dataset, runtime: Runtime) -> None:
     data = dataset({"train": colours.records("train")[:3], "val": colours.records("val")})
-    with pytest.raises(EvaluationError, match=r"can spare a clip .* --best last"):
+    with pytest.raises(UserError, match=r"can spare a clip .* --best last"):
         evaluate(tiny_backbone(), data, replace(TUNE, recipe=replace(RECIPE, batch_size=2)), runtime)
 
 

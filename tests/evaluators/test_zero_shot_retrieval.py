@@ -15,7 +15,6 @@ from tvts_bench import evaluate, load_backbone
 from tvts_bench.backbones.base import Backbone, WeightSource
 from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
 from tvts_bench.errors import UserError
-from tvts_bench.evaluators.base import EvaluationError
 from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
 from tvts_bench.provenance import file_sha256
 from tvts_bench.results import Result
@@ -117,7 +116,7 @@ def test_a_query_that_is_also_in_the_gallery_does_not_count_itself(
 
 def test_groups_that_are_not_there_cannot_be_excluded(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
     without = [replace(record, group=None) for record in colours]
-    with pytest.raises(EvaluationError, match="colours test does not say which clips are of one group"):
+    with pytest.raises(UserError, match="colours test does not say which clips are of one group"):
         measure(without, replace(FP32, exclude_same_group=True), runtime)
     assert not runtime.cache.exists()
 
@@ -135,18 +134,18 @@ def test_unreadable_clips_are_counted_and_never_replaced(
     assert (result.coverage[0].listed, result.coverage[0].used) == (11, 9)
     assert set(result.coverage[0].failed) == {"text", "gone"}
     assert any("9 of 11" in note for note in result.notes)
-    with pytest.raises(EvaluationError, match=r"2 of 11 clips .*text\.mp4"):
+    with pytest.raises(UserError, match=r"2 of 11 clips .*text\.mp4"):
         measure((*broken, *colours), FP32, replace(runtime, strict=True))
 
 
 def test_a_split_without_a_readable_clip_is_an_error(runtime: Runtime, tmp_path: Path) -> None:
     gone = [VideoRecord(id=f"gone{index}", path=tmp_path / f"gone{index}.mp4", label=0) for index in range(3)]
-    with pytest.raises(EvaluationError, match="3 of 3 clips"):
+    with pytest.raises(UserError, match="3 of 3 clips"):
         measure(gone, FP32, runtime)
 
 
 def test_classes_of_one_clip_leave_nothing_to_find(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
-    with pytest.raises(EvaluationError, match="fewer than two"):
+    with pytest.raises(UserError, match="fewer than two"):
         measure(colours[::3], FP32, runtime)
 
 
@@ -281,7 +280,7 @@ def test_the_seed_of_the_clip_is_the_seed_that_is_measured(colours: tuple[VideoR
 
 
 def test_fixed_frames_have_no_seeds_to_vary(colours: tuple[VideoRecord, ...], runtime: Runtime) -> None:
-    with pytest.raises(EvaluationError, match="2 seeds repeat random frames"):
+    with pytest.raises(UserError, match="2 seeds repeat random frames"):
         measure(colours, replace(FP32, seeds=(0, 1)), runtime)
 
 
@@ -293,13 +292,13 @@ def test_other_groups_are_another_run(colours: tuple[VideoRecord, ...], runtime:
 
 
 def test_nonsense_is_refused_with_its_value() -> None:
-    with pytest.raises(EvaluationError, match="0"):
+    with pytest.raises(UserError, match="0"):
         replace(FP32, ks=(0,))
-    with pytest.raises(EvaluationError, match="seed"):
+    with pytest.raises(UserError, match="seed"):
         replace(FP32, seeds=())
-    with pytest.raises(EvaluationError, match=r"\[3, 3\]"):
+    with pytest.raises(UserError, match=r"\[3, 3\]"):
         replace(FP32, seeds=(3, 3))
-    with pytest.raises(EvaluationError, match="'reversed'"):
+    with pytest.raises(UserError, match="'reversed'"):
         replace(FP32, clip=ClipSpec(frame_order="reversed"))
-    with pytest.raises(EvaluationError, match="'val'"):
+    with pytest.raises(UserError, match="'val'"):
         replace(FP32, split="val", gallery_split="val")

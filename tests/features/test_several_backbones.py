@@ -15,7 +15,7 @@ from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.features.base import Features
 from tvts_bench.features.decoding import Decoding, load_clips
-from tvts_bench.features.extraction import extract_all
+from tvts_bench.features.extraction import extract
 from tvts_bench.features.store import locked
 from tvts_bench.runtime import Runtime
 
@@ -51,7 +51,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run_all(backbones: Sequence[Backbone], records: Sequence[VideoRecord], runtime: Runtime) -> tuple[Features, ...]:
-    return extract_all(backbones, records, "fingerprint", clip=SPEC, decoder="pyav", dtype="fp32", runtime=runtime)
+    return extract(backbones, records, "fingerprint", clip=SPEC, decoder="pyav", dtype="fp32", runtime=runtime)
 
 
 def stores(runtime: Runtime) -> dict[str, tuple[dict[str, str], bytes]]:

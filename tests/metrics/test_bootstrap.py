@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tvts_bench.metrics.bootstrap import BootstrapError, Difference, Interval, bootstrap_interval, paired_difference
+from tvts_bench.errors import UserError
+from tvts_bench.metrics.significance import Difference, Interval, bootstrap_interval, paired_difference
 
 
 def test_is_the_same_for_the_same_seed_and_another_for_another() -> None:
@@ -54,7 +55,7 @@ def test_nan_outcomes_are_left_out() -> None:
 def test_many_outcomes_are_resampled_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(2).random(100)
     whole = bootstrap_interval(values)
-    monkeypatch.setattr("tvts_bench.metrics.bootstrap.DRAWS_AT_ONCE", 1234)
+    monkeypatch.setattr("tvts_bench.metrics.significance.DRAWS_AT_ONCE", 1234)
     assert bootstrap_interval(values) == whole
 
 
@@ -66,12 +67,12 @@ def test_covers_the_truth_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
 def test_a_level_out_of_range_is_refused(level: float) -> None:
-    with pytest.raises(BootstrapError, match=f"between 0 and 1, got {level}"):
+    with pytest.raises(UserError, match=f"between 0 and 1, got {level}"):
         bootstrap_interval([0, 1], level=level)
 
 
 def test_no_resamples_are_refused() -> None:
-    with pytest.raises(BootstrapError, match="resamples must be at least 1, got 0"):
+    with pytest.raises(UserError, match="resamples must be at least 1, got 0"):
         bootstrap_interval([0, 1], resamples=0)
 
 

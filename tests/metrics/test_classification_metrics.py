@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
 
+from tvts_bench.errors import UserError
 from tvts_bench.metrics.classification import (
-    ClassificationError,
     chance_at_k,
     class_accuracies,
     confusion_counts,
@@ -51,7 +51,7 @@ def test_no_answer_is_never_a_hit_even_where_all_else_is_none_either() -> None:
     ],
 )
 def test_what_has_no_accuracy_is_refused(scores: NDArray[np.float64], labels: list[int], words: str) -> None:
-    with pytest.raises(ClassificationError, match=words):
+    with pytest.raises(UserError, match=words):
         correct_at_k(scores, labels)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.drawn_hits import drawn
-from tvts_bench.metrics.paired_tests import compare_outcomes, holm_corrected
+from tvts_bench.metrics.significance import compare_outcomes, holm_corrected
 
 
 def test_holm_multiplies_by_how_many_are_left() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvts_bench.metrics.paired_tests import compare_outcomes, compare_seeds, mcnemar_p
+from tvts_bench.metrics.significance import compare_outcomes, compare_seeds, mcnemar_p
 
 HITS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
 

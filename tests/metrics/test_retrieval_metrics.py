@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tvts_bench.errors import UserError
 from tvts_bench.metrics.retrieval import (
-    MetricError,
     any_hits,
     average_precision_at_r,
     chance_recall,
@@ -34,12 +34,12 @@ def test_a_missing_neighbour_is_no_hit_whatever_the_last_label_is() -> None:
 
 @pytest.mark.parametrize("k", [0, -1, 3])
 def test_k_beyond_the_neighbours_is_refused(k: int) -> None:
-    with pytest.raises(MetricError, match=rf"Recall@{k} needs K from 1 to 2"):
+    with pytest.raises(UserError, match=rf"Recall@{k} needs K from 1 to 2"):
         recall_at_k([[1, 2]], [0], [0, 1, 2], ks=(1, k))
 
 
 def test_no_query_is_refused() -> None:
-    with pytest.raises(MetricError, match="no query"):
+    with pytest.raises(UserError, match="no query"):
         recall_at_k(np.empty((0, 3)), [], [0], ks=(1,))
 
 
@@ -52,7 +52,7 @@ def test_average_precision_at_r_by_hand() -> None:
 
 
 def test_average_precision_needs_as_many_neighbours_as_the_largest_class() -> None:
-    with pytest.raises(MetricError, match="needs 3 neighbours, the size of the largest class, got 2"):
+    with pytest.raises(UserError, match="needs 3 neighbours, the size of the largest class, got 2"):
         average_precision_at_r([[0, 1]], [0], [0, 0, 0], np.array([3]))
 
 

@@ -6,10 +6,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from tvts_bench.neighbors import Embedded
+from tvts_bench.neighbors import EmbeddingSet
 
 
-def may_find(queries: Embedded, gallery: Embedded, query: int, item: int, *, same_group: bool) -> bool:
+def may_find(queries: EmbeddingSet, gallery: EmbeddingSet, query: int, item: int, *, same_group: bool) -> bool:
     """The rule of exclusion, a pair at a time."""
     if queries.ids[query] == gallery.ids[item]:
         return False
@@ -20,8 +20,8 @@ def may_find(queries: Embedded, gallery: Embedded, query: int, item: int, *, sam
 
 def first_k(
     scores: Sequence[Sequence[Fraction]] | NDArray[np.float64],
-    queries: Embedded,
-    gallery: Embedded,
+    queries: EmbeddingSet,
+    gallery: EmbeddingSet,
     k: int,
     *,
     same_group: bool = False,
@@ -36,7 +36,7 @@ def first_k(
     return np.array(rows, dtype=np.int64).reshape(len(rows), k)
 
 
-def exact_scores(queries: Embedded, gallery: Embedded) -> list[list[Fraction]]:
+def exact_scores(queries: EmbeddingSet, gallery: EmbeddingSet) -> list[list[Fraction]]:
     """Cosine squared with its sign, of integer features, in rational numbers: no rounding at all. [Q][N]."""
     scores = []
     for a in queries.values.astype(int).tolist():
@@ -48,7 +48,7 @@ def exact_scores(queries: Embedded, gallery: Embedded) -> list[list[Fraction]]:
     return scores
 
 
-def dense_scores(queries: Embedded, gallery: Embedded) -> NDArray[np.float64]:
+def dense_scores(queries: EmbeddingSet, gallery: EmbeddingSet) -> NDArray[np.float64]:
     """The full matrix of cosines in float64, to nine decimals. [Q, N]."""
     units = [np.asarray(side.values, dtype=np.float64) for side in (queries, gallery)]
     units = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300) for rows in units]

@@ -9,20 +9,21 @@ import faiss
 import numpy as np
 import pytest
 
-from tvts_bench.neighbors import Embedded, FaissMissingError, check_faiss, nearest
+from tvts_bench.errors import UserError
+from tvts_bench.neighbors import EmbeddingSet, check_faiss, nearest
 
-CLIPS = Embedded(ids=["a", "b", "c"], values=np.eye(3, dtype=np.float32))
+CLIPS = EmbeddingSet(ids=["a", "b", "c"], values=np.eye(3, dtype=np.float32))
 
 
 def test_missing_faiss_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(FaissMissingError, match=r"FAISS is not installed .*pip install 'tvts-bench\[cpu\]'"):
+    with pytest.raises(UserError, match=r"FAISS is not installed .*pip install 'tvts-bench\[cpu\]'"):
         nearest(CLIPS, CLIPS, 1)
 
 
 def test_faiss_installed_twice_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "version", lambda name: "1.0")
-    with pytest.raises(FaissMissingError, match="faiss-cpu and faiss-gpu are both installed"):
+    with pytest.raises(UserError, match="faiss-cpu and faiss-gpu are both installed"):
         check_faiss()
 
 
@@ -66,7 +67,7 @@ def test_the_device_says_which_gpus_hold_the_gallery(
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", to_one, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", to_all, raising=False)
     values = np.random.default_rng(0).standard_normal((2200, 8)).astype(np.float32)
-    clips = Embedded(ids=[f"v{i:04d}" for i in range(2200)], values=values)
+    clips = EmbeddingSet(ids=[f"v{i:04d}" for i in range(2200)], values=values)
     for k in (5, 2100):
         np.testing.assert_array_equal(nearest(clips, clips, k, device=device).indices, nearest(clips, clips, k).indices)
     assert places == 2 * placed
@@ -77,7 +78,7 @@ def test_the_device_says_which_gpus_hold_the_gallery(
 def test_gpu_finds_what_the_cpu_finds(device: str, caplog: pytest.LogCaptureFixture) -> None:
     values = np.random.default_rng(0).standard_normal((5000, 768)).astype(np.float32)
     values[1000:2000] = values[:1000]
-    clips = Embedded(ids=[f"v{i}" for i in range(5000)], values=values)
+    clips = EmbeddingSet(ids=[f"v{i}" for i in range(5000)], values=values)
     for k in (10, 2500):  # more than a GPU selects
         found, expected = nearest(clips, clips, k, device=device), nearest(clips, clips, k)
         np.testing.assert_array_equal(found.indices, expected.indices)

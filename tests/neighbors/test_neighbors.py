@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.neighbors.dense_neighbors import dense_scores, exact_scores, first_k
-from tvts_bench.neighbors import Embedded, NeighborError, nearest, search
+from tvts_bench.errors import UserError
+from tvts_bench.neighbors import EmbeddingSet, nearest, search
 
 
-def embedded(values: object, ids: Sequence[str] | None = None, groups: Sequence[str | None] | None = None) -> Embedded:
+def embedded(
+    values: object, ids: Sequence[str] | None = None, groups: Sequence[str | None] | None = None
+) -> EmbeddingSet:
     array = np.asarray(values, dtype=np.float32)
-    return Embedded(ids=ids or [f"v{i:05d}" for i in range(len(array))], values=array, groups=groups)
+    return EmbeddingSet(ids=ids or [f"v{i:05d}" for i in range(len(array))], values=array, groups=groups)
 
 
 def shuffled_ids(count: int, seed: int = 0) -> list[str]:
@@ -77,7 +80,7 @@ def test_group_neighbours_are_removed_and_replaced() -> None:
 
 
 @st.composite
-def searches(draw: st.DrawFn) -> tuple[Embedded, Embedded, int, bool]:
+def searches(draw: st.DrawFn) -> tuple[EmbeddingSet, EmbeddingSet, int, bool]:
     """Small integer vectors, so that ties abound; the queries are the gallery, or share some ids with it."""
     width = draw(st.integers(1, 3))
     count = draw(st.integers(2, 30))
@@ -85,7 +88,7 @@ def searches(draw: st.DrawFn) -> tuple[Embedded, Embedded, int, bool]:
     names = st.text("aZ0é", min_size=1, max_size=3)
     group = st.sampled_from([None, "g1", "g2"])
 
-    def side(count: int) -> Embedded:
+    def side(count: int) -> EmbeddingSet:
         return embedded(
             draw(st.lists(rows, min_size=count, max_size=count)),
             draw(st.lists(names, min_size=count, max_size=count, unique=True)),
@@ -99,11 +102,11 @@ def searches(draw: st.DrawFn) -> tuple[Embedded, Embedded, int, bool]:
 
 @settings(max_examples=300, deadline=None)
 @given(searches())
-def test_agrees_with_rational_arithmetic(case: tuple[Embedded, Embedded, int, bool]) -> None:
+def test_agrees_with_rational_arithmetic(case: tuple[EmbeddingSet, EmbeddingSet, int, bool]) -> None:
     queries, gallery, k, same_group = case
     expected = first_k(exact_scores(queries, gallery), queries, gallery, k, same_group=same_group)
     if (expected[:, k - 1] < 0).all():
-        with pytest.raises(NeighborError, match=rf"--k {k} is larger than the gallery: {len(gallery.ids)} clips"):
+        with pytest.raises(UserError, match=rf"--k {k} is larger than the gallery: {len(gallery.ids)} clips"):
             nearest(queries, gallery, k, exclude_same_group=same_group)
         return
     found = nearest(queries, gallery, k, exclude_same_group=same_group)
@@ -163,7 +166,7 @@ def test_does_not_depend_on_how_queries_are_cut_or_on_threads() -> None:
     faiss.omp_set_num_threads(1)
     try:
         for start, stop in ((0, 1), (1, 30), (30, 500)):
-            part = Embedded(ids=clips.ids[start:stop], values=clips.values[start:stop])
+            part = EmbeddingSet(ids=clips.ids[start:stop], values=clips.values[start:stop])
             found = nearest(part, clips, 9)
             np.testing.assert_array_equal(found.indices, together.indices[start:stop])
             np.testing.assert_array_equal(found.similarities, together.similarities[start:stop])
@@ -222,37 +225,35 @@ def test_features_that_are_not_finite_are_named(bad: float) -> None:
     values = np.ones((6, 3))
     values[[1, 4], 2] = bad
     clips = embedded(values, ids=[f"clip {i}" for i in range(6)])
-    with pytest.raises(
-        NeighborError, match=r"2 of 6 clips have NaN or infinite features, the first: 'clip 1', 'clip 4'"
-    ):
+    with pytest.raises(UserError, match=r"2 of 6 clips have NaN or infinite features, the first: 'clip 1', 'clip 4'"):
         nearest(clips, clips, 1)
 
 
 def test_impossible_searches_are_refused() -> None:
     clips, others = embedded(np.ones((20, 3))), embedded(np.ones((2, 4)), ids=["x", "y"])
-    with pytest.raises(NeighborError, match="--k 50 is larger than the gallery: 20 clips, 19 without the query itself"):
+    with pytest.raises(UserError, match="--k 50 is larger than the gallery: 20 clips, 19 without the query itself"):
         nearest(clips, clips, 50)
-    with pytest.raises(NeighborError, match="--k 20 is larger"):
+    with pytest.raises(UserError, match="--k 20 is larger"):
         nearest(clips, clips, 20)
-    with pytest.raises(NeighborError, match=r"--k 3 is larger than the gallery: 2 clips$"):
+    with pytest.raises(UserError, match=r"--k 3 is larger than the gallery: 2 clips$"):
         nearest(embedded(np.ones((1, 4))), others, 3)
-    with pytest.raises(NeighborError, match="--k must be at least 1, got 0"):
+    with pytest.raises(UserError, match="--k must be at least 1, got 0"):
         nearest(clips, clips, 0)
-    with pytest.raises(NeighborError, match="queries have 4 dimensions and the gallery 3"):
+    with pytest.raises(UserError, match="queries have 4 dimensions and the gallery 3"):
         nearest(others, clips, 1)
-    with pytest.raises(NeighborError, match="holds 'a' more than once"):
+    with pytest.raises(UserError, match="holds 'a' more than once"):
         nearest(clips, embedded(np.ones((3, 3)), ids=["b", "a", "a"]), 1)
-    with pytest.raises(NeighborError, match="the queries have no groups"):
+    with pytest.raises(UserError, match="the queries have no groups"):
         nearest(clips, clips, 1, exclude_same_group=True)
     grouped = embedded(np.ones((4, 3)), groups=["g", "g", "g", "h"])
-    with pytest.raises(NeighborError, match="4 clips, 3 without the query itself and its group"):
+    with pytest.raises(UserError, match="4 clips, 3 without the query itself and its group"):
         nearest(grouped, grouped, 4, exclude_same_group=True)
 
 
 def test_features_that_do_not_fit_their_ids_are_refused() -> None:
-    with pytest.raises(NeighborError, match="3 rows of features for 2 ids"):
+    with pytest.raises(UserError, match="3 rows of features for 2 ids"):
         embedded(np.ones((3, 2)), ids=["a", "b"])
-    with pytest.raises(NeighborError, match="1 groups"):
+    with pytest.raises(UserError, match="1 groups"):
         embedded(np.ones((3, 2)), groups=["a"])
-    with pytest.raises(NeighborError, match=r"shape \(3,\)"):
+    with pytest.raises(UserError, match=r"shape \(3,\)"):
         embedded(np.ones(3), ids=["a", "b", "c"])

@@ -9,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from pretrain.cli import app
-from pretrain.run_folder import RunError, load_state
+from pretrain.run_folder import load_state
 from pretrain.runs import begin, resume
-from pretrain.schema import read_yaml
-from tests.pretrain.narration_files import write_json, write_seconds, yt_temporal
-from tests.pretrain.tiny_run import tiny
+from pretrain.yaml_config import read_yaml
+from tests.support.narration_files import write_json, write_seconds, yt_temporal
+from tests.support.tiny_run import tiny
+from tvts_bench.errors import UserError
 from tvts_bench.training.checkpoint import LAST
 
 
@@ -71,14 +72,14 @@ def test_files_that_changed_are_named_and_refused(tmp_path: Path, change: str) -
         write_seconds(data / "v9.mp4", 20)
         write_json(data / "v9.json", yt_temporal(20))
         named = "v9.mp4 (new)"
-    with pytest.raises(RunError) as refused:
+    with pytest.raises(UserError) as refused:
         resume(run)
     assert f"1 samples of the run in {run}, now at step 4, have other files: {named}; put them back" in str(
         refused.value
     )
     assert "changed_files=accept" in str(refused.value)
     assert (run / "checkpoints" / LAST).read_bytes() == state
-    with pytest.raises(RunError):  # a refusal accepts nothing
+    with pytest.raises(UserError):  # a refusal accepts nothing
         resume(run)
 
 
@@ -89,7 +90,7 @@ def test_a_copy_of_the_data_is_taken_where_that_is_asked_for_and_written_down(
     before = weights(run)
     copy = shutil.copytree(tmp_path / "data", tmp_path / "copy")
     moved = f"data.sources.0.root={copy}"
-    with pytest.raises(RunError, match=r"6 samples of .* and 1 more; put them back"):
+    with pytest.raises(UserError, match=r"6 samples of .* and 1 more; put them back"):
         resume(run, [moved])
     resume(run, [moved, "changed_files=accept"])
     assert weights(run) == before
@@ -101,7 +102,7 @@ def test_a_copy_of_the_data_is_taken_where_that_is_asked_for_and_written_down(
     assert read_yaml((run / "place.yaml").read_text(), "place.yaml")["changed_files"] == "refuse"  # it was for once
     resume(run)  # these are now its files
     (copy / "v0.mp4").write_bytes((copy / "v1.mp4").read_bytes())
-    with pytest.raises(RunError, match=r"v0\.mp4 \(changed\)"):
+    with pytest.raises(UserError, match=r"v0\.mp4 \(changed\)"):
         resume(run)
 
 

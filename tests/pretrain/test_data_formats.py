@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.data.narrated import read_transcript
+from pretrain.data.layouts import read_transcript
 from pretrain.data.transcripts import TranscriptError
 
 Cue = tuple[int, int, str]  # start and end in milliseconds, and what is said

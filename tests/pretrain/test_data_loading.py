@@ -8,13 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pretrain.data.batches import NarratedBatch
-from pretrain.data.cropping import CropConfig
-from pretrain.data.loading import LoaderConfig, NarratedLoader, TooManyFailuresError, validation_batches
-from pretrain.data.mixing import MixtureError
-from pretrain.data.segments import SegmentConfig
-from pretrain.data.sources import Source, SourceConfig, build_source
-from tests.pretrain.narration_files import detokenize, tokenize, write_yt_tree
+from pretrain.data.build import build_source
+from pretrain.data.clip_sampling import CropConfig, SegmentConfig
+from pretrain.data.loading import LoaderConfig, NarratedBatch, NarratedLoader, validation_batches
+from pretrain.data.sources import Source, SourceConfig
+from tests.support.narration_files import detokenize, tokenize, write_yt_tree
+from tvts_bench.errors import UserError
 
 SEGMENTS = SegmentConfig(segments=3, lengths=(2.0, 3.0))
 CROP = CropConfig(size=16, short_side=18)
@@ -107,7 +106,7 @@ def test_ranks_share_the_batch_of_one_process(yt: Source, images: Source) -> Non
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_training(yt: Source, images: Source) -> None:
-    with pytest.raises(MixtureError, match=r"batch of 2 of cc3m \(train\) cannot be divided among 4 processes"):
+    with pytest.raises(UserError, match=r"batch of 2 of cc3m \(train\) cannot be divided among 4 processes"):
         loader(yt, images, rank=0, world_size=4)
 
 
@@ -157,17 +156,17 @@ def test_a_file_that_breaks_is_replaced_counted_and_named(tmp_path: Path, caplog
 
 
 def test_strict_ends_at_the_first_failure(tmp_path: Path) -> None:
-    with pytest.raises(TooManyFailuresError, match=r"train0\.mp4.*strict"):
+    with pytest.raises(UserError, match=r"train0\.mp4.*strict"):
         list(loader(damaged(tmp_path, 1), batch_size=10, strict=True).batches(0, 1))
 
 
 def test_too_many_failures_end_the_run(tmp_path: Path) -> None:
-    with pytest.raises(TooManyFailuresError, match=r"of \d+ samples could not be read, more than max_failures=0\.1"):
+    with pytest.raises(UserError, match=r"of \d+ samples could not be read, more than max_failures=0\.1"):
         list(loader(damaged(tmp_path, 6), batch_size=5, max_failures=0.1).batches(0, 20))
 
 
 def test_nothing_readable_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(TooManyFailuresError, match="10 samples of yt_temporal"):
+    with pytest.raises(UserError, match="10 samples of yt_temporal"):
         list(loader(damaged(tmp_path, 10), batch_size=5).batches(0, 1))
 
 

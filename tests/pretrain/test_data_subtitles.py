@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretrain.data.narrated import SUFFIXES, read_transcript
+from pretrain.data.layouts import SUFFIXES, read_transcript
 from pretrain.data.subtitles import read_subtitles
 from pretrain.data.transcripts import TranscriptError, Word
 

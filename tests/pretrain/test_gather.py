@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import start_processes
 
-from pretrain.model.presentation import Presentation
+from pretrain.model.masking import Presentation
 from pretrain.model.text import TextConfig, TextTokenizer
 from pretrain.model.tvts import TVTS, TVTSConfig
 from pretrain.objectives.config import ObjectiveConfig

@@ -8,15 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pretrain.model import sorter, text_cls, tvts
-from pretrain.model.text import TextConfig
+from pretrain.model import sorter, tvts
+from pretrain.model.text import TextConfig, cls_tokens
 from pretrain.model.tvts import TVTS, TVTSConfig
 from pretrain.objectives.config import ObjectiveConfig
 from pretrain.objectives.losses import step_loss
-from tests.pretrain.test_model_tvts import OBJECTIVES, TOKENIZER, VIDEO, inputs
+from tests.support.tiny_tvts import OBJECTIVES, TOKENIZER, VIDEO, inputs
 from tvts_bench.models import vit
-from tvts_bench.models.block_rows import block_rows
-from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
+from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig, block_rows
 
 
 @contextmanager
@@ -146,7 +145,7 @@ def test_cls_tokens_are_the_librarys(depth: int) -> None:
     model = TVTS.seeded(config, TOKENIZER, 0).eval().text_model
     names = [name for name, _ in model.named_parameters()]
     ids, mask = TOKENIZER(["one two three", "four", ""])
-    found = text_cls.cls_tokens(model, ids, mask)
+    found = cls_tokens(model, ids, mask)
     torch.testing.assert_close(found, model(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0])
     assert [name for name, _ in model.named_parameters()] == names  # nothing of it stays behind
     assert len(model.transformer.layer) == depth

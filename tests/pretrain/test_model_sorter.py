@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretrain.model.sorter import SorterConfig, SortTransformer
+from pretrain.model.sorter import SortTransformer
 
 VIDEO, TEXT = 5, 4  # tokens
 
@@ -16,8 +16,7 @@ def sorter(
 ) -> SortTransformer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        config = SorterConfig(embed_dim=12, num_heads=3, items=4, modelling=modelling, sorts_video=sorts_video)
-        model = SortTransformer(config).double().eval()
+        model = SortTransformer(12, 3, 4, modelling, sorts_video=sorts_video).double().eval()
         torch.nn.init.normal_(model.type_embed)
     return model
 
@@ -28,7 +27,7 @@ def tokens(count: int, seed: int) -> Tensor:
 
 def test_official_size_and_names_at_the_base_size() -> None:
     with torch.device("meta"):
-        model = SortTransformer(SorterConfig())
+        model = SortTransformer()
     assert sum(parameter.numel() for parameter in model.parameters()) == 14_181_892
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     assert shapes["type_embed"] == (1, 2, 768)

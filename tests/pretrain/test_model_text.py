@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretrain.model.text import TextConfig, TextModelError, TextTokenizer, build_text_model
+from pretrain.model.text import TextConfig, TextTokenizer, build_text_model
+from tvts_bench.errors import UserError
 
 CORPUS = ("The red ball moves left.", "The ball turns; a ball grows", "Don't stop")
 SMALL = TextConfig(name=None, dim=16, depth=1, num_heads=2)
@@ -51,12 +52,12 @@ def test_a_damaged_or_missing_tokenizer_is_named(content: str | None, tmp_path: 
     path = tmp_path / "words.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(TextModelError, match=r"words\.json"):
+    with pytest.raises(UserError, match=r"words\.json"):
         TextTokenizer.load(path, 6)
 
 
 def test_a_corpus_without_words_is_refused() -> None:
-    with pytest.raises(TextModelError, match="no words"):
+    with pytest.raises(UserError, match="no words"):
         TextTokenizer.from_corpus(["", "  \n"], max_tokens=6)
 
 
@@ -89,10 +90,10 @@ def test_an_incomplete_folder_is_refused_not_filled_at_random(tokenizer: TextTok
     weights = load_file(tmp_path / "model.safetensors")
     weights.pop("transformer.layer.0.ffn.lin1.weight")
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(TextModelError, match=r"1 weights missing .* transformer.layer.0.ffn.lin1.weight"):
+    with pytest.raises(UserError, match=r"1 weights missing .* transformer.layer.0.ffn.lin1.weight"):
         build_text_model(TextConfig(name=str(tmp_path)), tokenizer, seed=0)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(TextModelError, match="holds no weights"):
+    with pytest.raises(UserError, match="holds no weights"):
         build_text_model(TextConfig(name=str(tmp_path)), tokenizer, seed=0)
 
 
@@ -107,7 +108,7 @@ def test_without_a_network_one_sentence_names_the_folder_option(
         lambda: TextTokenizer.pretrained("nobody/has-this-model", 50),
         lambda: build_text_model(TextConfig(name="nobody/has-this-model"), tokenizer, seed=0),
     ):
-        with pytest.raises(TextModelError, match="nobody/has-this-model") as caught:
+        with pytest.raises(UserError, match="nobody/has-this-model") as caught:
             attempt()
         assert "set text.name to that folder" in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -115,27 +116,27 @@ def test_without_a_network_one_sentence_names_the_folder_option(
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./weights", "models/text/distilbert"])
 def test_a_path_is_not_looked_for_on_the_hub(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(TextModelError, match=rf"there is no folder '{name}': download https://huggingface\.co/"):
+    with pytest.raises(UserError, match=rf"there is no folder '{name}': download https://huggingface\.co/"):
         TextTokenizer.pretrained(name, 50)
     assert "asking the hub" not in caplog.text
 
 
 def test_a_folder_that_is_something_else_is_refused(tokenizer: TextTokenizer, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(TextModelError, match="not a saved DistilBERT"):
+    with pytest.raises(UserError, match="not a saved DistilBERT"):
         build_text_model(TextConfig(name=str(tmp_path)), tokenizer, seed=0)
 
 
 def test_tokenizer_and_encoder_must_fit(tokenizer: TextTokenizer, tmp_path: Path) -> None:
     build_text_model(SMALL, tokenizer, seed=0).save_pretrained(tmp_path)
     larger = TextTokenizer.from_corpus(["some other words beside these", *CORPUS], max_tokens=6)
-    with pytest.raises(TextModelError, match=rf"{len(larger)} tokens.* embeds {len(tokenizer)}"):
+    with pytest.raises(UserError, match=rf"{len(larger)} tokens.* embeds {len(tokenizer)}"):
         build_text_model(TextConfig(name=str(tmp_path), max_tokens=6), larger, seed=0)
-    with pytest.raises(TextModelError, match=r"60.* has 50 positions"):
+    with pytest.raises(UserError, match=r"60.* has 50 positions"):
         build_text_model(TextConfig(name=str(tmp_path), max_tokens=60), tokenizer, seed=0)
 
 
 @pytest.mark.parametrize(("field", "value"), [("dim", 10), ("depth", 0), ("dropout", 1.0), ("max_tokens", 0)])
 def test_nonsense_sizes_are_refused_with_the_value(field: str, value: float) -> None:
-    with pytest.raises(TextModelError, match=str(value)):
+    with pytest.raises(UserError, match=str(value)):
         TextConfig(**{"name": None, field: value})  # type: ignore[arg-type]

@@ -6,49 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from pretrain.model.text import TextConfig, TextTokenizer
-from pretrain.model.tvts import TVTS, TVTSConfig, TVTSError, TVTSOutput
+from pretrain.model.tvts import TVTS, TVTSConfig
 from pretrain.objectives import ordering
 from pretrain.objectives.config import ObjectiveConfig
 from pretrain.objectives.losses import step_loss
+from tests.support.tiny_tvts import OBJECTIVES, TEXT, TOKENIZER, VIDEO, inputs, model_for, run
+from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformerConfig
-
-TOKENIZER = TextTokenizer.from_corpus(["one two three four five six"], max_tokens=5)
-VIDEO = VideoTransformerConfig(embed_dim=12, depth=1, num_heads=2, image_size=8, patch_size=2, num_frames=8)
-TEXT = TextConfig(name=None, max_tokens=5, dim=12, depth=1, num_heads=2, dropout=0.0)
-OBJECTIVES: tuple[dict[str, Any], ...] = (
-    {"sort": "none"},
-    {"sort": "k_way"},
-    {"sort": "pairwise"},
-    {"sort": "factorial"},
-    {"sort": "factorial", "target": "vcop"},
-    {"sort": "pairwise", "target": "merlot"},
-    {"sort": "k_way", "target": "merlot_like"},
-)
-
-
-def model_for(**objective: Any) -> TVTS:
-    config = TVTSConfig(
-        video=VIDEO, text=TEXT, objective=ObjectiveConfig(**{"segments": 3} | objective), projection_dim=6, mask=0.5
-    )
-    return TVTS.seeded(config, TOKENIZER, seed=0)
-
-
-def inputs(samples: int = 4, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    clips = torch.randn(samples, 3, 8, 8, 8, generator=generator)
-    ids = torch.randint(4, len(TOKENIZER), (samples, 3, 5), generator=generator)
-    ids[..., 0] = 2
-    return clips, ids, torch.ones_like(ids), torch.full((samples,), 3)
-
-
-def run(model: TVTS, batch: tuple[Tensor, Tensor, Tensor, Tensor], seed: int = 0) -> TVTSOutput:
-    shown = model.present(len(batch[0]), 8, torch.Generator().manual_seed(seed))
-    result: TVTSOutput = model(*batch, shown)
-    return result
 
 
 def test_the_base_model_has_the_official_names_and_sizes() -> None:
@@ -250,13 +216,13 @@ def test_dropped_patches_are_not_computed() -> None:
     ],
 )
 def test_sizes_that_do_not_go_together_are_refused(options: Any, said: str) -> None:
-    with pytest.raises(TVTSError, match=said):
+    with pytest.raises(UserError, match=said):
         TVTSConfig(**{"video": VIDEO, "text": TEXT} | options)
 
 
 def test_clips_too_short_for_the_pieces_are_refused() -> None:
     model = model_for(target="merlot_like")
-    with pytest.raises(TVTSError, match="clips of 4 frames make 2 tubelets"):
+    with pytest.raises(UserError, match="clips of 4 frames make 2 tubelets"):
         model.present(2, 4, torch.Generator())
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from pretrain.model.tvts import TVTSOutput
 from pretrain.objectives import ordering
-from pretrain.objectives.alignment import alignment, check_negatives
-from pretrain.objectives.config import ObjectiveConfig, ObjectiveError
-from pretrain.objectives.losses import chance, step_loss
+from pretrain.objectives.config import ObjectiveConfig
+from pretrain.objectives.losses import alignment, chance, check_negatives, step_loss
 from pretrain.step import collapsed
 from tvts_bench.errors import UserError
 
@@ -143,6 +142,18 @@ def test_guessing_reaches_the_stated_chance(size: int) -> None:
         assert means == pytest.approx(ordering.chance(modelling, size), abs=1.5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("modelling", "name", "least"), [("k_way", "position", 40), ("pairwise", "pair", 60), ("factorial", "order", 23.33)]
+)
+def test_sorting_is_learned_from_a_fifth_of_the_way_on(modelling: Any, name: str, least: float) -> None:
+    def remark(percent: float) -> str | None:
+        return ordering.not_learned(modelling, 4, {"alignment_accuracy": 90.0, f"{name}_accuracy": percent})
+
+    assert remark(least + 0.1) is None
+    assert f"sorting was not learned: {name}_accuracy {least - 0.1:.1f} % on held-out" in str(remark(least - 0.1))
+    assert ordering.not_learned(modelling, 4, {"alignment_accuracy": 90.0}) is None, "nobody looked"
+
+
 def test_chance_levels_by_hand() -> None:
     config = ObjectiveConfig(segments=4)
     expected = {"alignment_accuracy": 0.5, "position_accuracy": 25.0, "order_accuracy": 100 / 24}
@@ -201,7 +212,7 @@ def test_losses_are_single_precision_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"segments": 7}, "2 to 6, got 7"),
+        ({"segments": 7}, r"segments must be in \[2, 6\], got 7"),
         ({"temperature": 0.0}, "got 0.0"),
         ({"weight": -1.0}, "got -1.0"),
         ({"sort": "kway"}, "'kway'"),
@@ -212,7 +223,7 @@ def test_losses_are_single_precision_under_autocast() -> None:
     ],
 )
 def test_nonsense_objectives_are_refused_with_the_value(options: Any, said: str) -> None:
-    with pytest.raises(ObjectiveError, match=said):
+    with pytest.raises(UserError, match=said):
         ObjectiveConfig(**options)
 
 
@@ -246,8 +257,8 @@ def test_the_temperature_falls_geometrically_and_then_stays() -> None:
     wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"first_temperature": 0.01}, "first_temperature must be finite and at least temperature 0.05, got 0.01"),
         ({"first_temperature": math.inf}, "first_temperature must be finite"),
-        ({"anneal": 0.0}, "anneal is a share of the run, above 0 and at most 1, got 0.0"),
+        ({"anneal": 0.0}, r"anneal must be in \(0, 1\], got 0.0"),
     )
     for nonsense, message in wrong:
-        with pytest.raises(ObjectiveError, match=message):
+        with pytest.raises(UserError, match=message):
             ObjectiveConfig(**nonsense)

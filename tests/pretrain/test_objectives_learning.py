@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretrain.model.sorter import SorterConfig, SortTransformer
+from pretrain.model.sorter import SortTransformer
 from pretrain.model.text import TextConfig, TextTokenizer
 from pretrain.model.tvts import TVTS, TVTSConfig
 from pretrain.objectives import ordering
@@ -93,7 +93,7 @@ def test_the_sorter_learns_an_order_that_only_the_video_tells(modelling: SortMod
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = SortTransformer(SorterConfig(embed_dim=32, num_heads=4, items=3, modelling=modelling))
+        model = SortTransformer(32, 4, 3, modelling)
     texts, kinds = torch.randn(3, 32, generator=generator), torch.randn(2, 32, generator=generator)
     kind = torch.arange(16) % 2
     said = torch.where(kind[:, None] == 0, torch.arange(3), torch.arange(2, -1, -1))  # [16, 3]

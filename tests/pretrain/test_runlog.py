@@ -22,7 +22,7 @@ def test_a_full_disk_is_said_once_and_what_it_kept_out_is_written_later(
         for step in range(1, 6):
             log.write({"step": step, "loss": 1.5, "words": "x" * 20})
             log.flush()
-    assert caplog.text.count("metrics.jsonl: File too large; training goes on") == 1
+    assert caplog.text.count("metrics.jsonl: File too large; training continues") == 1
     log.write({"step": 6, "loss": 1.0})
     log.close()
     assert steps(tmp_path) == [1, 2, 3, 4, 5, 6]

@@ -14,8 +14,7 @@ from pretrain.cli import app
 from pretrain.config import compose
 from pretrain.model.text import TextTokenizer
 from pretrain.model.tvts import TVTS
-from pretrain.schema import ConfigError
-from tests.pretrain.tiny_run import tiny
+from tests.support.tiny_run import tiny
 from tvts_bench.datasets.scripted_motion.phrases import vocabulary
 from tvts_bench.errors import UserError
 from tvts_bench.models.checkpoint import CheckpointError
@@ -59,13 +58,13 @@ def test_a_start_of_another_world_is_refused(tmp_path: Path) -> None:
         other = json.dumps({**facts, key: "0" * 64})
         save_file(load_file(path), tmp_path / "other.safetensors", {"start": other})
         config, _ = tiny(tmp_path, f"init.checkpoint={tmp_path / 'other.safetensors'}")
-        with pytest.raises(ConfigError, match=f"is a start from another {what} than this run's: make one with"):
+        with pytest.raises(UserError, match=f"is a start from another {what} than this run's: make one with"):
             build_model(config, TOKENIZER)
 
 
 def test_encoders_of_no_known_world_are_refused(tmp_path: Path) -> None:
     save_file(load_file(written(tmp_path)), tmp_path / "bare.safetensors")
-    with pytest.raises(ConfigError, match="does not say of which world: it is no start"):
+    with pytest.raises(UserError, match="does not say of which world: it is no start"):
         build_model(tiny(tmp_path, f"init.checkpoint={tmp_path / 'bare.safetensors'}")[0], TOKENIZER)
 
 
@@ -76,11 +75,11 @@ def test_a_start_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_start_says_where_both_encoders_begin(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="checkpoint and start both say where the video encoder starts; give one"):
+    with pytest.raises(UserError, match="checkpoint and start both say where the video encoder starts; give one"):
         tiny(tmp_path, "init.checkpoint=a.pt", "init.start=0")
-    with pytest.raises(ConfigError, match="text_steps=3 would train anew the text encoder that start=0 brings along"):
+    with pytest.raises(UserError, match="text_steps=3 would train anew the text encoder that start=0 brings along"):
         tiny(tmp_path, "init.text_steps=3", "init.start=0")
-    with pytest.raises(ConfigError, match=r"init\.start must be at least 0 or left out, got -1"):
+    with pytest.raises(UserError, match=r"init\.start must be at least 0 or left out, got -1"):
         tiny(tmp_path, "init.start=-1")
 
 

@@ -11,7 +11,7 @@ import torch
 
 from pretrain.run_folder import load_state
 from pretrain.runs import begin
-from tests.pretrain.tiny_run import preset, tiny
+from tests.support.tiny_run import preset, tiny
 from tvts_bench.training.checkpoint import LAST
 
 SAME = ("steps=4", "text.dropout=0", "seed=3")

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from tvts_bench.probes.base import HeldOut, LabelledFeatures, Task
-from tvts_bench.probes.selection import hold_out
+from tvts_bench.probes.base import HeldOut, LabelledFeatures, Task, hold_out
 
 NOTHING_HELD = np.empty(0, dtype=np.int64)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.probes.tasks import nothing_held
+from tvts_bench.errors import UserError
 from tvts_bench.probes.attentive import Attentive, AttentiveHead, fit_attentive, num_steps
-from tvts_bench.probes.base import LabelledFeatures, ProbeError, Task, percent_right
-from tvts_bench.probes.selection import hold_out
+from tvts_bench.probes.base import LabelledFeatures, Task, hold_out, percent_right
 
 SHORT = Attentive(lrs=(1e-2,), epochs=12, batch_size=32)
 
@@ -63,5 +63,5 @@ def test_the_order_of_tokens_means_nothing_to_it() -> None:
 
 @pytest.mark.parametrize("change", [{"lrs": ()}, {"lrs": (1.0, 0.1)}, {"epochs": 0}, {"weight_decay": -1.0}])
 def test_nonsense_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ProbeError, match=next(iter(change))):
+    with pytest.raises(UserError, match=next(iter(change))):
         replace(SHORT, **change)  # type: ignore[arg-type]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.probes.tasks import clouds, nothing_held
+from tvts_bench.errors import UserError
 from tvts_bench.neighbors import Neighbors
-from tvts_bench.probes.base import LabelledFeatures, ProbeError, Task, percent_right
+from tvts_bench.probes.base import LabelledFeatures, Task, percent_right
 from tvts_bench.probes.knn import KNN, fit_knn, vote
 
 LABELS = np.array([0, 1, 1, 2])
@@ -66,5 +67,5 @@ def test_equal_ids_in_both_splits_hide_nothing() -> None:
 
 @pytest.mark.parametrize(("ks", "temperature"), [((), 1), ((0,), 1), ((5, 5), 1), ((5,), 0), ((5,), float("nan"))])
 def test_nonsense_is_refused(ks: tuple[int, ...], temperature: float) -> None:
-    with pytest.raises(ProbeError, match="k-NN must be"):
+    with pytest.raises(UserError, match="k-NN must be"):
         KNN(ks=ks, temperature=temperature)

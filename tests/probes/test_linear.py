@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from tests.probes.tasks import clouds, nothing_held
-from tvts_bench.probes.base import ProbeError, percent_right
+from tvts_bench.errors import UserError
+from tvts_bench.probes.base import percent_right
 from tvts_bench.probes.linear import Linear, fit_linear, num_steps, train_heads
 
 SHORT = Linear(lrs=(0.03, 0.3), weight_decays=(0.0, 0.01), epochs=3, batch_size=64)
@@ -49,7 +50,7 @@ def test_a_head_that_diverges_harms_no_other() -> None:
     assert not heads.weight[1].isfinite().all()
     assert torch.allclose(heads.weight[0], alone.weight[0], atol=1e-6)
     assert fit_linear(wild, task).chosen.setting == "lr=0.03 wd=0.01"
-    with pytest.raises(ProbeError, match="diverges at a learning rate of 1e\\+30"):
+    with pytest.raises(UserError, match="diverges at a learning rate of 1e\\+30"):
         fit_linear(replace(wild, lrs=(1e30,)), task)
 
 
@@ -102,5 +103,5 @@ def test_the_seed_decides_and_global_random_state_does_not() -> None:
     [({"lrs": ()}, "lrs"), ({"lrs": (-1.0,)}, "lrs"), ({"epochs": 0}, "epochs"), ({"momentum": 1.0}, "momentum")],
 )
 def test_nonsense_is_refused(change: dict[str, object], words: str) -> None:
-    with pytest.raises(ProbeError, match=words):
+    with pytest.raises(UserError, match=words):
         replace(SHORT, **change)  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tests.probes.tasks import clouds, nothing_held
-from tvts_bench.probes.base import HeldOut, LabelledFeatures, ProbeError, Task, percent_right
+from tvts_bench.errors import UserError
+from tvts_bench.probes.base import HeldOut, LabelledFeatures, Task, percent_right
 from tvts_bench.probes.logistic import Logistic, Solver, fit_logistic, num_fits
 
 EXACT = Logistic(tolerance=1e-7, choosing_tolerance=1e-7)
@@ -119,5 +120,5 @@ def test_small_products_are_one_threads(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("cs", [(), (0.0, 1.0), (1.0, 0.1), (1.0, 1.0)])
 def test_a_grid_is_positive_and_increasing(cs: tuple[float, ...]) -> None:
-    with pytest.raises(ProbeError, match="positive and increasing"):
+    with pytest.raises(UserError, match="positive and increasing"):
         Logistic(cs=cs)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tvts_bench.probes.base import ProbeError
-from tvts_bench.probes.low_label import LowLabel
+from tvts_bench.errors import UserError
+from tvts_bench.probes.base import LowLabel
 
 LABELS = np.repeat([0, 1, 2], [300, 40, 3])
 
@@ -33,12 +33,12 @@ def test_seeds_differ_and_smaller_parts_are_contained_in_larger_ones() -> None:
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.1, float("nan")])
 def test_a_fraction_is_one(fraction: float) -> None:
-    with pytest.raises(ProbeError, match="--fraction must be above 0"):
+    with pytest.raises(UserError, match="--fraction must be above 0"):
         LowLabel(fraction=fraction)
 
 
 def test_only_one_of_the_two() -> None:
-    with pytest.raises(ProbeError, match="one of --fraction and --per-class"):
+    with pytest.raises(UserError, match="one of --fraction and --per-class"):
         LowLabel(fraction=0.1, per_class=4)
-    with pytest.raises(ProbeError, match="--per-class must be at least 1, got 0"):
+    with pytest.raises(UserError, match="--per-class must be at least 1, got 0"):
         LowLabel(per_class=0)

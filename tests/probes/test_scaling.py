@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tvts_bench.probes.scaling import Scaling
+from tvts_bench.evaluators.probe_heads import Scaling
 
 
 def test_training_features_have_mean_0_and_deviation_1() -> None:

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tvts_bench.probes.base import IntArray
-from tvts_bench.probes.selection import at_the_end, best, hold_out
+from tvts_bench.probes.base import IntArray, at_the_end, best, hold_out
 
 
 def none(labels: IntArray) -> list[str | None]:

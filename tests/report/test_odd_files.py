@@ -63,7 +63,7 @@ def test_a_file_that_is_no_json_of_ours_is_named(tmp_path: Path, kind: str, plac
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", '"text"', "{}"])
 def test_what_is_named_like_a_result_and_is_none_is_named(tmp_path: Path, content: str) -> None:
-    good = write_files(retrieval([[True]], backbone="good"), tmp_path).saved.json
+    good = write_files(retrieval([[True]], backbone="good"), tmp_path).json
     other = good.with_name(good.name.replace("good", "other"))
     other.write_text(content)
     report, text = shown(tmp_path)
@@ -166,7 +166,7 @@ def test_neighbours_that_are_no_parquet_are_named(tmp_path: Path, kind: str) -> 
 def neighbours_of_one_result(folder: Path) -> Path:
     dataset = videos(folder / "videos")
     written = write_files(retrieved(dataset, "a", rankings(dataset, 0)), folder / "out")
-    return next(path for path in written.tables if path.name.endswith(".neighbors.parquet"))
+    return next(path for path in written.beside if path.name.endswith(".neighbors.parquet"))
 
 
 CURVES = {
@@ -215,10 +215,10 @@ def test_points_that_no_axis_holds_are_not_drawn(tmp_path: Path, value: str) -> 
 def test_where_a_result_says_its_videos_lie_need_be_no_path(tmp_path: Path) -> None:
     dataset = videos(tmp_path / "videos")
     written = write_files(retrieved(dataset, "a", rankings(dataset, 0)), tmp_path / "out")
-    document = json.loads(written.saved.json.read_text())
+    document = json.loads(written.json.read_text())
     for root in ("\0", "\ud800", "x" * 5000, "", 3, ["a"], "/dev/null"):
         document["provenance"]["root"] = root
-        written.saved.json.write_text(json.dumps(document))
+        written.json.write_text(json.dumps(document))
         assert "No pictures: " in shown(tmp_path / "out", queries=2)[1]
 
 

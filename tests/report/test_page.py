@@ -30,8 +30,9 @@ from tvts_bench.report.page import build, render
 from tvts_bench.results.files import write_files
 from tvts_bench.tables import table3
 from tvts_bench.tables.assemble import TableResults, assemble
-from tvts_bench.tables.files import write_table
 from tvts_bench.tables.grids import read_grid_cells
+from tvts_bench.tables.model import as_document
+from tvts_bench.tables.render import write_table
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_published_numbers_stand_apart_from_measured_ones(page: str) -> None:
     groups = [each for each in found.all("th", scope="colgroup") if each["class"] != "label group"]
     assert [each["class"] for each in groups] == ["measured group", "published group"]
     assert "14.7" in found.text
-    assert "Measured on the embedded world ScriptedMotion, not on SSV2" in found.text
+    assert "Measured on the built-in synthetic set ScriptedMotion, not on SSV2" in found.text
 
 
 def test_names_from_results_are_text_and_never_markup(page: str) -> None:
@@ -245,7 +246,7 @@ def test_a_table_of_a_grid_is_drawn_with_its_seeds_where_the_grid_is_elsewhere(t
     cells = read_grid_cells(table3.TABLE, out)
     assert cells is not None
     findings = TableResults(cells=cells.results, embedded=True)
-    write_table(assemble(table3.TABLE, findings, tmp_path / "results"), tmp_path / "results")
+    write_table(as_document(assemble(table3.TABLE, findings, tmp_path / "results")), tmp_path / "results")
     shown = read(page_of(tmp_path / "results"))
     assert len(shown.all("circle", class_="seed")) == 2
     assert shown.text.count("checkpoint sha256") == 2  # what made each is still there to be read

@@ -25,7 +25,7 @@ def write(out: Path, hits: NDArray[np.bool_], **changes: object) -> dict[str, Pa
     files = {}
     for name, row in zip("abcdefgh", hits, strict=False):
         result = retrieval([[bool(hit)] for hit in row], backbone=name, **changes)  # type: ignore[arg-type]
-        files[name] = write_files(result, out).saved.json
+        files[name] = write_files(result, out).json
     return files
 
 

@@ -33,15 +33,20 @@ def pixels(picture: bytes) -> NDArray[np.uint8]:
 def test_tables_that_people_open_are_csv_and_pictures_too(tmp_path: Path) -> None:
     tables: dict[str, Any] = {"per_class": PER_CLASS, "confusion": CONFUSION, "logits": {"id": ["a"]}}
     written = write_files(replace(make_result(), tables=tables), tmp_path)
-    names = {path.name.removeprefix(f"{make_result().stem}.") for path in written.copies}
-    assert names == {"per_class.csv", "confusion.csv", "confusion.linear.png", "confusion.k-NN-k-20.png"}
-    assert {path.name for path in tmp_path.iterdir()} >= {path.name for path in (*written.copies, *written.tables)}
+    names = {path.name.removeprefix(f"{make_result().stem}.") for path in written.beside}
+    assert {name for name in names if not name.endswith("parquet")} - {"csv", "md"} == {
+        "per_class.csv",
+        "confusion.csv",
+        "confusion.linear.png",
+        "confusion.k-NN-k-20.png",
+    }
+    assert {path.name for path in tmp_path.iterdir()} >= {path.name for path in written.beside}
     assert pd.read_csv(tmp_path / f"{make_result().stem}.confusion.csv").to_dict("list") == CONFUSION
 
 
 def test_a_result_without_such_tables_has_no_such_files(tmp_path: Path) -> None:
     written = write_files(replace(make_result(), tables={"neighbors": {"rank": [1]}}), tmp_path)
-    assert not written.copies
+    assert [path.suffix for path in written.beside] == [".csv", ".md", ".parquet"]
     assert len(list(tmp_path.iterdir())) == 4
 
 

@@ -20,9 +20,8 @@ from tvts_bench.provenance import digest
 from tvts_bench.report.folder import Contents
 from tvts_bench.report.page import build, render
 from tvts_bench.results import ResultError, Run, as_json, from_json, load, require_writable, save
-from tvts_bench.results.files import write_files
+from tvts_bench.results.files import as_csv, as_markdown, write_files
 from tvts_bench.results.index import StoredResult
-from tvts_bench.results.summary import as_csv, as_markdown
 from tvts_bench.snapshot import Snapshot
 
 
@@ -62,7 +61,7 @@ def test_all_files_of_a_run_are_set_aside_together(tmp_path: Path) -> None:
         assert load(tmp_path / f"{name}.json").metric("R@1").value == value
         assert pd.read_csv(tmp_path / f"{name}.csv")["value"][0] == value
         assert pd.read_parquet(tmp_path / f"{name}.neighbors.parquet")["similarity"][0] == value
-    assert written.saved.superseded == tmp_path / f"{stem}.2.json"
+    assert written.superseded == tmp_path / f"{stem}.2.json"
     assert len(list(tmp_path.iterdir())) == 3 * 4
 
 
@@ -170,7 +169,7 @@ def test_markdown_shows_intervals_chance_and_what_is_missing() -> None:
 def test_tables_become_parquet_that_knows_its_run(tmp_path: Path) -> None:
     result = replace(make_result(), tables={"neighbors": {"query": ["a", "b"], "rank": [1, 1]}})
     written = write_files(result, tmp_path)
-    assert pd.read_parquet(written.tables[0]).to_dict("list") == {"query": ["a", "b"], "rank": [1, 1]}
+    assert pd.read_parquet(written.beside[-1]).to_dict("list") == {"query": ["a", "b"], "rank": [1, 1]}
     assert "tables" not in as_json(result)
     assert from_json(as_json(result)) == result
 

@@ -20,9 +20,8 @@ from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.runtime import Runtime
 from tvts_bench.table_runs import MeasurementRequest, fill_table
-from tvts_bench.tables.base import Column, Protocol, Table, TableRow
-from tvts_bench.tables.cells import CellResults
-from tvts_bench.tables.protocols import RETRIEVAL
+from tvts_bench.tables.base import RETRIEVAL, Column, Protocol, Table, TableRow
+from tvts_bench.tables.model import CellResults
 from tvts_bench.training.recipe import Recipe, without_augmentation
 
 COLOURS = {0: (200, 20, 20), 1: (20, 20, 200)}

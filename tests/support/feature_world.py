@@ -83,8 +83,8 @@ def run(
     clip: ClipSpec = SPEC,
     dtype: Dtype = "fp32",
 ) -> Features:
-    """`extract` with what the tests never vary."""
-    return extract(backbone, records, "fingerprint", clip=clip, decoder="pyav", dtype=dtype, runtime=runtime)
+    """`extract` of one backbone, with what the tests never vary."""
+    return extract([backbone], records, "fingerprint", clip=clip, decoder="pyav", dtype=dtype, runtime=runtime)[0]
 
 
 def run_slowly(records: Sequence[VideoRecord], runtime: Runtime) -> None:

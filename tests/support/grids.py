@@ -10,9 +10,16 @@ from tvts_bench.results.grids import CellRecord, GridRecord, RowRecord, StageRec
 RETRIEVAL, PROBE, FINETUNE = (f"{protocol}-ssv2-00000000" for protocol in ("retrieval", "probe", "finetune"))
 
 
-def cell(out: Path, key: str, seed: int, results: dict[str, Result], failed: dict[str, str] | None = None) -> str:
+def cell(
+    out: Path,
+    key: str,
+    seed: int,
+    results: dict[str, Result],
+    failed: dict[str, str] | None = None,
+    not_learned: str | None = None,
+) -> str:
     """A cell with results by stage, and stages that failed with their reasons; its key."""
-    stages = []
+    stages = [] if not_learned is None else [stage("pretrain", status="done", reason=not_learned)]
     for name, result in results.items():
         path = stored(result, cell_folder(out, key) / "results" / name).path
         file = path.relative_to(cell_folder(out, key)).as_posix()

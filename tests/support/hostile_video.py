@@ -122,10 +122,12 @@ def _parameter_sets(avcc: bytes) -> bytes:
 
 
 def write_moving_noise(path: Path, num_frames: int = 60, *, seed: int = 0) -> Path:
-    """H.264 of noise that moves sideways: enough bits in each packet for damage to fall into."""
+    """H.264 of noise that moves sideways: enough bits in each packet for damage to fall into, the same each time."""
     noise = np.random.default_rng(seed).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"preset": "medium", "crf": "30"})
+        stream = container.add_stream(
+            "libx264", rate=25, options={"preset": "medium", "crf": "30", "x264-params": "mbtree=0"}
+        )
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         for index in range(num_frames):

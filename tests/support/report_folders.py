@@ -16,8 +16,8 @@ from tvts_bench.results.files import write_files
 from tvts_bench.results.index import read_index
 from tvts_bench.tables import table4
 from tvts_bench.tables.assemble import TableResults, assemble
-from tvts_bench.tables.cells import CellResults
-from tvts_bench.tables.files import write_table
+from tvts_bench.tables.model import CellResults, as_document
+from tvts_bench.tables.render import write_table
 from tvts_bench.version import VERSION
 
 HOSTILE = "<script>alert('x')</script>&\"'"
@@ -96,7 +96,7 @@ def write_table_of(out: Path) -> None:
     row = table4.TABLE.embedded_rows[0].name
     columns = [column.name for column in table4.TABLE.columns if column.metric == "R@1"]
     found = {(row, column): CellResults(stored=((None, stored),)) for column in columns}
-    write_table(assemble(table4.TABLE, TableResults(cells=found, embedded=True), out), out)
+    write_table(as_document(assemble(table4.TABLE, TableResults(cells=found, embedded=True), out)), out)
 
 
 def grid_folder(out: Path) -> Path:

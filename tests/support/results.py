@@ -9,7 +9,7 @@ from tvts_bench.metrics.measured import Metric, SplitCoverage
 from tvts_bench.results import Result, Run
 from tvts_bench.results.files import write_files
 from tvts_bench.results.index import StoredResult, read_index
-from tvts_bench.tables.cells import CellResults
+from tvts_bench.tables.model import CellResults
 from tvts_bench.version import VERSION
 
 SSV2_VAL, SSV2_TRAIN = 24_777, 168_913
@@ -101,7 +101,7 @@ def provenance(version: str) -> Mapping[str, Any]:
 
 def stored(result: Result, out: Path) -> StoredResult:
     """The result, written into `out` and read again."""
-    path = write_files(result, out).saved.json
+    path = write_files(result, out).json
     return StoredResult(result=replace(result, tables={}), path=path)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
 from tests.plain_videos import write_frames
 from tvts_bench.backbones.base import Backbone, WeightSource
-from tvts_bench.backbones.tvts import TVTS
+from tvts_bench.backbones.tvts import TVTSBackbone
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.distributed import Rank
 from tvts_bench.models.vit import VideoTransformer, VideoTransformerConfig
@@ -43,10 +44,27 @@ TWELVE = VideoTransformerConfig(embed_dim=8, depth=12, num_heads=2, image_size=8
 """As many layers as the paper's encoder."""
 
 
-def tiny_backbone(seed: int = 0) -> TVTS:
+def tiny_backbone(seed: int = 0) -> TVTSBackbone:
     """A transformer of two blocks with random weights."""
     config = VideoTransformerConfig(embed_dim=16, depth=2, num_heads=2, image_size=32, patch_size=16, num_frames=4)
-    return TVTS(VideoTransformer.seeded(config, seed), "toy", WeightSource(name="toy", sha256="0" * 64))
+    return TVTSBackbone(VideoTransformer.seeded(config, seed), "toy", WeightSource(name="toy", sha256="0" * 64))
+
+
+class Normed(Backbone):
+    """A backbone that ends in `norm`, a batch norm of three channels; of vectors, it cannot be trained on one clip."""
+
+    family, variant, embed_dim = "normed", "toy", 3
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.clip_spec, self.weights = tiny_backbone().clip_spec, tiny_backbone().weights
+        self.norm = norm
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """[B, 3]."""
+        if isinstance(self.norm, nn.BatchNorm1d):
+            return self.norm(clips.mean(dim=(2, 3, 4)))  # type: ignore[no-any-return]
+        return self.norm(clips).mean(dim=(2, 3, 4))  # type: ignore[no-any-return]
 
 
 def write_records(folder: Path, count: int = 12) -> tuple[VideoRecord, ...]:

@@ -16,27 +16,25 @@ from tests.support.results import (
 )
 from tvts_bench.tables import table3, table4, table5, table7
 from tvts_bench.tables.assemble import TableResults, assemble
-from tvts_bench.tables.base import dataset_in_words
-from tvts_bench.tables.cells import CellResults
-from tvts_bench.tables.model import FilledTable
-from tvts_bench.tables.protocols import CACHED_PROBE, ONLINE_PROBE
+from tvts_bench.tables.base import CACHED_PROBE, ONLINE_PROBE, dataset_in_words
+from tvts_bench.tables.model import CellResults, FilledTable
 
-TVTS, TWIN = "TVTS (shipped)", "L_base only (twin)"
+TVTS, L_BASE = "TVTS (shipped)", "L_base only (baseline)"
 R1, R5, LINEAR = "ssv2_v2v_r1", "ssv2_v2v_r5", "ssv2_linear_top1"
 HIT, SECOND, MISS = [True, False], [False, True], [False, False]
 
 
 def embedded(tmp_path: Path) -> FilledTable:
-    """TVTS finds q0 to q5 at once, its twin q5 alone, and q0 to q4 as second; nobody finds q6."""
+    """TVTS finds q0 to q5 at once, the L_base-only baseline q5 alone, and q0 to q4 as second; nobody finds q6."""
     ours = found(retrieval([HIT] * 6 + [MISS], backbone="ours"), tmp_path)
-    twin = found(retrieval([SECOND] * 5 + [HIT, MISS], backbone="twin"), tmp_path)
-    cells = {(TVTS, R1): ours, (TVTS, R5): ours, (TWIN, R1): twin, (TWIN, R5): twin}
+    l_base = found(retrieval([SECOND] * 5 + [HIT, MISS], backbone="l_base"), tmp_path)
+    cells = {(TVTS, R1): ours, (TVTS, R5): ours, (L_BASE, R1): l_base, (L_BASE, R5): l_base}
     return assemble(table4.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
 
 
 def test_the_embedded_world_is_named_and_never_compared_with_published_numbers(tmp_path: Path) -> None:
     table = embedded(tmp_path)
-    assert table.title.endswith("Measured on the embedded world ScriptedMotion, not on SSV2")
+    assert table.title.endswith("Measured on the built-in synthetic set ScriptedMotion, not on SSV2")
     assert table.measured_on[R1] == "ScriptedMotion (like SSV2)"
     assert all(cell.difference is None for cell in table.cells.values())
     paper = table.cells["TVTS", R1]
@@ -59,14 +57,14 @@ def test_a_cell_has_its_interval_its_chance_and_the_run_behind_it(tmp_path: Path
 
 def test_the_best_of_a_column_is_marked_ties_too_and_published_numbers_by_themselves(tmp_path: Path) -> None:
     table = embedded(tmp_path)
-    assert {row: table.cells[row, R1].best for row in (TVTS, TWIN)} == {TVTS: True, TWIN: False}
-    assert all(table.cells[row, R5].best for row in (TVTS, TWIN))
+    assert {row: table.cells[row, R1].best for row in (TVTS, L_BASE)} == {TVTS: True, L_BASE: False}
+    assert all(table.cells[row, R5].best for row in (TVTS, L_BASE))
     assert [row.name for row in table.rows if table.cells[row.name, R1].best_published] == ["TVTS"]
 
 
 def test_rows_are_tested_against_the_baseline_over_the_same_queries(tmp_path: Path) -> None:
     table = embedded(tmp_path)
-    assert table.baseline == TWIN
+    assert table.baseline == L_BASE
     versus = table.cells[TVTS, R1].versus
     assert versus is not None
     # q0 to q4 are found by TVTS alone: p = 2 / 2^5.
@@ -76,8 +74,8 @@ def test_rows_are_tested_against_the_baseline_over_the_same_queries(tmp_path: Pa
     equal = table.cells[TVTS, R5].versus
     assert equal is not None
     assert (equal.test.difference, equal.test.p) == (0.0, 1.0)
-    assert table.cells[TWIN, R1].versus is None
-    assert f"{TVTS} less {TWIN}: R@1 +71.43" in "\n".join(table.notes)
+    assert table.cells[L_BASE, R1].versus is None
+    assert f"{TVTS} less {L_BASE}: R@1 +71.43" in "\n".join(table.notes)
 
 
 def test_another_baseline_can_be_named(tmp_path: Path) -> None:
@@ -92,13 +90,13 @@ def test_another_baseline_can_be_named(tmp_path: Path) -> None:
 
 def test_without_what_each_clip_scored_nothing_is_tested_and_that_is_said(tmp_path: Path) -> None:
     cells = {
-        (row, R1): found(retrieval([HIT, MISS], backbone=name), tmp_path) for row, name in ((TVTS, "a"), (TWIN, "b"))
+        (row, R1): found(retrieval([HIT, MISS], backbone=name), tmp_path) for row, name in ((TVTS, "a"), (L_BASE, "b"))
     }
     for path in tmp_path.glob("*.parquet"):
         path.unlink()
     table = assemble(table4.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     assert table.cells[TVTS, R1].versus is None
-    assert any(note.startswith(f"{TVTS} is not tested against {TWIN} in R@1") for note in table.notes)
+    assert any(note.startswith(f"{TVTS} is not tested against {L_BASE} in R@1") for note in table.notes)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +163,11 @@ def test_a_look_alike_in_the_place_of_the_data_is_called_by_its_own_name(tmp_pat
 def test_what_failed_and_what_could_not_be_run_keep_their_reasons(tmp_path: Path) -> None:
     cells = {
         (TVTS, R1): CellResults(status="failed", reason="the loss is NaN"),
-        (TWIN, R1): CellResults(status="not run", reason="no such file"),
+        (L_BASE, R1): CellResults(status="not run", reason="no such file"),
     }
     table = assemble(table4.TABLE, TableResults(cells=cells, embedded=True), tmp_path)
     assert table.cells[TVTS, R1].status == "failed"
-    assert table.cells[TWIN, R1].reason == "no such file"
+    assert table.cells[L_BASE, R1].reason == "no such file"
     assert table.title.endswith("Published numbers; nothing was measured")
     assert table.baseline is None
 

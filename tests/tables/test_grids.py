@@ -63,6 +63,18 @@ def test_a_cell_that_diverged_is_failed_and_the_others_are_right(tmp_path: Path)
     assert ("factorial", R1) not in found
 
 
+def test_a_run_that_has_not_learned_to_sort_is_shown_and_marked(tmp_path: Path) -> None:
+    seeds = {
+        "0": cell(tmp_path, "k0", 0, {RETRIEVAL: retrieval([[True]])}, not_learned="sorting was not learned"),
+        "1": cell(tmp_path, "k1", 1, {RETRIEVAL: retrieval([[True]])}, {FINETUNE: "time limit"}),
+    }
+    grid(tmp_path, {"k_way": seeds})
+    results = read(tmp_path).results
+    assert (results["k_way", R1].status, len(results["k_way", R1].stored)) == ("measured", 2)
+    assert results["k_way", R1].reason == "seed 0: sorting was not learned"
+    assert results["k_way", TOP1].reason == "seed 1: time limit", "what was not measured is not marked"
+
+
 def test_one_seed_that_failed_leaves_the_others_and_is_said(tmp_path: Path) -> None:
     keys = {
         "0": cell(tmp_path, "k0", 0, {RETRIEVAL: retrieval([[True]])}),

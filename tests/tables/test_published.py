@@ -10,7 +10,8 @@ from tvts_bench import registry
 from tvts_bench.tables.assemble import TableResults, assemble
 from tvts_bench.tables.base import Table, published_value, read_published
 from tvts_bench.tables.layout import lay_out
-from tvts_bench.tables.markup import as_markdown
+from tvts_bench.tables.model import as_document
+from tvts_bench.tables.render import as_markdown
 
 FOLDER = Path(__file__).parents[2] / "tvts_bench" / "tables" / "published"
 NAMES = {"table1": "method", "table2": "name", "table3": "sort_modeling"}  # the field that names a row; else method
@@ -57,7 +58,7 @@ def test_every_number_of_a_file_is_in_its_table_and_no_other(name: str, tmp_path
 @pytest.mark.parametrize("name", SHA256)
 def test_the_numbers_are_printed_as_they_were_published(name: str, tmp_path: Path) -> None:
     declared = table(name)
-    text = as_markdown(lay_out(assemble(declared, TableResults(cells={}, embedded=False), tmp_path)))
+    text = as_markdown(lay_out(as_document(assemble(declared, TableResults(cells={}, embedded=False), tmp_path))))
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines() if line.startswith("| ")}
     for row, record in zip(declared.rows, records(name), strict=True):
         cells = [cell.strip(" *") for cell in lines[row.name].strip("|").split("|")]

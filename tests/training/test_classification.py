@@ -18,13 +18,13 @@ from tests.support.short_of_space import files_no_longer_than
 from tests.support.supervised_world import (
     RECIPE,
     STEADY,
+    Normed,
     loader_of,
     settings_of,
     stopping_after,
     tiny_backbone,
     train,
 )
-from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.signals import StoppedError
@@ -259,33 +259,18 @@ def test_unreadable_training_clips_are_left_out_and_named_also_after_a_stop(
         train(broken, tmp_path / "strict", replace(recipe, max_failures=0.0))
 
 
-class NormedVectors(Backbone):
-    """A backbone that ends in a batch norm of vectors, which cannot be trained on one clip."""
-
-    family, variant, embed_dim = "normed", "toy", 3
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clip_spec, self.weights = tiny_backbone().clip_spec, tiny_backbone().weights
-        self.norm = nn.BatchNorm1d(3)
-
-    def forward(self, clips: Tensor) -> Tensor:
-        """[B, 3]."""
-        return self.norm(clips.mean(dim=(2, 3, 4)))  # type: ignore[no-any-return]
-
-
 def test_batch_norms_are_not_trained_on_what_is_no_batch(tmp_path: Path, records: Sequence[VideoRecord]) -> None:
     """A clip whose partner is unreadable is trained on with the statistics there are; no recipe of single clips is."""
     recipe = replace(STEADY, batch_size=2, layer_decay=1.0, epochs=2, max_failures=0.2, ema=None)
     (tmp_path / "broken.mp4").write_text("no video")
     broken = [*records[:-1], replace(records[-1], path=tmp_path / "broken.mp4")]
-    model, trained = train(broken, tmp_path / "run", recipe, backbone=NormedVectors())
+    model, trained = train(broken, tmp_path / "run", recipe, backbone=Normed(nn.BatchNorm1d(3)))
     assert len(trained.failed) == 1
     norm = model.get_submodule("backbone.norm")
     assert isinstance(norm, nn.BatchNorm1d)
     assert norm.num_batches_tracked == 2 * 6 - 2  # in either epoch one of six batches held one clip
     with pytest.raises(UserError, match=r"batch norms, which need several clips at once, and a batch of 1 in 1 proc"):
-        train(records, tmp_path / "one", replace(recipe, batch_size=1), backbone=NormedVectors())
+        train(records, tmp_path / "one", replace(recipe, batch_size=1), backbone=Normed(nn.BatchNorm1d(3)))
 
 
 def test_two_gloo_processes_take_the_steps_of_one(tmp_path: Path, records: Sequence[VideoRecord]) -> None:

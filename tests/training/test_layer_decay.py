@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from tests.support.supervised_world import TWELVE
 from tvts_bench.backbones.base import Backbone, BackboneError, WeightSource
-from tvts_bench.backbones.tvts import TVTS
+from tvts_bench.backbones.tvts import TVTSBackbone
 from tvts_bench.models.vit import VideoTransformer
 from tvts_bench.training.optim import layer_groups
 from tvts_bench.training.recipe import TimeTable
@@ -31,8 +31,8 @@ FACTORS = {
 TABLES = {"backbone.encoder.cls_token", "backbone.encoder.pos_embed", "backbone.encoder.temporal_embed"}
 
 
-def tvts() -> TVTS:
-    return TVTS(VideoTransformer.seeded(TWELVE, 0), "small", WeightSource(name="none", sha256="0"))
+def tvts() -> TVTSBackbone:
+    return TVTSBackbone(VideoTransformer.seeded(TWELVE, 0), "small", WeightSource(name="none", sha256="0"))
 
 
 def trained_as(

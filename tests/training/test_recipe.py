@@ -9,7 +9,7 @@ from torch import nn
 
 from tests.support.supervised_world import TWELVE
 from tvts_bench.backbones.base import WeightSource
-from tvts_bench.backbones.tvts import TVTS
+from tvts_bench.backbones.tvts import TVTSBackbone
 from tvts_bench.errors import UserError
 from tvts_bench.models.vit import VideoTransformer
 from tvts_bench.training.optim import LearningRate, classifier_optimizer
@@ -56,7 +56,7 @@ def test_the_published_rates() -> None:
 
 
 def test_layers_share_the_schedule_each_at_its_own_rate() -> None:
-    backbone = TVTS(VideoTransformer.seeded(TWELVE, 0), "small", WeightSource(name="none", sha256="0"))
+    backbone = TVTSBackbone(VideoTransformer.seeded(TWELVE, 0), "small", WeightSource(name="none", sha256="0"))
     head, recipe = nn.Linear(8, 3), Recipe()
     of_block = {
         name.split(".")[2]: id(p) for name, p in backbone.named_parameters() if name.endswith("attn.proj.weight")
@@ -76,7 +76,7 @@ def test_layers_share_the_schedule_each_at_its_own_rate() -> None:
 
 
 def test_sgd_has_nesterovs_momentum() -> None:
-    backbone = TVTS(VideoTransformer.seeded(TWELVE, 0), "small", WeightSource(name="none", sha256="0"))
+    backbone = TVTSBackbone(VideoTransformer.seeded(TWELVE, 0), "small", WeightSource(name="none", sha256="0"))
     recipe = Recipe(optimizer="sgd", layer_decay=1.0, weight_decay=1e-9)
     optimizer = classifier_optimizer(recipe, backbone.requires_grad_(False), nn.Linear(8, 3))
     assert isinstance(optimizer, torch.optim.SGD)

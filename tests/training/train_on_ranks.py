@@ -8,26 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tests.support.supervised_world import RECIPE, tiny_backbone, train, write_records
-from tvts_bench.backbones.base import Backbone
+from tests.support.supervised_world import RECIPE, Normed, train, write_records
 from tvts_bench.distributed import init_distributed
 from tvts_bench.errors import UserError
 from tvts_bench.training.recipe import UNMIXED
-
-
-class Normed(Backbone):
-    """A backbone whose batch norm sees, on every rank, other clips."""
-
-    family, variant, embed_dim = "normed", "toy", 3
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clip_spec, self.weights = tiny_backbone().clip_spec, tiny_backbone().weights
-        self.norm = nn.BatchNorm3d(3)
-
-    def forward(self, clips: Tensor) -> Tensor:
-        """[B, 3]."""
-        return self.norm(clips).mean(dim=(2, 3, 4))  # type: ignore[no-any-return]
 
 
 def main(out: Path) -> None:
@@ -48,10 +32,12 @@ def main(out: Path) -> None:
 
         plain = replace(steady, layer_decay=1.0, ema=None)
         for name, looks in (("chosen", measure), ("last", None)):
-            model, _ = train(records, out / f"normed-{name}", plain, rank=rank, backbone=Normed(), measure=looks)
+            model, _ = train(
+                records, out / f"normed-{name}", plain, rank=rank, backbone=Normed(nn.BatchNorm3d(3)), measure=looks
+            )
             means[name] = model.get_buffer("backbone.norm.running_mean")
         torch.save(means, out / f"normed-{rank.rank}.pt")
-        idle = Normed()
+        idle = Normed(nn.BatchNorm3d(3))
         idle.unused = nn.Linear(3, 3)
         try:
             train(records, out / "idle", plain, rank=rank, backbone=idle)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from pretrain.data.window import frames_at
+from pretrain.data.timestamp_decoder import frames_at
 from tests.support.coded_video import VP9, X264_CLOSED, Picture, Writer, coded_picture, write_video
 from tests.support.field_video import write_fields
 from tests.support.hostile_video import sequential, write_sizes

@@ -9,11 +9,10 @@ ships. `quick` is the first seed of `standard`, of which it trains the same cell
 --set, and both to what the grid itself varies.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tvts_bench.errors import UserError
+from tvts_bench.errors import UserError, did_you_mean
 
 Settings = Mapping[str, str]
 """Keys of `tvts-pretrain`, dotted, and their values as on the command line."""
@@ -225,9 +224,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
         With the nearest names and all.
     """
     names = tuple(known)
-    close = difflib.get_close_matches(name, names)
-    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-    return UserError(f"unknown {kind} {name!r}{hint}; there are: {', '.join(names)}")
+    return UserError(f"unknown {kind} {name!r}{did_you_mean(name, names)}; there are: {', '.join(names)}")
 
 
 def find_budget(name: str) -> Budget:

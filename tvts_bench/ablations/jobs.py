@@ -1,27 +1,48 @@
-"""A cell as a job: its commands one after the other, under a lock, with a record of how each ended.
+"""A cell as a job: its commands one after the other, under its lock, with a record of how each ended.
 
 The same code runs in a thread of the local launcher and in a job of Slurm. What is done is not done again; what was
-interrupted resumes from its own state; what failed is recorded, and stays so until it is asked to be tried again.
+interrupted resumes from its own state; what failed is recorded, and stays so until it is to be tried again.
+
+The lock is one of the operating system (flock) on OUT/cells/KEY/claim, not a file that must be removed: it ends when
+the last process that holds it does, so a crash leaves nothing stale, and no clock or process number of another machine
+has to be trusted. The started command inherits it, so a command that outlives a runner which was killed still keeps
+others from its folder. On NFS, Linux passes such locks to the server; where a file system has none, the cell is refused
+rather than run twice.
 """
 
+import fcntl
+import json
+import os
 import re
 import shutil
-import sys
+import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
-from tvts_bench.ablations.commands import Stage
-from tvts_bench.ablations.lock import cell_lock
-from tvts_bench.ablations.process import GRACE, Ended, Limits, explain, run_command, was_stopped
+from tvts_bench.ablations.commands import (
+    GRACE,
+    PROGRAM,
+    RUN_STATUS,
+    Ended,
+    Limits,
+    Stage,
+    explain,
+    run_command,
+    was_stopped,
+)
 from tvts_bench.atomic import remove_leftovers
+from tvts_bench.errors import UserError
 from tvts_bench.results.files import rename_aside
-from tvts_bench.results.grids import CellRecord, StageRecord, cell_folder, read_cell, write_cell
+from tvts_bench.results.grids import PRETRAIN, CellRecord, StageRecord, cell_folder, read_cell, write_cell
 
 Outcome = Literal["done", "failed", "stopped", "taken"]
+CLAIM = "claim"  # in the folder of a cell: locked by whoever runs it, and names that process
 _PLACES = re.compile(r"^(samples|cache)=.*$")  # keys of tvts-pretrain that name folders and change no weight
+_ATTEMPTS, _PAUSE = 5, 0.05  # to lock a cell: a look at who holds it takes it for a moment
 _SET_ASIDE = re.compile(r"\.[0-9]+\.json$")  # an earlier result of the same run (see results.set_aside)
 
 
@@ -57,6 +78,54 @@ def never() -> bool:
     return False
 
 
+@contextmanager
+def cell_lock(folder: Path) -> Iterator[int | None]:
+    """The open file, for commands to inherit, while the cell in `folder` is ours; None where it is another's.
+
+    Raises:
+        UserError: the file system has no locks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / CLAIM).open("a+", encoding="utf-8") as file:
+        for attempt in range(_ATTEMPTS):
+            time.sleep(_PAUSE * bool(attempt))
+            if _try(file, fcntl.LOCK_EX):
+                break
+        else:
+            yield None
+            return
+        file.truncate(0)
+        json.dump({"host": socket.gethostname(), "process": os.getpid(), "since": time.time()}, file)
+        file.flush()
+        yield file.fileno()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether somebody runs the cell in `folder` now.
+
+    Raises:
+        UserError: the file system has no locks.
+    """
+    try:
+        with (folder / CLAIM).open("rb") as file:
+            return not _try(file, fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
+
+
+def _try(file: IO[Any], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise UserError(
+            f"{file.name} cannot be locked ({error.strerror}), and without locks a cell could run twice: give an --out"
+            " on another file system"
+        ) from error
+    return True
+
+
 def run_cell(job: CellJob, stop: Callable[[], bool] = never) -> Outcome:
     """Run what is left of a cell.
 
@@ -79,17 +148,13 @@ def run_cell(job: CellJob, stop: Callable[[], bool] = never) -> Outcome:
         record = _begun(job)
         write_cell(job.out, record)
         for stage in job.stages:
-            before = record.stage(stage.name)
-            assert before is not None
-            if not is_done(job, stage, record) and not job.stays_failed(before):
+            if not is_done(job, stage, record) and not job.stays_failed(record[stage.name]):
                 if stop():
                     return "stopped"
                 record = _run_stage(job, stage, record, limits, lock)
-            after = record.stage(stage.name)
-            assert after is not None
-            if after.status == "waiting":
+            if record[stage.name].status == "waiting":
                 return "stopped"
-            if after.status == "failed" and stage.needed:
+            if record[stage.name].status == "failed" and stage.needed:
                 break
         return outcome_now(job)
 
@@ -187,8 +252,7 @@ def _is_outdated(job: CellJob, stage: StageRecord) -> bool:
 
 def _run_stage(job: CellJob, stage: Stage, record: CellRecord, limits: Limits, lock: int) -> CellRecord:
     """Run one command; the record with how it ended, written."""
-    before = record.stage(stage.name)
-    assert before is not None
+    before = record[stage.name]
     if _is_outdated(job, before):
         for path in (job.folder / name for name in before.results):
             if path.is_file():
@@ -212,8 +276,8 @@ def _run_stage(job: CellJob, stage: Stage, record: CellRecord, limits: Limits, l
 def as_typed(command: Sequence[str], folder: Path) -> tuple[str, ...]:
     """A command as one would type it in the cell's folder: a record that names no place of this machine."""
     names = {"pretrain": "tvts-pretrain", "tvts_bench": "tvts-bench"}
-    if tuple(command[:2]) == (sys.executable, "-m") and command[2] in names:
-        command = (names[command[2]], *command[3:])
+    if tuple(command[: len(PROGRAM)]) == PROGRAM and command[len(PROGRAM)] in names:
+        command = (names[command[len(PROGRAM)]], *command[len(PROGRAM) + 1 :])
     return tuple(_PLACES.sub(r"\1=DIR", part.replace(f"{folder.absolute()}/", "")) for part in command)
 
 
@@ -232,13 +296,23 @@ def _judged(job: CellJob, stage: Stage, running: StageRecord, ended: Ended) -> S
     produced = _produced(job.folder, stage)
     if ended.code == 0 and produced:
         results = tuple(name for name in produced if name.endswith(".json") and not _SET_ASIDE.search(name))
-        return replace(judged, status="done", results=results)
+        remark = _not_learned(job.folder) if stage.protocol == PRETRAIN else None
+        return replace(judged, status="done", results=results, reason=remark)
     if ended.code == 0:
         return replace(judged, status="failed", failure="error", reason=f"ended well but left no {stage.produces}")
     if was_stopped(ended) and not ended.late:
         return replace(judged, status="waiting", reason="stopped; resumes from its last state")
     failure, reason = explain(ended)
     return replace(judged, status="failed", failure=failure, reason=reason)
+
+
+def _not_learned(folder: Path) -> str | None:
+    """What the pretraining of a cell says of sorting that it has not learned."""
+    try:
+        remark = json.loads((folder / RUN_STATUS).read_bytes()).get("not_learned")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return remark if isinstance(remark, str) else None
 
 
 def _produced(folder: Path, stage: Stage) -> list[str]:

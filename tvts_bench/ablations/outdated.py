@@ -7,12 +7,11 @@ files which are others now, so its checkpoint is no longer that of what its key 
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tvts_bench.ablations.commands import RUN, EvaluationSpec, PretrainingError, changed_files
-from tvts_bench.ablations.jobs import CellJob, has_checkpoint
-from tvts_bench.ablations.lock import cell_lock
+from tvts_bench.ablations.jobs import CellJob, cell_lock, has_checkpoint
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.datasets.scripted_motion import world_folder
@@ -27,15 +26,9 @@ _SHOWN = 3  # names in a message
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckedJobs:
-    """Cells that know which of their evaluations no longer hold."""
-
-    jobs: tuple[CellJob, ...]
-    sentences: tuple[str, ...]  # one for each evaluation and reason
-
-
-def with_outdated(jobs: Sequence[CellJob], specs: Sequence[EvaluationSpec], cache: Path) -> CheckedJobs:
+def with_outdated(
+    jobs: Sequence[CellJob], specs: Sequence[EvaluationSpec], cache: Path
+) -> tuple[list[CellJob], list[str]]:
     """`jobs` with the stages to run again, since their data changed or a clip failed for the moment.
 
     A data set that is not there, as on the login node of a cluster or before the built-in synthetic set is made, cannot
@@ -66,8 +59,7 @@ def with_outdated(jobs: Sequence[CellJob], specs: Sequence[EvaluationSpec], cach
         again = not outdated or has_checkpoint(job)
         counts.update((f"{stage.name} {reason}", again) for stage, reason in reasons.items() if reason is not None)
         checked.append(replace(job, outdated=outdated) if outdated and again else job)
-    sentences = tuple(_sentence(count, len(jobs), line, again) for (line, again), count in counts.items())
-    return CheckedJobs(jobs=tuple(checked), sentences=sentences)
+    return checked, [_sentence(count, len(jobs), line, again) for (line, again), count in counts.items()]
 
 
 def _sentence(count: int, cells: int, line: str, again: bool) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from tvts_bench.ablations.jobs import CellJob, is_done
-from tvts_bench.ablations.lock import is_locked
+from tvts_bench.ablations.jobs import CellJob, is_done, is_locked
 from tvts_bench.regular_file import open_regular
 from tvts_bench.results import read_json
 from tvts_bench.results.grids import (
@@ -16,6 +15,7 @@ from tvts_bench.results.grids import (
     CellRecord,
     GridError,
     GridRecord,
+    RowRecord,
     StageRecord,
     Status,
     cell_folder,
@@ -64,7 +64,7 @@ def cell_statuses(root: Path, grid: GridRecord) -> tuple[CellStatus, ...]:
             if key in damaged:
                 statuses.append(CellStatus(row=row.name, seed=seed, key=key, status="failed", reason=damaged[key]))
                 continue
-            statuses.append(_cell_status(root, key, (row.name, seed), records[key], row.stages, costs))
+            statuses.append(_cell_status(root, key, row, seed, records[key], costs))
     return tuple(statuses)
 
 
@@ -91,22 +91,15 @@ def remaining_seconds(job: CellJob, known: Mapping[str, float]) -> float | None:
 
 
 def _cell_status(
-    root: Path,
-    key: str,
-    name: tuple[str, int],
-    record: CellRecord | None,
-    stages: Sequence[str],
-    costs: Mapping[str, float],
+    root: Path, key: str, row: RowRecord, seed: int, record: CellRecord | None, costs: Mapping[str, float]
 ) -> CellStatus:
-    row, seed = name
     if record is None:
-        left = _sum([costs.get(stage) for stage in (PRETRAIN, *stages)])
-        return CellStatus(row=row, seed=seed, key=key, status="waiting", left=left)
-    folder = cell_folder(root, key)
-    own = [stage for stage in record.stages if stage.name in (PRETRAIN, *stages)]
+        left = _sum([costs.get(stage) for stage in (PRETRAIN, *row.stages)])
+        return CellStatus(row=row.name, seed=seed, key=key, status="waiting", left=left)
+    folder, own = cell_folder(root, key), record.stages_of(row)
     record = CellRecord(key=key, config={}, seed=seed, stages=tuple(own))
     status, reason = record.status, record.reason
-    unknown = [name for name in stages if record.stage(name) is None]  # not requested when the cell was last run
+    unknown = [name for name in row.stages if record.stage(name) is None]  # not requested when the cell was last run
     if status == "done" and unknown:
         status = "waiting"
     if status in ("running", "waiting"):
@@ -121,7 +114,7 @@ def _cell_status(
     if now is not None and now.name == PRETRAIN:
         step, steps, _ = pretraining_progress(folder)
     return CellStatus(
-        row=row,
+        row=row.name,
         seed=seed,
         key=key,
         status=status,

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from tvts_bench.backbones._builder import Family as Family
     from tvts_bench.backbones._builder import OpenFamily as OpenFamily
     from tvts_bench.backbones._builder import Tensors as Tensors
-    from tvts_bench.backbones._builder import from_transformers as from_transformers
     from tvts_bench.backbones._builder import loaded_weights as loaded_weights
     from tvts_bench.backbones._builder import random_weights as random_weights
     from tvts_bench.backbones._builder import square_clip as square_clip
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from tvts_bench.backbones.base import BackboneError as BackboneError
     from tvts_bench.backbones.base import NetworkBackbone as NetworkBackbone
     from tvts_bench.backbones.base import WeightSource as WeightSource
+    from tvts_bench.backbones.base import from_transformers as from_transformers
     from tvts_bench.backbones.detect import CheckpointSignature as CheckpointSignature
     from tvts_bench.backbones.model_cards import ModelCard as ModelCard
 

@@ -4,16 +4,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
 from tvts_bench.backbones._conversion.folder import FolderConfig, built_as_described
 from tvts_bench.backbones._conversion.reader import ConfigReader
 from tvts_bench.backbones.base import Backbone, BackboneError, NetworkBackbone, WeightSource, tensors_sha256
+from tvts_bench.backbones.base import from_transformers as from_transformers
 from tvts_bench.backbones.detect import CheckpointSignature
 from tvts_bench.backbones.model_cards import ModelCard
 from tvts_bench.models.checkpoint import Checkpoint, CheckpointError, read_checkpoint
@@ -34,25 +34,7 @@ Tensors = Mapping[str, Tensor]
 RESIZED_AS_CROPPED: Mapping[int, int] = {}  # pixels: the short side is the crop's
 
 
-class Config(Protocol):
-    """The shape of a network; equal ones are one variant."""
-
-    @property
-    def embed_dim(self) -> int:
-        """Width of the embedding."""
-        ...
-
-    @property
-    def label(self) -> str:
-        """What a size is called that has no name: "768x12"."""
-        ...
-
-    def adaptations(self, frames: int, pixels: int) -> tuple[str, ...]:
-        """What the network changes for `frames` frames of `pixels` x `pixels`; or it raises VideoNetworkError."""
-        ...
-
-
-C = TypeVar("C")  # the configuration of a network: a `Config`, or whatever `wrap` takes
+C = TypeVar("C")  # the shape of a network
 
 
 def square_clip(config: Any, *, short_sides: Mapping[int, int] = RESIZED_AS_CROPPED, **changes: Any) -> ClipSpec:
@@ -73,7 +55,10 @@ def square_clip(config: Any, *, short_sides: Mapping[int, int] = RESIZED_AS_CROP
 class Family(Generic[C]):
     """A family of backbones, declared: how a file is told, converted, built, filled and fed.
 
-    Of the network, `tokens` and `layer_of` are used where it has them; of a configuration, `adaptations`.
+    A shape is a frozen dataclass; equal ones are one variant. Where there is no `wrap`, it has `embed_dim`; `label`,
+    what a size without a name is called ("768x12"); and `adaptations(frames, pixels)`, a sentence for each thing that
+    the network changes for such clips (VideoNetworkError: it cannot take them). Of the network, `tokens` and `layer_of`
+    are used where it has them.
     """
 
     name: str  # the plug-in's
@@ -230,34 +215,17 @@ class OpenFamily:
     fallback: bool = False  # whether a family that knows the architecture itself comes before this one
 
 
-def adaptations(config: Config, name: str, clip: ClipSpec) -> tuple[str, ...]:
+def adaptations(config: Any, name: str, clip: ClipSpec) -> tuple[str, ...]:
     """What the network of the backbone `name` (family:variant) changes to take `clip`, as its configuration says.
 
     Raises:
         BackboneError: it cannot take such clips.
     """
     try:
-        return config.adaptations(clip.num_frames, clip.crop)
+        return tuple(config.adaptations(clip.num_frames, clip.crop))
     except VideoNetworkError as error:
         text, subject = str(error), f"backbone {name}"
         raise BackboneError(f"{subject} {text[3:]}" if text.startswith("it ") else f"{subject}: {text}") from error
-
-
-def from_transformers(name: str) -> Any:
-    """The class `name` of the transformers library, imported only where it is wanted: its import takes seconds.
-
-    Raises:
-        BackboneError: the library is not installed, or has no such class; with the command that helps.
-    """
-    try:
-        library = import_module("transformers")
-    except ImportError as error:
-        raise BackboneError(
-            f"this network needs the library transformers, which cannot be imported ({error}): pip install transformers"
-        ) from error
-    if not hasattr(library, name):
-        raise BackboneError(f"transformers {library.__version__} has no {name}: pip install --upgrade transformers")
-    return getattr(library, name)
 
 
 def random_weights(build: Callable[[], Network], seed: int) -> tuple[Network, WeightSource]:

@@ -4,6 +4,8 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +120,23 @@ class NetworkBackbone(Backbone):
         return super().adaptations(clip) if self._adaptations is None else self._adaptations(clip)
 
 
+def from_transformers(name: str) -> Any:
+    """The class `name` of the transformers library, imported only where it is wanted: its import takes seconds.
+
+    Raises:
+        BackboneError: the library is not installed, or has no such class; with the command that helps.
+    """
+    try:
+        library = import_module("transformers")
+    except ImportError as error:
+        raise BackboneError(
+            f"this network needs the library transformers, which cannot be imported ({error}): pip install transformers"
+        ) from error
+    if not hasattr(library, name):
+        raise BackboneError(f"transformers {library.__version__} has no {name}: pip install --upgrade transformers")
+    return getattr(library, name)
+
+
 def tensors_sha256(module: nn.Module) -> str:
     """sha256 (hex) over the names, types, shapes and values of all parameters and buffers; 0.2 s for a base encoder.
 
@@ -148,6 +167,11 @@ def adaptation_notes(backbone: Backbone, clip: ClipSpec) -> tuple[str, ...]:
 
 def as_embedding(output: object, backbone: Backbone, batch: int) -> Tensor:
     """`output` if it is the promised [B, embed_dim] tensor; a user's own module may return anything.
+
+    Args:
+        output: of the backbone's `forward`.
+        backbone: that returned it; its `embed_dim` is D.
+        batch: clips that it was given, B.
 
     Raises:
         BackboneError: another type or shape, with what it was.

@@ -96,7 +96,13 @@ class BackboneFamily(Protocol):
         ...
 
     def load(self, checkpoint: Checkpoint | None, variant: str | None, seed: int, /) -> Backbone:
-        """The backbone with the checkpoint's weights (strictly), or randomly initialised from `seed` without one."""
+        """The backbone with the checkpoint's weights (strictly), or randomly initialised from `seed` without one.
+
+        Args:
+            checkpoint: the file; None: random weights.
+            variant: one of `variants`; None: the default without a file, else whichever the file holds.
+            seed: of random weights.
+        """
         ...
 
 

@@ -6,13 +6,13 @@ antialiased and gives other features than the official code's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
-from tvts_bench.models.video_network import FrameAverage, ImageConfig, ImageNetwork, timm_vit
+from tvts_bench.models.video_network import FrameAverage, ImageConfig, ImageNetwork, interpolated, timm_vit
 
 from timm.layers import Mlp, SwiGLUPacked  # type: ignore[attr-defined]  # isort: skip
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
@@ -108,13 +108,9 @@ def resampled(table: Tensor, rows: int, columns: int, *, exact: bool) -> Tensor:
     side = round(table.shape[1] ** 0.5)
     if (rows, columns) == (side, side):
         return table
-    square = table.float().unflatten(1, (side, side)).permute(0, 3, 1, 2)  # [1, D, G, G]
-    if exact:
-        square = F.interpolate(square, size=(rows, columns), mode="bicubic", antialias=True)
-    else:
-        factors = ((rows + 0.1) / side, (columns + 0.1) / side)
-        square = F.interpolate(square, scale_factor=factors, mode="bicubic")
-    return square.flatten(2).transpose(1, 2).to(table.dtype)
+    factors = ((rows + 0.1) / side, (columns + 0.1) / side)
+    how: dict[str, Any] = {"antialias": True} if exact else {"size": None, "scale_factor": factors}
+    return interpolated(table.float(), (side, side), (rows, columns), mode="bicubic", **how).to(table.dtype)
 
 
 def matches(signature: CheckpointSignature) -> bool:

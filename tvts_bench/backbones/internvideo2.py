@@ -13,9 +13,16 @@ from torch.nn import functional as F
 
 from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard
 from tvts_bench.models.checkpoint import CheckpointError
-from tvts_bench.models.video_network import NetworkConfig, VideoNetwork, VideoNetworkError, check_clips, check_pixels
+from tvts_bench.models.video_network import (
+    NetworkConfig,
+    VideoNetwork,
+    VideoNetworkError,
+    check_clips,
+    check_pixels,
+    interpolated,
+)
 
-from timm.layers import LayerScale, Mlp, RmsNorm, trunc_normal_  # type: ignore[attr-defined]  # isort: skip
+from timm.layers import LayerScale, Mlp, RmsNorm  # type: ignore[attr-defined]  # isort: skip
 
 EPSILON = 1e-6  # of RMS norms; the pool's layer norms have 1e-5
 POOL_HEADS = 16  # at every size
@@ -96,7 +103,13 @@ class _CrossAttention(nn.Module):
         self.proj = nn.Linear(dim, output_dim)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """[B, M, output] of queries [B, M, D], keys and values [B, N, D]."""
+        """What the queries read, [B, M, output].
+
+        Args:
+            query: [B, M, D].
+            key: [B, N, D].
+            value: [B, N, D].
+        """
         q = F.linear(query, self.q.weight, self.q_bias)
         k = F.linear(key, self.k.weight, self.k_bias)
         v = F.linear(value, self.v.weight, self.v_bias)
@@ -146,16 +159,6 @@ class InternVideo2(VideoNetwork):
         self.clip_projector = _AttentionPool(dim, config.output_dim)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw matrices and tables anew: normal, std 0.02; biases zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv3d):
-                trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        trunc_normal_(self.cls_token, std=0.02)
-        trunc_normal_(self.pos_embed, std=0.02)
-
     def forward(self, clips: Tensor) -> Tensor:
         """The attention-pooled embedding, [B, output].
 
@@ -193,10 +196,10 @@ class InternVideo2(VideoNetwork):
         wanted = (shape[2], shape[3] // config.patch_size, shape[4] // config.patch_size)
         if wanted == (config.num_frames, config.grid, config.grid):
             return table
-        times = table.unflatten(1, (config.num_frames, -1)).flatten(2).mT  # [1, N * D, T]
-        times = F.interpolate(times, size=wanted[0], mode="linear").mT.unflatten(2, (config.grid, config.grid, -1))
-        spaces = F.interpolate(times[0].permute(0, 3, 1, 2), size=wanted[1:], mode="bicubic")  # [T, D, rows, columns]
-        return spaces.permute(0, 2, 3, 1).flatten(0, 2)[None]
+        times = table.unflatten(1, (config.num_frames, -1)).flatten(2)  # [1, T, N * D]
+        times = interpolated(times, (config.num_frames,), wanted[:1], mode="linear")
+        spaces = times[0].unflatten(1, (config.grid**2, -1))  # [T, N, D]
+        return interpolated(spaces, (config.grid, config.grid), wanted[1:], mode="bicubic").flatten(0, 1)[None]
 
 
 def _attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:

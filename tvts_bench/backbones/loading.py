@@ -63,7 +63,11 @@ def load_as(name: str, checkpoint: str | os.PathLike[str], weights: str | None =
     """The backbone of the family `name` with the weights of `checkpoint`, which may be told to be another's.
 
     A family that is named takes every file that fits its network, and other families' may: here they are refused.
-    `weights` says which of a training checkpoint's, as for `load_backbone`.
+
+    Args:
+        name: of the family.
+        checkpoint: as `load_backbone` takes it.
+        weights: which of a training checkpoint's, as for `load_backbone`.
 
     Raises:
         CheckpointError: the file cannot be had or read safely, is of another family, or does not fit completely.
@@ -77,6 +81,11 @@ def load_as(name: str, checkpoint: str | os.PathLike[str], weights: str | None =
 
 def load_read(name: str, checkpoint: Checkpoint, variant: str | None = None) -> Backbone:
     """The backbone of the family `name` with the weights that were read.
+
+    Args:
+        name: of the family.
+        checkpoint: the file.
+        variant: of the family; None: whichever the file holds.
 
     Raises:
         CheckpointError: they do not fit completely.

@@ -6,15 +6,15 @@ SlowFast's table of positions is for one clip length and resolution; other clips
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tvts_bench.backbones import CheckpointSignature, ConfigReader, Family, ModelCard, square_clip
 from tvts_bench.models.checkpoint import CheckpointError
 from tvts_bench.models.state_dict import renamed, substituted
-from tvts_bench.models.video_network import VideoNetwork, VideoNetworkError
+from tvts_bench.models.video_network import VideoNetwork, VideoNetworkError, interpolated
 from tvts_bench.video.spec import ClipSpec
 
 from torchvision.models.video.mvit import MSBlockConfig, MViT  # isort: skip
@@ -135,12 +135,10 @@ class MViTFeatures(VideoNetwork):
         tables, side = self.mvit.pos_encoding, self.config.grid
         space, time = tables.spatial_pos, tables.temporal_pos
         if (rows, columns) != (side, side):
-            square = space.unflatten(0, (side, side)).permute(2, 0, 1)[None].float()
-            square = F.interpolate(square, size=(rows, columns), mode="bicubic", antialias=True)
-            space = square[0].flatten(1).T.to(space.dtype)
+            how: dict[str, Any] = {"mode": "bicubic", "antialias": True}
+            space = interpolated(space[None].float(), (side, side), (rows, columns), **how)[0].to(space.dtype)
         if steps != len(time):
-            line = F.interpolate(time.T[None].float(), size=steps, mode="linear")
-            time = line[0].T.to(time.dtype)
+            time = interpolated(time[None].float(), (len(time),), (steps,), mode="linear")[0].to(time.dtype)
         patches = (time[:, None] + space[None]).flatten(0, 1)
         return torch.cat([tables.class_pos[None], patches])[None]
 

@@ -42,7 +42,12 @@ class Pixels(Backbone):
 
 
 def load(checkpoint: Checkpoint | None, variant: str | None, seed: int) -> Pixels:
-    """The control; `seed` changes nothing.
+    """The control, always the same.
+
+    Args:
+        checkpoint: must be None.
+        variant: there is one.
+        seed: changes nothing.
 
     Raises:
         BackboneError: a checkpoint was given.

@@ -1,17 +1,7 @@
 """SVT: a TimeSformer trained by self-distillation; the teacher's [CLS] after the final norm."""
 
-from tvts_bench.backbones import CheckpointSignature, Family, ModelCard
-from tvts_bench.backbones._conversion.timesformer import (
-    BASE,
-    LIBRARY,
-    RENAMED,
-    TINY,
-    TimeSformer,
-    clip_spec,
-    has_dino_head,
-    infer_config,
-    is_timesformer,
-)
+from tvts_bench.backbones import CheckpointSignature, ModelCard
+from tvts_bench.backbones._conversion.timesformer import BASE, TINY, has_dino_head, is_timesformer, timesformer_family
 
 SIZES = {"base": BASE, "tiny": TINY}
 ENCODER = "backbone."  # prefix of its names, beside the projection head's
@@ -44,16 +34,11 @@ def matches(signature: CheckpointSignature) -> bool:
     return is_timesformer(signature) and (has_dino_head(signature) or not supervised)
 
 
-FAMILY = Family(
+FAMILY = timesformer_family(
     name="svt",
     card=CARD,
     sizes=SIZES,
     matches=matches,
-    infer_config=infer_config,
-    build=TimeSformer,
-    names=RENAMED,
-    inside=LIBRARY,
-    clip_spec=clip_spec,
     prefix=ENCODER,
     beside=("head.",),
 )

@@ -2,18 +2,8 @@
 
 from dataclasses import replace
 
-from tvts_bench.backbones import CheckpointSignature, Family, ModelCard
-from tvts_bench.backbones._conversion.timesformer import (
-    BASE,
-    LIBRARY,
-    RENAMED,
-    TINY,
-    TimeSformer,
-    clip_spec,
-    has_dino_head,
-    infer_config,
-    is_timesformer,
-)
+from tvts_bench.backbones import CheckpointSignature, ModelCard
+from tvts_bench.backbones._conversion.timesformer import BASE, TINY, has_dino_head, is_timesformer, timesformer_family
 
 SIZES = {
     "base": BASE,
@@ -46,15 +36,10 @@ def matches(signature: CheckpointSignature) -> bool:
     return own and signature.container != "teacher" and not has_dino_head(signature)
 
 
-FAMILY = Family(
+FAMILY = timesformer_family(
     name="timesformer",
     card=CARD,
     sizes=SIZES,
     matches=matches,
-    infer_config=infer_config,
-    build=TimeSformer,
-    names=RENAMED,
-    inside=LIBRARY,
-    clip_spec=clip_spec,
     prefix=ENCODER,
 )

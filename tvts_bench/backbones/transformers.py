@@ -5,7 +5,6 @@ after the last norm. Without a choice (`auto`) the first of these that the model
 frames. A model of images and texts gives its encoder of images, not projected. Code from the Hub is never run.
 """
 
-import difflib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -28,13 +27,12 @@ from tvts_bench.backbones import (
     WeightSource,
     from_transformers,
 )
-from tvts_bench.backbones._conversion.folder import built_as_described, described_clip_spec
+from tvts_bench.backbones._conversion.folder import built_as_described, described_clip_spec, library_config
 from tvts_bench.backbones.base import first_line, refuse_failing
 from tvts_bench.errors import UserError, with_article
 from tvts_bench.models.checkpoint import FOLDER_CONFIG, Checkpoint, CheckpointError
-from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_parts_elsewhere, refuse_sizes
 from tvts_bench.models.state_dict import LoadReport, misfits, refuse_values, without_prefixes
-from tvts_bench.models.video_network import FrameAverage
+from tvts_bench.models.video_network import FrameAverage, FramesFirst
 from tvts_bench.video.spec import ClipSpec
 
 Pooling = Literal["pooler", "cls", "mean"]
@@ -96,10 +94,12 @@ class PooledModel(nn.Module):
         self.pooling: Pooling = "mean"
         names = [name.rpartition(".")[2] for name, _ in model.named_parameters()]
         self.has_first = any(name in FIRST_TOKENS for name in names)
-        registers = getattr(model.config, "num_register_tokens", 0)
+        config: Any = model.config
+        registers = getattr(config, "num_register_tokens", 0)
         self.num_prefix = self.has_first + ("distillation_token" in names) + (registers or 0)
         known = inspect.signature(model.forward).parameters
         self.interpolates = "interpolate_pos_encoding" in known
+        self.follows_clips = config.model_type in FOLLOWING  # whether it has to be told their shape
         self.options = {"skip_predictor": True} if "skip_predictor" in known else {}
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -127,12 +127,6 @@ class PooledModel(nn.Module):
         depth = int(self.model.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
         return 0 if "embeddings." in name else depth + 1
 
-    @property
-    def follows_clips(self) -> bool:
-        """Whether the model has to be told the shape of the clips that it is given."""
-        config: Any = self.model.config
-        return config.model_type in FOLLOWING
-
     def _follow(self, frames: int, size: int) -> None:
         """Have the model take clips of that shape, as if its configuration had always said so."""
         config: Any = self.model.config
@@ -156,27 +150,6 @@ class PooledModel(nn.Module):
         return hidden[:, self.num_prefix :]
 
 
-class VideoModel(nn.Module):
-    """A pooled video model under our layout of clips."""
-
-    def __init__(self, encoder: PooledModel) -> None:
-        """Holds `encoder`, which takes clips [B, T, 3, H, W]."""
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, clips: Tensor) -> Tensor:
-        """Embeddings [B, D] of clips [B, 3, T, H, W]."""
-        return self.encoder(clips.transpose(1, 2))  # type: ignore[no-any-return]
-
-    def tokens(self, clips: Tensor) -> Tensor:
-        """Patch tokens [B, N, D] of clips [B, 3, T, H, W]."""
-        return self.encoder.patch_tokens(clips.transpose(1, 2))
-
-    def layer_of(self, name: str) -> int:
-        """Depth of the parameter `name`."""
-        return self.encoder.layer_of(name)
-
-
 def matches(signature: CheckpointSignature) -> bool:
     """Whether a config.json beside the weights names an architecture of the library."""
     return signature.config is not None and "model_type" in signature.config
@@ -192,7 +165,7 @@ def infer_config(reader: ConfigReader) -> Description:
     checkpoint = reader.checkpoint
     if checkpoint.config is None:
         raise BackboneError(f"{NEEDED}; {checkpoint.path} has no config.json beside it")
-    config = _config(checkpoint)
+    config = library_config(checkpoint)
     return Description(reader.variant or VARIANTS[0], config, _kind(checkpoint, config))
 
 
@@ -232,7 +205,7 @@ def wrapped(encoder: PooledModel, variant: str, weights: WeightSource) -> Backbo
     """
     spec, video = encoder.clip_spec, encoder.takes_clips
     embed_dim = _choose_pooling(encoder, variant, (spec.num_frames,) if video else (), spec.crop)
-    network = VideoModel(encoder) if video else FrameAverage(encoder)
+    network = FramesFirst(encoder) if video else FrameAverage(encoder)
     return NetworkBackbone(
         network=network,
         family="transformers",
@@ -248,46 +221,19 @@ def wrapped(encoder: PooledModel, variant: str, weights: WeightSource) -> Backbo
 
 def _choose_pooling(encoder: PooledModel, variant: str, frames: tuple[int, ...], crop: int) -> int:
     """Pool as asked, and say how wide the embedding is; tried on an image, or a video, of zeros."""
-    pixels = torch.zeros(1, *frames, 3, crop, crop)
+    pixels, kind = torch.zeros(1, *frames, 3, crop, crop), with_article(type(encoder.model).__name__)
     with torch.inference_mode():
         try:
             possible = encoder.possible(pixels)
         except Exception as error:  # a description may make a network that takes nothing
-            kind = with_article(type(encoder.model).__name__)
             shape = f"{frames[0] if frames else 1} frames of {crop} x {crop} pixels"
             raise BackboneError(
                 f"{kind} fails for clips of {shape} ({first_line(error)}): fetch the folder anew"
             ) from error
         if variant not in (VARIANTS[0], *possible):
-            raise BackboneError(
-                f"{with_article(type(encoder.model).__name__)} has no {variant}: it has {', '.join(possible)}"
-            )
+            raise BackboneError(f"{kind} has no {variant}: it has {', '.join(possible)}")
         encoder.pooling = next(pooling for pooling in possible if variant in (VARIANTS[0], pooling))
         return encoder(pixels).shape[1]  # type: ignore[no-any-return]
-
-
-def _config(checkpoint: Checkpoint) -> Any:
-    """The library's configuration of the encoder of images or videos that config.json describes."""
-    described, path = dict(checkpoint.config or {}), checkpoint.path.parent / FOLDER_CONFIG
-    refuse_sizes(described, path)
-    known, kind = from_transformers("CONFIG_MAPPING"), described.get("model_type")
-    if kind in TIMM_KINDS:
-        raise BackboneError(f"{path} describes a network of timm: --backbone timm:NAME loads it")
-    refuse_parts_elsewhere(described, path)
-    if not isinstance(kind, str) or kind not in known:
-        close = difflib.get_close_matches(str(kind), list(known.keys()))
-        hint = f"; close: {', '.join(close)}" if close else ""
-        raise BackboneError(
-            f"{checkpoint.path.parent}: this version of transformers has no architecture {kind!r}{hint}"
-            " (code that comes with a model is not run)"
-        )
-    try:
-        config = known[kind].from_dict(described)
-    except Exception as error:
-        raise BackboneError(
-            f"{checkpoint.path.parent}: config.json does not describe a {kind} ({first_line(error)}): fetch it anew"
-        ) from error
-    return getattr(config, "vision_config", None) or config
 
 
 def _kind(checkpoint: Checkpoint, config: Any) -> Any:

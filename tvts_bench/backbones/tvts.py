@@ -58,7 +58,7 @@ CARD = ModelCard(
 )
 
 
-class TVTS(Backbone):
+class TVTSBackbone(Backbone):
     """The encoder with its input specification and the record of its weights."""
 
     family = "tvts"
@@ -119,7 +119,7 @@ def infer_config(reader: ConfigReader) -> VideoTransformerConfig:
         )
     tables = [tensors[name] for name in ("cls_token", "pos_embed", "norm.weight") if name in tensors]
     width = next((table.shape[-1] for table in tables if table.ndim), 0)
-    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    depth = reader.depth("blocks.")
     patches = tensors.get("patch_embed.proj.weight")
     patch = patches.shape[-1] if patches is not None and patches.ndim else 0
     saved = saved_config(reader.checkpoint)
@@ -156,12 +156,6 @@ def random(config: VideoTransformerConfig, seed: int) -> tuple[nn.Module, Weight
     return VideoTransformer.seeded(config, seed), weights
 
 
-def wrapped(network: nn.Module, variant: str, weights: WeightSource) -> TVTS:
-    """The network as a backbone."""
-    assert isinstance(network, VideoTransformer)
-    return TVTS(network, variant, weights)
-
-
 def file_format(checkpoint: Checkpoint) -> str:
     """What kind of file it is, and whether the official code saved it."""
     official = checkpoint.format == "training checkpoint" and any(ENCODER in name for name in checkpoint.tensors)
@@ -181,5 +175,5 @@ FAMILY = Family(
     shipped={variant: shipped(variant) for variant in SHIPPED},
     format=file_format,
     random=random,
-    wrap=wrapped,
+    wrap=TVTSBackbone,
 )

@@ -53,6 +53,11 @@ class VJEPA2Config(NetworkConfig):
     def check(self, frames: int, height: int, width: int) -> None:
         """Refuse what are no whole tubelets of square frames.
 
+        Args:
+            frames: of a clip.
+            height: pixels.
+            width: pixels.
+
         Raises:
             VideoNetworkError: with what it is, and the way out.
         """

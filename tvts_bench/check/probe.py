@@ -121,13 +121,8 @@ def probe_all(seen: Sequence[Finding], decoder: str, runtime: Runtime) -> Iterat
             except TimeoutError:
                 yield _without_answer(finding, Unanswered(timed_out=True), limit)
         return
-    with WorkerPool(
-        partial(probe, decoder=decoder),
-        workers=runtime.workers,
-        timeout=limit,
-        preload=("tvts_bench.video.reader",),
-        initializer=_import_reader,
-    ) as pool:
+    reader = ("tvts_bench.video.reader",)
+    with WorkerPool(partial(probe, decoder=decoder), workers=runtime.workers, timeout=limit, preload=reader) as pool:
         queue = iter(seen)
         while True:
             # A few files ahead of the workers: enough to keep them busy, little to lose.
@@ -137,11 +132,6 @@ def probe_all(seen: Sequence[Finding], decoder: str, runtime: Runtime) -> Iterat
                 return
             finding, answer = pool.next_answer()
             yield _without_answer(finding, answer, limit) if isinstance(answer, Unanswered) else answer
-
-
-def _import_reader() -> None:
-    """Before the first file, so that its time is its own."""
-    import tvts_bench.video.reader  # noqa: F401
 
 
 def _without_answer(finding: Finding, why: Unanswered, limit: float) -> Finding:
@@ -194,7 +184,7 @@ class Journal:
         """Write a finding down, at once.
 
         Raises:
-            UserError: the disk is full, or refuses for another reason.
+            UserError: The disk is full, or refuses for another reason.
         """
         line = json.dumps(asdict(finding)).encode() + b"\n"
         with self._writing():

@@ -9,9 +9,9 @@ from pathlib import Path
 from tvts_bench import provenance
 from tvts_bench.atomic import whole_file
 from tvts_bench.check.probe import Finding, Journal, look, probe_all
-from tvts_bench.csv_files import csv_text
 from tvts_bench.datasets.base import Dataset, SplitUnavailableError, VideoRecord
 from tvts_bench.errors import UserError
+from tvts_bench.printable import csv_text
 from tvts_bench.runtime import Runtime
 
 KINDS = ("missing", "empty", "undecodable", "damaged", "timed out", "crashed", "duplicate", "leak", "mislabelled")
@@ -203,7 +203,7 @@ def write_csv(problems: Sequence[Problem], path: Path) -> None:
     """All problems with a header, also when there are none. The file appears whole or not at all.
 
     Raises:
-        UserError: no permission, disk full, or any other reason the system gives.
+        UserError: No permission, disk full, or any other reason the system gives.
     """
     text = csv_text([[column.name for column in fields(Problem)], *map(astuple, problems)])
     try:

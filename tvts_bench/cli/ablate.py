@@ -152,7 +152,7 @@ def ablate(
     """Pretrain and measure every cell of a grid, each in processes of its own. What is done is not done again.
 
     After Ctrl-C or a crash the same command resumes from the last saved states. A cell that fails, because training
-    diverges or for any other reason, is recorded with that reason, and the others go on.
+    diverges or for any other reason, is recorded with that reason, and the others are run.
 
     tvts-bench ablate sort-modeling --dry-run
 
@@ -174,13 +174,13 @@ def ablate(
     resources = Resources(threads=cluster.cpus if cluster else slots.threads, device=launch.device)
     since = time.time() if launch.retry_failed else None
     jobs = [cell.job(resources, launch.cell_timeout, since) for cell in chosen]
-    checked = with_outdated(jobs, planned.request.evaluations, default_cache())
-    for sentence in checked.sentences:
+    to_run, sentences = with_outdated(jobs, planned.request.evaluations, default_cache())
+    for sentence in sentences:
         say(sentence)
     if launch.dry_run:
-        _show_plan(planned, chosen, checked.jobs, cluster.at_once or len(chosen) if cluster else slots.count)
+        _show_plan(planned, chosen, to_run, cluster.at_once or len(chosen) if cluster else slots.count)
     else:
-        _run(planned, checked.jobs, cluster or slots)
+        _run(planned, to_run, cluster or slots)
 
 
 def _run(planned: "Plan", jobs: "Sequence[CellJob]", where: "Slots | SlurmOptions") -> None:
@@ -223,7 +223,7 @@ def _end(outcomes: "Mapping[str, Outcome]", number: int, out: Path, on_cluster: 
     if left and on_cluster and number:
         say(f"{left} cells run on in their jobs (squeue --name tvts-ablate); see them with: tvts-bench status {out}")
     elif left:
-        say(f"{left} cells are left; go on with: {again}")
+        say(f"{left} cells are left; resume with: {again}")
     if counts["failed"]:
         say(f"{counts['failed']} of {len(outcomes)} cells failed, see {out}/cells/KEY/logs; again with --retry-failed")
     if left or counts["failed"]:

@@ -64,7 +64,7 @@ class OnFeatures:
             UserError: An option has a value that makes no sense, alone or with the others.
         """
         from tvts_bench.evaluators.cached_probe import DEFAULT
-        from tvts_bench.probes.low_label import LowLabel
+        from tvts_bench.probes.base import LowLabel
 
         few = self.fraction is not None or self.per_class is not None
         return replace(

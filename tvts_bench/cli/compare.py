@@ -140,7 +140,7 @@ def say_passed_over(results: "Results") -> None:
 
 def whole_numbers(layout: "TableLayout", name_data: bool = True) -> "Table":
     """A table whose names go on in further lines where there is no room, and whose numbers never do."""
-    from tvts_bench.tables.terminal import as_terminal
+    from tvts_bench.tables.render import as_terminal
 
     table = as_terminal(layout, name_data)
     names = []
@@ -148,7 +148,7 @@ def whole_numbers(layout: "TableLayout", name_data: bool = True) -> "Table":
         column.overflow = "fold"
         texts = [line.texts[number] for line in layout.lines]
         parts = [part for text in texts for part in (text.text + text.mark, text.extra)]
-        if layout.headings[number].numbers:
+        if layout.headings[number].is_number:
             column.min_width = max(map(len, [*str(column.header).split(), *parts]))
         else:
             names.append((column, max(map(len, parts))))

@@ -88,7 +88,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             return _end(error, f"{error.filename or 'a file'}: {error.strerror}", debug)
         except StoppedError as stop:
             name = signal.Signals(stop.signal).name
-            say(f"stopped by {name}; the same command with --resume goes on")
+            say(f"stopped by {name}; the same command with --resume resumes it")
             raise typer.Exit(128 + stop.signal) from None
         except KeyboardInterrupt as stop:
             number = stop.signal if isinstance(stop, StopSignal) else signal.SIGINT
@@ -112,14 +112,22 @@ def _end(error: BaseException, message: str, debug: bool) -> R:  # type: ignore[
     raise typer.Exit(USER_ERROR) from error
 
 
-app = typer.Typer(
-    name="tvts-bench",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Measure video backbones honestly: every number carries the checkpoint, the data, the frames and the clips"
+def application(name: str, help: str) -> typer.Typer:
+    """A program of commands; bugs show themselves by `guarded`, not by typer."""
+    return typer.Typer(
+        name=name,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help=help,
+    )
+
+
+app = application(
+    "tvts-bench",
+    "Measure video backbones honestly: every number carries the checkpoint, the data, the frames and the clips"
     " that made it.\n\n"
     "Start with [bold]tvts-bench demo[/]: it runs on a small built-in synthetic set, without downloads.",
 )

@@ -10,12 +10,11 @@ from rich.text import Text
 
 from tvts_bench.cli.console import stderr, stdout, table
 from tvts_bench.cli.options import Output
-from tvts_bench.evaluators.ranking import recall_difference
 from tvts_bench.metrics.measured import FORWARD, Metric, failure_line
+from tvts_bench.metrics.retrieval import recall_difference
 from tvts_bench.results import Result
 from tvts_bench.results import as_json as as_document
-from tvts_bench.results.files import write_files
-from tvts_bench.results.summary import facts
+from tvts_bench.results.files import facts, write_files
 
 SHOWN_FAILURES = 10
 
@@ -63,10 +62,9 @@ def show_result(result: Result, title: str, tables: Iterable[Table], output: Out
             stdout.print(line, style="dim", soft_wrap=True)
     for line in failures(result):
         stderr.print(line, soft_wrap=True)
-    stem = written.saved.json.stem
-    others = (written.csv, written.markdown, *written.tables, *written.copies)
-    beside = ", ".join(path.name.removeprefix(stem) for path in others)
-    stderr.print(f"written: {written.saved.json} (and {beside})", soft_wrap=True)
+    stem = written.json.stem
+    beside = ", ".join(path.name.removeprefix(stem) for path in written.beside)
+    stderr.print(f"written: {written.json} (and {beside})", soft_wrap=True)
 
 
 def retrieval_table(result: Result) -> Table:

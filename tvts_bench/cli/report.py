@@ -85,7 +85,7 @@ def status(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The --out of `tvts-bench ablate`.")] = Path(
         "runs/ablations"
     ),
-    watch: Annotated[bool, Option("Go on showing it until Ctrl-C.")] = False,
+    watch: Annotated[bool, Option("Keep showing it until Ctrl-C.")] = False,
 ) -> None:
     """How the grids of a folder stand: every cell, the step it is at, the time left, and why one failed."""
     from tvts_bench.results.grids import GridError, grid_names, grid_roots, read_grid

@@ -112,7 +112,7 @@ def _show_demo(results: "dict[str, Result]", out: Path) -> None:
     from tvts_bench.cli.render import comparison_table, failures
     from tvts_bench.results.files import write_files
 
-    written = [write_files(result, out).saved.json for result in results.values()]
+    written = [write_files(result, out).json for result in results.values()]
     first = next(iter(results.values()))
     stdout.print(f"Zero-shot retrieval on {first.run.dataset['name']}", style="italic")
     stdout.print(comparison_table(results))
@@ -126,7 +126,7 @@ def _show_demo(results: "dict[str, Result]", out: Path) -> None:
 
 def _facts(results: "dict[str, Result]") -> list[str]:
     """What made the numbers: what the backbones differ in, then what they have in common, each line once."""
-    from tvts_bench.results.summary import backbone_fact, shared_facts
+    from tvts_bench.results.files import backbone_fact, shared_facts
 
     computed_by = (name for result in results.values() for name in result.provenance["features_computed_by"])
     return [

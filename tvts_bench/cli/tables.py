@@ -191,18 +191,18 @@ def _grid_results(request: "TableRequest", out: Path) -> "TableResults":
 def _report(request: "TableRequest", results: "TableResults", out: Path) -> None:
     """Write and show the table; the exit code says whether a row of the request is missing."""
     from tvts_bench.tables.assemble import assemble
-    from tvts_bench.tables.files import write_table
     from tvts_bench.tables.layout import lay_out
-    from tvts_bench.tables.terminal import terminal_tables
+    from tvts_bench.tables.model import as_document
+    from tvts_bench.tables.render import terminal_tables, write_table
 
-    filled = assemble(request.table, results, out)
-    files = write_table(filled, out)
-    stdout.print(filled.title, style="italic")
-    for part in terminal_tables(filled, stdout.width):
+    document = as_document(assemble(request.table, results, out))
+    written, layout = write_table(document, out), lay_out(document)
+    stdout.print(layout.title, style="italic")
+    for part in terminal_tables(document, stdout.width):
         stdout.print(part)
-    for note in lay_out(filled).notes:
+    for note in (*layout.reasons, *layout.notes):
         stdout.print(note, style="dim", soft_wrap=True)
-    say(f"written: {files.markdown} (and .csv, .tex, .json)")
+    say(f"written: {written} (and .csv, .tex, .json)")
     if not request.from_grid and any(each.reason for each in results.cells.values()):
         raise typer.Exit(INCOMPLETE)
 

@@ -2,17 +2,19 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tvts_bench.errors import UserError
 from tvts_bench.provenance import digest
 
 
 class DatasetError(UserError):
-    """A data set that cannot be read as asked: missing root, unknown split, empty list."""
+    """A data set that cannot be read as requested: missing root, unknown split, empty list."""
 
 
 class SplitUnavailableError(DatasetError):
@@ -38,25 +40,30 @@ class VideoRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """What a plug-in says of its data set without reading anything: shown by `tvts-bench datasets`."""
+    """What a plug-in declares of its data set without reading anything: shown by `tvts-bench datasets`."""
 
     title: str
     splits: tuple[str, ...]
     default_split: str  # the one that is evaluated
     num_classes: int | None  # None: whatever the folder holds
-    official_sizes: Mapping[str, tuple[int, ...]]  # videos a split, every size in circulation, the official one first
+    official_sizes: Mapping[str, tuple[int, ...]]  # videos per split, every size in circulation, the official one first
     url: str  # where to get it
     license: str
     layout: str  # what `--root` must hold, in a line or two
     variants: tuple[str, ...] = ()  # `name:variant` on the command line
     notes: str = ""
 
+    def of_splits(self, splits: Iterable[str], **changed: Any) -> "DatasetInfo":
+        """The same with `changed` fields; the default split is the first of `splits` unless it is among them."""
+        info, present = replace(self, **changed), tuple(splits)
+        return info if info.default_split in present else replace(info, default_split=present[0])
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """What a user may say beside the root; a data set refuses, by name, an option that has no meaning for it."""
+    """What a user may give beside the root; a data set refuses, by name, an option that has no meaning for it."""
 
-    annotations: Path | None = None  # a list or folder of lists in place of the one found under the root
+    annotations: Path | None = None  # a list or folder of lists in place of the one under the root
     fold: int = 1  # the official split number of UCF-101 and HMDB-51, 1 to 3
     variant: str | None = None  # the part of `name:variant` after the colon
     cache: Path | None = None  # where an embedded data set is made; None: the default cache. Others ignore it
@@ -84,7 +91,7 @@ class Coverage:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set found on disk. Lists are read when a split is first asked for."""
+    """A data set on disk. Lists are read when a split is first needed."""
 
     name: str  # with fold and variant where they select other records: "ucf101-fold2"
     root: Path
@@ -92,9 +99,7 @@ class Dataset:
     info: DatasetInfo
     readers: Mapping[str, Callable[[], Sequence[VideoRecord]]]  # one for each split that is there
     content: str | None = None  # digest of what decides the pixels, where the videos are made here and not collected
-    left_out: Mapping[str, Sequence[str]] = field(
-        default_factory=dict
-    )  # why -> files below the root that are no record
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)  # why -> files below the root, no records
     _cache: dict[str, tuple[VideoRecord, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -124,10 +129,9 @@ class Dataset:
             records = tuple(self.readers[split]())
             if not records:
                 raise DatasetError(f"the {split} split of {self.name} under {self.root} lists no video")
-            seen: set[str] = set()
-            duplicates = [r.id for r in records if r.id in seen or seen.add(r.id)]  # type: ignore[func-returns-value]
-            if duplicates:
-                raise DatasetError(f"the {split} split of {self.name} lists {duplicates[0]!r} more than once")
+            most_frequent, count = Counter(record.id for record in records).most_common(1)[0]
+            if count > 1:
+                raise DatasetError(f"the {split} split of {self.name} lists {most_frequent!r} more than once")
             self._cache[split] = records
         return self._cache[split]
 

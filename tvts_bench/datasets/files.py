@@ -41,20 +41,25 @@ def walk_videos(root: Path) -> list[str]:
     """
     seen: set[tuple[int, int]] = set()
     pending = [""]
-    found: list[str] = []
+    videos: list[str] = []
     while pending:
         folder = pending.pop()
-        status = (root / folder).stat()
-        if (status.st_dev, status.st_ino) in seen:
+        if (folder_id := identity(root / folder)) in seen:
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(folder_id)
         for entry in scan(root / folder):
             relative = f"{folder}/{entry.name}" if folder else entry.name
             if is_video_name(entry.name):
-                found.append(relative)
+                videos.append(relative)
             elif is_folder(entry):
                 pending.append(relative)
-    return sorted(found)
+    return sorted(videos)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Device and inode: the same under all names of a file or folder."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -80,20 +85,15 @@ def scan(folder: Path) -> list[os.DirEntry[str]]:
         raise DatasetError(f"cannot read folder {folder}: {error.strerror or error}") from error
 
 
-def as_named(name: str) -> tuple[str, ...]:
-    """The keys of a file that is only ever looked for by its own name."""
-    return (name,)
-
-
 @dataclass(frozen=True, kw_only=True)
 class VideoTree:
-    """The videos below `root`, walked when the first is asked for and found by name whatever their folder or extension.
+    """The videos below `root`, walked when the first is needed and known by name whatever their folder or extension.
 
     For sets whose file names are unique: a YouTube id is the same video in any folder, re-encoded or not.
     """
 
     root: Path
-    keys: Callable[[str], tuple[str, ...]] = as_named  # stem -> what a file is found by; a query uses the first
+    keys: Callable[[str], tuple[str, ...]] = lambda stem: (stem,)  # names of a file; a query uses the first
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
@@ -106,32 +106,32 @@ class VideoTree:
     def find(
         self, name: str, prefer: Sequence[str] = (), accept: Callable[[str], bool] = lambda _: True
     ) -> Path | None:
-        """Returns the file called `name`, whatever its extension and folder.
+        """The file called `name`, whatever its extension and folder; None where there is none.
 
-        Of several, the one that shares most of `name`'s path, then the one under a folder named in `prefer`, the
-        earlier the better, then the first by name.
+        Of several, the one that shares most of `name`'s path, then the preferred one, then the first by name.
 
-        Only files whose path below the root `accept` takes are looked at.
+        Args:
+            name: as listed, with or without folders and extension.
+            prefer: names of folders, the earlier the better.
+            accept: whether a file may be taken, by its path below the root.
         """
         candidates = [relative for relative in self._by_stem.get(self.keys(stem(name))[0], ()) if accept(relative)]
-        if not candidates:
-            return None
-        if len(candidates) == 1:
-            return self.root / candidates[0]
+        if len(candidates) < 2:  # of nearly every name; ranking costs seconds on lists of 200,000
+            return self.root / candidates[0] if candidates else None
         wanted = PurePosixPath(name).parts[::-1]
 
         def rank(relative: str) -> tuple[int, int, str]:
             parts = PurePosixPath(relative).parts
             pairs = enumerate(zip(wanted, parts[::-1], strict=False))
             shared = next((i for i, (ours, theirs) in pairs if ours != theirs), min(len(wanted), len(parts)))
-            place = next((i for i, folder in enumerate(prefer) if folder in parts[:-1]), len(prefer))
-            return -shared, place, relative
+            preference = next((i for i, folder in enumerate(prefer) if folder in parts[:-1]), len(prefer))
+            return -shared, preference, relative
 
         return self.root / min(candidates, key=rank)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class ListedVideo:
     """One line of a list, before its file is looked for."""
 
     id: str
@@ -140,8 +140,8 @@ class Entry:
     group: str | None = None
 
 
-def place(
-    entries: Sequence[Entry],
+def locate(
+    entries: Sequence[ListedVideo],
     tree: VideoTree,
     *,
     listed_in: Path,
@@ -149,10 +149,17 @@ def place(
     prefer: Sequence[str] = (),
     expected_in: str = "",
 ) -> list[VideoRecord]:
-    """A record for each entry; `prefer` as for `VideoTree.find`, `classes` the names of the labels.
+    """A record for each entry. One whose file is absent gets the path where it is expected: it is listed as failed.
 
-    One whose file is absent gets the path where it is expected, `expected_in` below the root: it will be listed as
-    failed. A file of that name in the folder of another class is another video, and not taken.
+    A file of that name in the folder of another class is another video, and not taken.
+
+    Args:
+        entries: the lines of one list.
+        tree: where their files are.
+        listed_in: the list, for messages.
+        classes: names of the labels.
+        prefer: as for `VideoTree.find`.
+        expected_in: the folder below the root where files that are absent are expected.
 
     Raises:
         SplitUnavailableError: not one of the files is there.
@@ -161,11 +168,11 @@ def place(
     records, present = [], 0
     for entry in entries:
         accept = partial(elsewhere.accepts, entry)
-        found = next((path for name in entry.names if (path := tree.find(name, prefer, accept))), None)
-        present += found is not None
-        expected = found or tree.root / expected_in / entry.names[0]
+        file = next((path for name in entry.names if (path := tree.find(name, prefer, accept))), None)
+        expected = file or tree.root / expected_in / entry.names[0]
         records.append(VideoRecord(id=entry.id, path=expected, label=entry.label, group=entry.group))
-        if found:
+        if file:
+            present += 1
             elsewhere.refused.pop(entry.id, None)
     if elsewhere.refused:
         first, other = next(iter(elsewhere.refused.items()))
@@ -193,7 +200,7 @@ class _Elsewhere:
         numbered = all(name.isdecimal() for name in classes)
         return cls(labels={} if numbered else {plain(name): label for label, name in enumerate(classes)})
 
-    def accepts(self, entry: Entry, relative: str) -> bool:
+    def accepts(self, entry: ListedVideo, relative: str) -> bool:
         """Whether a file may be the entry's: the folder in which a list has it is right whatever its name."""
         folder = _folder(relative)
         accepted = self.labels.get(plain(folder), entry.label) == entry.label or folder == _folder(entry.names[0])
@@ -228,6 +235,12 @@ class ListFolders:
         """The first existing file of these names, the earlier name first."""
         return next((f / name for name in names for f in self.folders if (f / name).is_file()), None)
 
+    def lists(self, names: Mapping[str, Sequence[str]], default: str) -> dict[str, Path]:
+        """The list of each split: one that the user names is of the split its name tells, else of `default`."""
+        if self.given:
+            return {split_in_name(self.given.name) or default: self.given}
+        return {split: path for split, own in names.items() if (path := self.find(own))}
+
     @property
     def described(self) -> str:
         """The folders for a message."""
@@ -236,6 +249,11 @@ class ListFolders:
 
 def list_folders(root: Path, options: LoadOptions, subfolders: Sequence[str]) -> ListFolders:
     """Where to look for lists: `--annotations` if given, else `root` and its `subfolders`.
+
+    Args:
+        root: the folder that holds the data set.
+        options: what the user gave.
+        subfolders: below the root; those that are absent are passed over.
 
     Raises:
         DatasetError: what `--annotations` names does not exist.
@@ -249,6 +267,28 @@ def list_folders(root: Path, options: LoadOptions, subfolders: Sequence[str]) ->
         return ListFolders(given=options.annotations, folders=(options.annotations.parent, *default))
     problem = "are neither a file nor a folder" if options.annotations.exists() else "do not exist"
     raise DatasetError(f"annotations {options.annotations} {problem}; give a list or a folder of lists")
+
+
+def fold_folders(dataset: str, root: Path, options: LoadOptions, subfolders: Sequence[str], needs: str) -> ListFolders:
+    """Where to look for the lists of one of three official folds.
+
+    Args:
+        dataset: the plug-in's name, for messages.
+        root: the folder that holds the data set.
+        options: what the user gave.
+        subfolders: as for `list_folders`.
+        needs: what a folder of lists has to hold, for a message.
+
+    Raises:
+        DatasetError: a variant, a fold that is not 1, 2 or 3, or one file in place of the folder of lists.
+    """
+    options.refuse(dataset, "variant")
+    if options.fold not in (1, 2, 3):
+        raise DatasetError(f"{dataset} has the folds 1, 2 and 3, not {options.fold}")
+    folders = list_folders(root, options, subfolders)
+    if folders.given:
+        raise DatasetError(f"{dataset} needs the folder with {needs}, {folders.given} is one file")
+    return folders
 
 
 SPLIT_WORDS = {

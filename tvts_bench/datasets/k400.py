@@ -1,8 +1,7 @@
 """Kinetics-400: ten-second clips of human actions from YouTube, of which every copy lacks some."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -58,56 +57,55 @@ LISTS = {
     for split, names in _SPLIT_NAMES.items()
 }
 REPLACEMENTS = ("replacement_for_corrupted_k400", "replacement")
+COLUMNS = ("youtube_id",)  # that a table of CVDF has at least
 _TIMES = re.compile(r"_\d{6}_\d{6}$")
 
 
 def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
     """Read CVDF's csv or `path label` lists; ids are file names without extension ("0wR5jVB-WPk_000417_000427").
 
-    Classes come from a label map if there is one, else from the names in all csv lists found, in alphabetical order.
+    Classes come from a label map if there is one, else from the names in all csv lists, in alphabetical order.
+
+    Args:
+        root: the folder that holds the data set.
+        options: what else the user gave.
+        progress: shows nothing here, since lists are read in a moment.
 
     Raises:
-        DatasetError: no list is found.
+        DatasetError: there is no list.
         AnnotationError: a line that cannot be read.
     """
     options.refuse("k400", "fold", "variant")
     folders = files.list_folders(root, options, LIST_FOLDERS)
-    found = _lists(folders)
-    if not found:
+    lists = folders.lists(LISTS, INFO.default_split)
+    if not lists:
         raise DatasetError(
             f"no list of k400 in {folders.described}; expected val.csv (CVDF's, or `path label` lines), "
             "or say --annotations FILE; for class folders without a list there is --dataset folder"
         )
-    names = _class_names(folders, found)
+    names = _class_names(folders, lists.values())
     tree = files.VideoTree(root=root, keys=_keys)
-    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {
-        split: partial(_read, path, split, names, tree) for split, path in found.items()
-    }
-    default = INFO.default_split if INFO.default_split in found else next(iter(found))
-    return Dataset(
-        name="k400", root=root, class_names=names, info=replace(INFO, default_split=default), readers=readers
-    )
+    readers = {split: partial(_read, path, split, names, tree) for split, path in lists.items()}
+    return Dataset(name="k400", root=root, class_names=names, info=INFO.of_splits(lists), readers=readers)
 
 
 def _keys(stem: str) -> tuple[str, ...]:
-    """A file with times in its name is also found by `id_*`, for lists that leave the times out."""
+    """A file with times in its name is also known as `id_*`, for lists that leave the times out."""
     bare = _TIMES.sub("", stem)
     return (stem,) if bare == stem else (stem, f"{bare}_*")
 
 
-def _lists(folders: files.ListFolders) -> dict[str, Path]:
-    """The list of each split."""
-    if folders.given:
-        return {files.split_in_name(folders.given.name) or INFO.default_split: folders.given}
-    found = {split: folders.find(names) for split, names in LISTS.items()}
-    return {split: path for split, path in found.items() if path}
-
-
-def _class_names(folders: files.ListFolders, found: Mapping[str, Path]) -> tuple[str, ...]:
+def _class_names(folders: files.ListFolders, lists: Iterable[Path]) -> tuple[str, ...]:
     name_file = folders.find(NAME_FILES)
     if name_file:
         return lines.read_names(name_file)
-    named = {row["label"] for path in found.values() if _is_cvdf(path) for _, row in _rows(path) if row.get("label")}
+    named = {
+        row["label"]
+        for path in lists
+        if _is_cvdf(path)
+        for _, row in lines.read_table(path, COLUMNS)
+        if row.get("label")
+    }
     return tuple(sorted(named)) or tuple(str(index) for index in range(INFO.num_classes or 0))
 
 
@@ -117,30 +115,26 @@ def _is_cvdf(path: Path) -> bool:
     return "youtube_id" in first
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    return list(lines.read_table(path, ("youtube_id",)))
-
-
 def _read(path: Path, split: str, names: Sequence[str], tree: files.VideoTree) -> list[VideoRecord]:
     classes = {name: index for index, name in enumerate(names)}
     prefer = (*REPLACEMENTS, *_SPLIT_NAMES[split])
-    if _is_cvdf(path):
-        entries = _read_cvdf(path, split, classes)
-        return files.place(entries, tree, listed_in=path, classes=names, prefer=prefer, expected_in=split)
-    return files.place(_read_paths(path, split, classes), tree, listed_in=path, classes=names, prefer=prefer)
+    is_cvdf = _is_cvdf(path)
+    entries = _read_cvdf(path, split, classes) if is_cvdf else _read_paths(path, split, classes)
+    expected_in = split if is_cvdf else ""
+    return files.locate(entries, tree, listed_in=path, classes=names, prefer=prefer, expected_in=expected_in)
 
 
-def _read_cvdf(path: Path, split: str, classes: Mapping[str, int]) -> list[files.Entry]:
+def _read_cvdf(path: Path, split: str, classes: Mapping[str, int]) -> list[files.ListedVideo]:
     """Entries of a CVDF table: label, youtube_id, time_start, time_end, split and columns nobody needs."""
     entries = []
-    for number, row in _rows(path):
+    for number, row in lines.read_table(path, COLUMNS):
         if not row.get("label"):
             raise SplitUnavailableError(f"{path}, line {number}: no label; the {split} split cannot be evaluated")
         if row.get("split") and files.split_in_name(row["split"]) != split:
             raise AnnotationError(path, number, f"split {row['split']!r} in a list read as {split}")
         clip = _clip_name(path, number, row)
         label = lines.index_of_class(row["label"], classes, path, number)
-        entries.append(files.Entry(id=clip, names=(f"{clip}.mp4", row["youtube_id"]), label=label))
+        entries.append(files.ListedVideo(id=clip, names=(f"{clip}.mp4", row["youtube_id"]), label=label))
     return entries
 
 
@@ -158,17 +152,13 @@ def _clip_name(path: Path, number: int, row: Mapping[str, str]) -> str:
     return f"{row['youtube_id']}_{start:06d}_{end:06d}"
 
 
-def _read_paths(path: Path, split: str, classes: Mapping[str, int]) -> list[files.Entry]:
+def _read_paths(path: Path, split: str, classes: Mapping[str, int]) -> list[files.ListedVideo]:
     """Entries of a `path label` list; either the list or the files may leave the times out of a name."""
     entries = []
     for row in label_lists.read_rows(path, split):
-        index = (
-            lines.checked_index(row.label, len(classes), path, row.line)
-            if lines.is_index(row.label)
-            else lines.index_of_class(row.label, classes, path, row.line)
-        )
+        index = lines.label_index(row.label, classes, path, row.line)
         stem = files.stem(row.path)
         bare = _TIMES.sub("", stem)
         other = f"{bare}_*" if bare == stem else bare
-        entries.append(files.Entry(id=stem, names=(row.path, other), label=index))
+        entries.append(files.ListedVideo(id=stem, names=(row.path, other), label=index))
     return entries

@@ -4,7 +4,7 @@
     a.mp4,riding a bike                  by hand
     clip_name,clip_path,label,split      exports of tables, in any order of columns, with or without an index
 
-What a column means is told by its name, or by holding the names of videos. Where that does not tell, the list is
+What a column means follows from its name, or from holding the names of videos. Where it does not, the list is
 refused with its line and the way out: a wrong guess is a benchmark of other classes.
 """
 

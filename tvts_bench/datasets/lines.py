@@ -166,9 +166,8 @@ def split_path_and_label(text: str) -> tuple[str, str] | None:
     too; without an extension it is the last token if that is a whole number, else all after the last comma, semicolon
     or tab, else the last word.
     """
-    found = _AFTER_EXTENSION.fullmatch(text) or _INDEX_LAST.fullmatch(text)
-    if found:
-        return found["path"], found["label"]
+    if match := _AFTER_EXTENSION.fullmatch(text) or _INDEX_LAST.fullmatch(text):
+        return match["path"], match["label"]
     for separator in (",", ";", "\t", None):
         parts = [part.strip() for part in text.rsplit(separator, 1)]
         if len(parts) == 2 and all(parts):
@@ -176,8 +175,31 @@ def split_path_and_label(text: str) -> tuple[str, str] | None:
     return None
 
 
+def label_index(text: str, classes: Mapping[str, int], path: Path, line: int) -> int:
+    """The index of the class that `text` names or, where no class has that name, numbers.
+
+    Args:
+        text: the label as listed.
+        classes: index of each class name.
+        path: the list, for messages.
+        line: where in it.
+
+    Raises:
+        AnnotationError: as `checked_index` and `index_of_class`.
+    """
+    if is_index(text) and text not in classes:
+        return checked_index(text, len(classes), path, line)
+    return index_of_class(text, classes, path, line)
+
+
 def index_of_class(name: str, classes: Mapping[str, int], path: Path, line: int) -> int:
     """The index of class `name`.
+
+    Args:
+        name: the label as listed.
+        classes: index of each class name.
+        path: the list, for messages.
+        line: where in it.
 
     Raises:
         AnnotationError: there is no such class; the nearest names are given.
@@ -191,6 +213,12 @@ def index_of_class(name: str, classes: Mapping[str, int], path: Path, line: int)
 
 def checked_index(text: str, num_classes: int, path: Path, line: int) -> int:
     """The class index written as `text`.
+
+    Args:
+        text: the label as listed.
+        num_classes: how many there are, counted from 0.
+        path: the list, for messages.
+        line: where in it.
 
     Raises:
         AnnotationError: not a whole number, or out of range.

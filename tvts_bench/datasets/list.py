@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,14 +38,19 @@ LISTS = {split: (f"{split}.csv", f"{split}.txt") for split in ("train", "val", "
 NAME_FILES = ("classes.txt", "class_names.txt", "label_map.txt")
 MOST_CLASSES = 100_000  # a larger number is no class but an id or a time
 TWO_NUMBERS = re.compile(r"[0-9]+[\s,]+[0-9]+")  # `path frames label`, as lists of extracted frames have it
-PREFERRED = ("val", "test", "train")  # the default split is the first of these that is there, but `all` before
+PREFERRED = ("all", "val", "test", "train")  # the default split is the first of these that is there
 
 
 def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
     """Read the lists; ids are the paths as listed.
 
+    Args:
+        root: the folder that holds the data set.
+        options: what else the user gave.
+        progress: shows nothing here, since lists are read in a moment.
+
     Raises:
-        DatasetError: no list is found, or one is empty.
+        DatasetError: there is no list, or one is empty.
         AnnotationError: a malformed line, numbers and names as labels in one data set, a label out of range.
     """
     options.refuse("list", "fold", "variant")
@@ -54,22 +59,19 @@ def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
         lists = {folders.given: _rows(folders.given)}
         has_splits = any(row.split for row in lists[folders.given])
         name = None if has_splits else files.split_in_name(folders.given.name)
-        found = {name or "all": folders.given}
+        paths = {name or "all": folders.given}
     else:
-        searched = {split: folders.find(names) for split, names in LISTS.items()}
-        found = {split: path for split, path in searched.items() if path}
-        lists = {path: _rows(path, split) for split, path in found.items()}
-    if not found:
+        paths = folders.lists(LISTS, INFO.default_split)
+        lists = {path: _rows(path, split) for split, path in paths.items()}
+    if not paths:
         raise DatasetError(f"no train.csv, val.csv or test.csv in {folders.described}; say --annotations FILE")
-    rows = {split: (path, lists[path]) for split, path in found.items()}
+    rows = {split: (path, lists[path]) for split, path in paths.items()}
     if "all" in rows:
         rows |= _by_split(*rows["all"])
     name_file = folders.find(NAME_FILES)
     names = lines.read_names(name_file) if name_file else _names(lists)
-    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {
-        split: partial(_read, path, selected, names, root) for split, (path, selected) in rows.items()
-    }
-    default = "all" if "all" in readers else next(split for split in PREFERRED if split in readers)
+    readers = {split: partial(_read, path, selected, names, root) for split, (path, selected) in rows.items()}
+    default = next(split for split in PREFERRED if split in readers)
     info = replace(INFO, splits=tuple(readers), default_split=default, num_classes=len(names))
     whole = {
         f"columns of {path.name} that name a part of each video (all are measured whole)": columns
@@ -123,11 +125,7 @@ def _read(path: Path, rows: Sequence[Row], names: Sequence[str], root: Path) -> 
     classes = {name: index for index, name in enumerate(names)}
     records = []
     for row in rows:
-        label = (
-            lines.checked_index(row.label, len(names), path, row.line)
-            if lines.is_index(row.label) and row.label not in classes
-            else lines.index_of_class(row.label, classes, path, row.line)
-        )
+        label = lines.label_index(row.label, classes, path, row.line)
         records.append(VideoRecord(id=row.path, path=root / row.path, label=label))
     # Stops at the first file that is there, so a complete list costs one look.
     if not any(os.path.exists(record.path) for record in records):  # noqa: PTH110 - False for names too long to exist

@@ -28,8 +28,13 @@ def load_dataset(
 ) -> Dataset:
     """The data set `name` (or `name:variant`) whose official distribution lies under `root`.
 
-    `cache` is where an embedded data set is made on first use (None: the default cache). `progress` shows what
-    takes long on the way: making it, walking a large folder.
+    Args:
+        name: of the plug-in, with a variant of it after a colon.
+        root: the folder that holds it; None for a built-in set.
+        annotations: a list or folder of lists in place of those under the root.
+        fold: the official split, where there are several.
+        cache: where a built-in set is made on first use; None: the default cache.
+        progress: shows what takes long on the way: making it, walking a large folder.
 
     Raises:
         UserError: no such data set; the nearest names are listed.

@@ -1,8 +1,7 @@
 """Something-Something V2: 220,847 clips of people acting on things; 174 classes told apart by motion."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,37 +47,29 @@ ANSWERS = ("something-something-v2-test-answers.csv", "test-answers.csv")
 def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
     """Read the official JSON files, or `path label` lists; ids are clip numbers ("74225") either way.
 
+    Args:
+        root: the folder that holds the data set.
+        options: what else the user gave.
+        progress: shows nothing here, since lists are read in a moment.
+
     Raises:
-        DatasetError: no list is found.
+        DatasetError: there is no list.
         AnnotationError: the labels are not a mapping from templates to 0..n-1.
     """
     options.refuse("ssv2", "fold", "variant")
     folders = files.list_folders(root, options, LIST_FOLDERS)
-    found = _lists(folders)
-    if not found:
+    lists = folders.lists(LISTS, INFO.default_split)
+    if not lists:
         names = " or ".join(LISTS["val"])
         raise DatasetError(f"no list of ssv2 in {folders.described}; expected {names}, or say --annotations FILE")
     classes = _classes(folders)
-    if classes is None and any(path.suffix == ".json" for path in found.values()):
+    if classes is None and any(path.suffix == ".json" for path in lists.values()):
         raise DatasetError(f"no class list of ssv2 in {folders.described}; expected {' or '.join(LABEL_FILES)}")
     class_names = tuple(classes or (str(index) for index in range(INFO.num_classes or 0)))
     tree = files.VideoTree(root=files.video_folder(root, VIDEO_FOLDERS))
     answers = folders.find(ANSWERS)
-    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {
-        split: partial(_read, path, split, class_names, tree, answers) for split, path in found.items()
-    }
-    default = INFO.default_split if INFO.default_split in found else next(iter(found))
-    return Dataset(
-        name="ssv2", root=root, class_names=class_names, info=replace(INFO, default_split=default), readers=readers
-    )
-
-
-def _lists(folders: files.ListFolders) -> dict[str, Path]:
-    """The list of each split."""
-    if folders.given:
-        return {files.split_in_name(folders.given.name) or INFO.default_split: folders.given}
-    found = {split: folders.find(names) for split, names in LISTS.items()}
-    return {split: path for split, path in found.items() if path}
+    readers = {split: partial(_read, path, split, class_names, tree, answers) for split, path in lists.items()}
+    return Dataset(name="ssv2", root=root, class_names=class_names, info=INFO.of_splits(lists), readers=readers)
 
 
 def _classes(folders: files.ListFolders) -> Mapping[str, int] | None:
@@ -102,7 +93,7 @@ def _read(
     classes = {name: index for index, name in enumerate(names)}
     if path.suffix != ".json":
         entries = [
-            files.Entry(
+            files.ListedVideo(
                 id=files.stem(row.path),
                 names=(row.path,),
                 label=lines.checked_index(row.label, len(names), path, row.line),
@@ -117,10 +108,10 @@ def _read(
         entries = _read_answers(answers, classes)
     else:
         entries = _read_json(path, classes)
-    return files.place(entries, tree, listed_in=path, classes=names)
+    return files.locate(entries, tree, listed_in=path, classes=names)
 
 
-def _read_json(path: Path, classes: Mapping[str, int]) -> list[files.Entry]:
+def _read_json(path: Path, classes: Mapping[str, int]) -> list[files.ListedVideo]:
     """Entries of the official JSON: a template such as "Putting [something] on a surface" names the class."""
     items = lines.read_json(path)
     if not isinstance(items, list):
@@ -133,7 +124,7 @@ def _read_json(path: Path, classes: Mapping[str, int]) -> list[files.Entry]:
             if name is None:
                 raise AnnotationError(path, line, "expected an object with an id and a template")
             lines.index_of_class(name, classes, path, line)
-        entries.append(files.Entry(id=str(item["id"]), names=(f"{item['id']}.webm",), label=classes[str(name)]))
+        entries.append(files.ListedVideo(id=str(item["id"]), names=(f"{item['id']}.webm",), label=classes[str(name)]))
     return entries
 
 
@@ -146,7 +137,7 @@ def _template(item: Any) -> str | None:
     return re.sub(r"[\[\]]", "", item["template"])
 
 
-def _read_answers(path: Path, classes: Mapping[str, int]) -> list[files.Entry]:
+def _read_answers(path: Path, classes: Mapping[str, int]) -> list[files.ListedVideo]:
     """Entries of test-answers.csv, `id;class` a line."""
     entries = []
     for number, text in lines.read_lines(path):
@@ -154,5 +145,5 @@ def _read_answers(path: Path, classes: Mapping[str, int]) -> list[files.Entry]:
         if not separator or not clip:
             raise AnnotationError(path, number, f"expected `id;class`, got {text!r}")
         label = lines.index_of_class(re.sub(r"[\[\]]", "", name), classes, path, number)
-        entries.append(files.Entry(id=clip, names=(f"{clip}.webm",), label=label))
+        entries.append(files.ListedVideo(id=clip, names=(f"{clip}.webm",), label=label))
     return entries

@@ -1,20 +1,12 @@
 """UCF-101: 13,320 clips cut from 2,500-odd source videos; three official splits that never share a source."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from tvts_bench.datasets import files, lines
-from tvts_bench.datasets.base import (
-    AnnotationError,
-    Dataset,
-    DatasetError,
-    DatasetInfo,
-    LoadOptions,
-    VideoRecord,
-)
+from tvts_bench.datasets.base import AnnotationError, Dataset, DatasetError, DatasetInfo, LoadOptions, VideoRecord
 from tvts_bench.runtime import Progress
 
 INFO = DatasetInfo(
@@ -29,7 +21,6 @@ INFO = DatasetInfo(
     notes="A group is a class and its source video (ApplyEyeMakeup_g08): clips of one group are near-duplicates.",
 )
 
-FOLDS = (1, 2, 3)
 VIDEO_FOLDERS = ("UCF-101", "UCF101", "videos")
 LIST_FOLDERS = ("ucfTrainTestlist", "UCF101TrainTestSplits-RecognitionTask/ucfTrainTestlist", "annotations")
 _SOURCE = re.compile(r"_g(\d+)_c\d+$", re.IGNORECASE)
@@ -38,36 +29,32 @@ _SOURCE = re.compile(r"_g(\d+)_c\d+$", re.IGNORECASE)
 def load(root: Path, options: LoadOptions, progress: Progress) -> Dataset:
     """Read fold `options.fold`; ids are the listed names ("HandstandPushups/v_HandStandPushups_g01_c01.avi").
 
+    Args:
+        root: the folder that holds the data set.
+        options: what else the user gave.
+        progress: shows nothing here, since lists are read in a moment.
+
     Raises:
-        DatasetError: the fold is not 1, 2 or 3, or its lists are not found.
+        DatasetError: the fold is not 1, 2 or 3, or its lists are absent.
         AnnotationError: a line of classInd.txt that is not `number name`.
     """
-    options.refuse("ucf101", "variant")
-    if options.fold not in FOLDS:
-        raise DatasetError(f"ucf101 has the folds 1, 2 and 3, not {options.fold}")
-    folders = files.list_folders(root, options, LIST_FOLDERS)
-    if folders.given:
-        raise DatasetError(f"ucf101 needs the folder with classInd.txt and its lists, {folders.given} is one file")
+    folders = files.fold_folders("ucf101", root, options, LIST_FOLDERS, "classInd.txt and its lists")
     class_file = folders.find(("classInd.txt",))
     if class_file is None:
         raise DatasetError(f"no classInd.txt of ucf101 in {folders.described}; unzip ucfTrainTestlist there")
     names = _class_names(class_file)
-    found = {split: folders.find((f"{split}list{options.fold:02d}.txt",)) for split in INFO.splits}
+    lists = folders.lists({split: (f"{split}list{options.fold:02d}.txt",) for split in INFO.splits}, INFO.default_split)
     # Lists and copies differ in HandstandPushups and HandStandPushups, in the folder and in the file names.
     tree = files.VideoTree(root=files.video_folder(root, VIDEO_FOLDERS), keys=lambda name: (name.casefold(),))
-    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {
-        split: partial(_read, path, names, tree) for split, path in found.items() if path
-    }
-    if not readers:
+    if not lists:
         raise DatasetError(f"no testlist{options.fold:02d}.txt of ucf101 in {folders.described}")
     sizes = {split: (every[options.fold - 1],) for split, every in INFO.official_sizes.items()}
-    default = INFO.default_split if INFO.default_split in readers else next(iter(readers))
     return Dataset(
         name=f"ucf101-fold{options.fold}",
         root=root,
         class_names=names,
-        info=replace(INFO, official_sizes=sizes, default_split=default),
-        readers=readers,
+        info=INFO.of_splits(lists, official_sizes=sizes),
+        readers={split: partial(_read, path, names, tree) for split, path in lists.items()},
     )
 
 
@@ -89,10 +76,10 @@ def _class_names(path: Path) -> tuple[str, ...]:
 def _read(path: Path, names: Sequence[str], tree: files.VideoTree) -> list[VideoRecord]:
     """Records of a train list (`CLASS/FILE number`) or a test list (`CLASS/FILE`)."""
     entries = [_entry(path, number, text, names) for number, text in lines.read_lines(path)]
-    return files.place(entries, tree, listed_in=path, classes=names)
+    return files.locate(entries, tree, listed_in=path, classes=names)
 
 
-def _entry(path: Path, number: int, text: str, names: Sequence[str]) -> files.Entry:
+def _entry(path: Path, number: int, text: str, names: Sequence[str]) -> files.ListedVideo:
     parts = (text, "") if files.is_video_name(text) else lines.split_path_and_label(text)
     if parts is None or "/" not in parts[0]:
         raise AnnotationError(path, number, f"expected `CLASS/FILE` or `CLASS/FILE number`, got {text!r}")
@@ -106,4 +93,4 @@ def _entry(path: Path, number: int, text: str, names: Sequence[str]) -> files.En
         spelled = next((name for name in names if name.casefold() == folder.casefold()), folder)
         label = lines.index_of_class(spelled, {name: index for index, name in enumerate(names)}, path, number)
     source = _SOURCE.search(files.stem(name))
-    return files.Entry(id=name, names=(name,), label=label, group=source and f"{folder}_g{int(source[1]):02d}")
+    return files.ListedVideo(id=name, names=(name,), label=label, group=source and f"{folder}_g{int(source[1]):02d}")

@@ -6,15 +6,10 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import Dataset
-from tvts_bench.errors import UserError
 from tvts_bench.features.base import Dtype
 from tvts_bench.metrics.measured import Metric, SplitCoverage
 from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec
-
-
-class EvaluationError(UserError):
-    """A protocol that cannot be run on this data: too few clips, unreadable clips under `--strict`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +50,13 @@ class Evaluator(Protocol):
         ...
 
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
-        """Measure `backbone` on `dataset`."""
+        """Measure `backbone` on `dataset`.
+
+        Args:
+            backbone: is not changed.
+            dataset: has the splits.
+            runtime: device, workers, folders: what changes no number.
+        """
         ...
 
 
@@ -76,7 +77,12 @@ class FromFeatures(Protocol):
     def prepare(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> tuple[tuple[str, ClipSpec], ...]:
         """Split and clip of all features that `run` will start from; it refuses what the lists show to be impossible.
 
+        Args:
+            backbone: as for `run`.
+            dataset: as for `run`.
+            runtime: as for `run`.
+
         Raises:
-            EvaluationError: what `run` would raise before it reads a video.
+            UserError: what `run` would raise before it reads a video.
         """
         ...

@@ -4,15 +4,44 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
+import numpy as np
+
 from tvts_bench.errors import UserError
 from tvts_bench.probes import attentive, linear
 from tvts_bench.probes.attentive import Attentive
-from tvts_bench.probes.base import Fitted, LabelledFeatures, Task
+from tvts_bench.probes.base import Fitted, Float32Array, LabelledFeatures, Task
 from tvts_bench.probes.knn import KNN, fit_knn
 from tvts_bench.probes.linear import Linear
 from tvts_bench.probes.logistic import Logistic, fit_logistic, num_fits
-from tvts_bench.probes.scaling import Scaling
 from tvts_bench.runtime import Runtime
+
+ROWS_AT_ONCE = 16_384  # rows in float64 at a time
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scaling:
+    """Mean 0 and deviation 1 of every dimension over the training clips: linear, so a linear head stays one."""
+
+    mean: Float32Array  # [D]
+    deviation: Float32Array  # [D]; 1 where a dimension is constant
+
+    @classmethod
+    def of(cls, values: Float32Array) -> Self:
+        """The scaling of `values` [N, D]."""
+        mean = values.mean(axis=0, dtype=np.float64)
+        squares = sum(
+            ((values[start : start + ROWS_AT_ONCE] - mean) ** 2).sum(axis=0)
+            for start in range(0, len(values), ROWS_AT_ONCE)
+        )
+        deviation = np.sqrt(squares / len(values))
+        constant = deviation <= 1e-6 * np.abs(values).max(axis=0)  # what float32 leaves of no difference at all
+        return cls(mean=mean.astype(np.float32), deviation=np.where(constant, 1, deviation).astype(np.float32))
+
+    def __call__(self, values: Float32Array) -> Float32Array:
+        """`values` [N, D] scaled."""
+        scaled: Float32Array = (values - self.mean) / self.deviation
+        return scaled
+
 
 HeadName = Literal["knn", "logistic", "linear", "attentive"]
 CONDITIONS: dict[HeadName, str] = {
@@ -60,9 +89,20 @@ class Heads:
     def fit(
         self, names: Sequence[HeadName], tasks: Tasks, seed: int, runtime: Runtime
     ) -> Iterator[tuple[HeadName, Fitted]]:
-        """Each head of `names` on `tasks`, whose features are not scaled yet."""
+        """Each head of `names`, fitted.
+
+        Args:
+            names: the heads.
+            tasks: what they learn; features are not scaled yet.
+            seed: of the order of clips and of first weights.
+            runtime: device, and who is shown progress.
+        """
         task, device = tasks["features"], runtime.device
-        scaled = _scaled(task) if self.scaled else task
+        scaled = task
+        if self.scaled:
+            scale = Scaling.of(task.train.values)
+            train = LabelledFeatures(values=scale(task.train.values), labels=task.train.labels)
+            scaled = replace(task, train=train, test=scale(task.test))
         for name in names:
             match name:
                 case "knn":
@@ -102,31 +142,25 @@ class Heads:
         return ", scaled features" if self.scaled else ", features as they are"
 
 
-def _scaled(task: Task) -> Task:
-    scale = Scaling.of(task.train.values)
-    train = LabelledFeatures(values=scale(task.train.values), labels=task.train.labels)
-    return replace(task, train=train, test=scale(task.test))
-
-
 def chosen_in_words(heads: Heads, fitted: Mapping[HeadName, Sequence[Fitted]]) -> tuple[str, ...]:
-    """A line a head: what is fixed of it, and what was chosen with each seed."""
+    """One line per head: what is fixed of it, and what was chosen with each seed."""
     lines = []
-    for head, found in fitted.items():
-        said = (
+    for head, per_seed in fitted.items():
+        settings = (
             one.chosen.setting
             + (" (nothing held out)" if one.chosen.accuracy is None else f" (held-out {one.chosen.accuracy:.1f} %)")
-            for one in found
+            for one in per_seed
         )
-        lines.append(f"{CONDITIONS[head]}: {heads.in_words(head)}; {', '.join(said)}")
+        lines.append(f"{CONDITIONS[head]}: {heads.in_words(head)}; {', '.join(settings)}")
     return tuple(lines)
 
 
 def choices_table(fitted: Mapping[HeadName, Sequence[Fitted]], seeds: Sequence[int]) -> dict[str, list[object]]:
-    """A row a setting that was tried: its top-1 on the held-out part, percent, and whether it was chosen."""
+    """One row per setting that was tried: its top-1 on the held-out part, percent, and whether it was chosen."""
     rows = [
         (CONDITIONS[head], seed, choice.setting, choice.accuracy, choice.chosen)
-        for head, found in fitted.items()
-        for seed, one in zip(seeds, found, strict=True)
+        for head, per_seed in fitted.items()
+        for seed, one in zip(seeds, per_seed, strict=True)
         for choice in one.choices
     ]
     columns = ("condition", "seed", "setting", "held_out_accuracy", "chosen")

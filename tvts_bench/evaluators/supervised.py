@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from tvts_bench.backbones.base import Backbone, tensors_sha256
 from tvts_bench.datasets.base import Dataset, VideoRecord
 from tvts_bench.distributed import Rank, broadcast_from_rank0
-from tvts_bench.evaluators.base import EvaluationError, Outcome
+from tvts_bench.errors import UserError
+from tvts_bench.evaluators.base import Outcome
+from tvts_bench.evaluators.splits import TRAIN, CheckedSplits, check_splits, require_measured
 from tvts_bench.evaluators.supervised_report import Tested, outcome_of
-from tvts_bench.evaluators.train_and_test import TRAIN, TrainAndTest, train_and_test
 from tvts_bench.features.decoding import Decoded, Decoding, load_clips
 from tvts_bench.metrics.classification import correct_at_k
-from tvts_bench.metrics.measured import damage_line, failure_line
-from tvts_bench.probes.selection import hold_out
+from tvts_bench.probes.base import hold_out
 from tvts_bench.provenance import digest
 from tvts_bench.runtime import Runtime, silent
 from tvts_bench.snapshot import file_signatures, snapshot
@@ -31,7 +31,7 @@ from tvts_bench.training.classifier import Classifier, ClassifierSettings
 from tvts_bench.training.dataloader import ClipLoader
 from tvts_bench.training.presets import Task, preset
 from tvts_bench.training.recipe import Recipe
-from tvts_bench.training.scoring import Scorer, Scores, average_views
+from tvts_bench.training.scoring import Scorer, average_views
 from tvts_bench.video.reader import decoder_identity
 from tvts_bench.video.spec import ClipSpec
 
@@ -53,7 +53,7 @@ class Supervised:
     decoder: str = "decord"
 
     @property
-    def splits(self) -> tuple[str, ...]:
+    def splits(self) -> tuple[str, str]:
         """The tested split, then the one that is trained on; of a resolved protocol."""
         assert self.split is not None
         assert self.train_split is not None
@@ -77,46 +77,34 @@ class Supervised:
         States and curves are left in a folder of the training's own in `runtime.out`. A training is known by what it
         trains, on what and how: testing it on other views trains nothing again, with `runtime.resume`.
 
+        Args:
+            backbone: is not changed.
+            dataset: has the splits.
+            runtime: device, workers, folders: what changes no number.
+
         Raises:
-            EvaluationError: the splits do not go together (see `train_and_test`), nothing can be held out, or a clip
-                cannot be read and `runtime.strict` is set.
             StoppedError: SIGTERM, Ctrl-C or SIGHUP; `runtime.resume` resumes it.
-            UserError: the kinds of `train_classifier`.
+            UserError: the splits do not go together (see `check_splits`), nothing can be held out, a clip cannot be
+                read and `runtime.strict` is set, and what `train_classifier` refuses.
         """
-        resolved = self.resolve(backbone, dataset)
-        assert resolved.recipe is not None
-        assert resolved.train_split is not None
-        assert resolved.split is not None
-        assert resolved.clip is not None
-        run = _Run(
-            recipe=resolved.recipe,
-            clip=resolved.clip,
-            decoder=resolved.decoder,
-            splits=(resolved.train_split, resolved.split),
-            frozen=self.task == "probe",
-            backbone=backbone,
-            dataset=dataset,
-            runtime=runtime,
-        )
-        return run.measure(self.condition, allow_shared=self.allow_shared_clips)
+        return _Run(self.resolve(backbone, dataset), backbone, dataset, runtime).measure()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
 class _Run:
     """One training and its test: which clips go where, under which key, and what came of it."""
 
-    recipe: Recipe
-    clip: ClipSpec  # as it is tested
-    decoder: str
-    splits: tuple[str, str]  # trained on, tested
-    frozen: bool
-    backbone: Backbone
-    dataset: Dataset
-    runtime: Runtime
+    def __init__(self, protocol: Supervised, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> None:
+        assert protocol.recipe is not None
+        assert protocol.clip is not None
+        self.protocol, self.backbone, self.dataset, self.runtime = protocol, backbone, dataset, runtime
+        self.recipe, self.clip, self.decoder = protocol.recipe, protocol.clip, protocol.decoder
+        test, train = protocol.splits
+        self.splits = train, test
+        self.frozen = protocol.task == "probe"
 
-    def measure(self, condition: str, *, allow_shared: bool) -> Outcome:
-        """Train, test, and report under the name `condition`."""
-        lists = train_and_test(self.dataset, *self.splits, allow_shared=allow_shared)
+    def measure(self) -> Outcome:
+        """Train, test, and report."""
+        lists = check_splits(self.dataset, *self.splits, allow_shared=self.protocol.allow_shared_clips)
         fit, choose = self._divided(lists)
         train, test = self.splits
         tested = file_signatures(_files(lists.test))  # before any is read
@@ -124,12 +112,12 @@ class _Run:
         trained, model = self._train(fit, choose, files)
         scorer = Scorer(lists.test, self.clip, self.decoder, self.runtime)
         scores = scorer.score(model, self.recipe.precision, len(self.dataset.class_names))
-        _require(scores, len(lists.test), test, self.runtime)
+        require_measured(scores, len(lists.test), test, strict=self.runtime.strict)
         result = Tested(
             recipe=self.recipe,
             clip=self.clip,
             splits=self.splits,
-            condition=condition,
+            condition=self.protocol.condition,
             frozen=self.frozen,
             held_out=sum(record.id not in trained.failed for record in choose),
             trained=trained,
@@ -145,14 +133,14 @@ class _Run:
         train, test = self.splits
         return (train, test) if self.recipe.best == "test" else (train,)
 
-    def _divided(self, lists: TrainAndTest) -> tuple[Sequence[VideoRecord], Sequence[VideoRecord]]:
+    def _divided(self, lists: CheckedSplits) -> tuple[Sequence[VideoRecord], Sequence[VideoRecord]]:
         """Who is trained on, and who chooses the epoch: nobody where the last one is tested."""
         if self.recipe.best != "held-out":
             return lists.train, lists.test if self.recipe.best == "test" else ()
         labels = np.array([record.label for record in lists.train], dtype=np.int64)
         held = hold_out(labels, [record.group for record in lists.train], self.recipe.held_out, self.recipe.seed)
         if not len(held.held):
-            raise EvaluationError(
+            raise UserError(
                 f"no class of {self.dataset.name} {self.splits[0]} can spare a clip (or a group of them) to choose the"
                 " epoch by: test the last one with --best last"
             )
@@ -176,8 +164,9 @@ class _Run:
         drop_path = 0.0 if self.frozen else recipe.drop_path
         model = Classifier(self.backbone, classes, frozen=self.frozen, drop_path=drop_path, seed=recipe.seed)
         key = self._training_key()
-        folder, progress = self._folder(key), runtime.progress
-        run_dir = RunDir(folder=folder, digest=key, resume=runtime.resume, progress=progress, files=files)
+        run_dir = RunDir(
+            folder=self._folder(key), digest=key, resume=runtime.resume, progress=runtime.progress, files=files
+        )
         begins = runtime.retrain
         if runtime.resume and not begins:
             begins = broadcast_from_rank0(runtime, lambda: self._heals(run_dir, (*fit, *choose)))
@@ -189,7 +178,7 @@ class _Run:
     def _choice(self, records: Sequence[VideoRecord], loader: ClipLoader, files: FilesRead) -> Measure:
         """Top-1 and loss on one view of each of `records`, which choose the epoch, as they are tested.
 
-        What is found to be unreadable is added to what the loader knows of, and files that were read to `files`.
+        What cannot be read is added to what the loader knows of, and files that were read to `files`.
         """
         one_view = replace(self.clip, temporal_views=1, spatial_views=1)
         scorer = Scorer(records, one_view, self.decoder, replace(self.runtime, progress=silent))
@@ -202,7 +191,7 @@ class _Run:
             loader.transient.update(scores.transient)
             if not files.knows((record.id for record in records), split):
                 files.add(scorer.contents(), split)
-            _require(scores, len(records), "clips that choose the epoch", self.runtime)
+            require_measured(scores, len(records), "clips that choose the epoch", strict=self.runtime.strict)
             logits = average_views(scores.logits, "logits")
             loss = F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(scores.labels))
             top_1 = 100 * float(correct_at_k(logits, scores.labels).mean())
@@ -247,17 +236,3 @@ class _Run:
 
 def _files(records: Sequence[VideoRecord]) -> dict[str, Path]:
     return {record.id: record.path for record in records}
-
-
-def _require(scores: Scores, listed: int, what: str, runtime: Runtime) -> None:
-    """Refuse scores of nothing, or of less than everything if that was asked for."""
-    if scores.failed and (runtime.strict or not scores.ids):
-        first, reason = next(iter(scores.failed.items()))
-        way_out = "; without --strict they are left out and counted" if scores.ids else ""
-        raise EvaluationError(
-            f"{len(scores.failed)} of {listed} clips of {what} cannot be measured, the first:"
-            f" {failure_line(first, reason)}{way_out}"
-        )
-    if scores.damaged and runtime.strict:
-        line = damage_line(scores.damaged, listed, what)
-        raise EvaluationError(f"{line}; without --strict they are measured and named")

@@ -6,7 +6,7 @@ from typing import Any
 
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.evaluators.base import Outcome
-from tvts_bench.evaluators.classified import Classified, classification_tables, summarise
+from tvts_bench.evaluators.classification_report import ClassifierScores, classification_tables, summarise
 from tvts_bench.metrics.measured import SplitCoverage
 from tvts_bench.provenance import versions
 from tvts_bench.runtime import Runtime
@@ -34,9 +34,15 @@ class Tested:
 
 
 def outcome_of(tested: Tested, dataset: Dataset, runtime: Runtime) -> Outcome:
-    """The numbers and what they speak of; coverage is that of the tested split, then that of the training split."""
+    """The numbers and what they speak of; coverage is that of the tested split, then that of the training split.
+
+    Args:
+        tested: the training and its test.
+        dataset: has both splits.
+        runtime: how it was computed.
+    """
     scores = tested.scores
-    classified = Classified(
+    classified = ClassifierScores(
         condition=tested.condition,
         scores=average_views(scores.logits, tested.recipe.average),
         seed=tested.recipe.seed,

@@ -5,7 +5,7 @@ UCF-101 and HMDB-51 papers do: the clips of one split query those of another (te
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -16,17 +16,74 @@ import numpy.typing as npt
 from tvts_bench.backbones.base import Backbone
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.distributed import broadcast_from_rank0
-from tvts_bench.evaluators.base import EvaluationError, Outcome
-from tvts_bench.evaluators.ranking import Ranking, neighbor_table, stacked, summarise
-from tvts_bench.evaluators.split_features import SplitFeatures, extract_split
+from tvts_bench.errors import UserError
+from tvts_bench.evaluators.base import Outcome
+from tvts_bench.evaluators.splits import SplitFeatures, extract_split
 from tvts_bench.features.base import Dtype, Features
-from tvts_bench.metrics.measured import FORWARD
-from tvts_bench.metrics.retrieval import any_hits, average_precision_at_r, chance_recall, num_candidates, num_relevant
-from tvts_bench.neighbors import Embedded, nearest
+from tvts_bench.metrics.measured import FORWARD, Metric
+from tvts_bench.metrics.retrieval import (
+    DEFAULT_KS,
+    any_hits,
+    average_precision_at_r,
+    chance_recall,
+    num_candidates,
+    num_relevant,
+)
+from tvts_bench.metrics.significance import bootstrap_interval
+from tvts_bench.neighbors import EmbeddingSet, Neighbors, nearest
 from tvts_bench.runtime import Runtime
 from tvts_bench.video.spec import ClipSpec, FrameOrder
 
-DEFAULT_KS = (1, 5, 10)  # the paper's
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ranking:
+    """One search: what each query scored, under which condition and seed."""
+
+    condition: FrameOrder
+    scores: Mapping[str, npt.NDArray[np.float64]]  # metric name -> value of each query in 0..1; nan: not defined for it
+    chance: Mapping[str, float]
+    table: Mapping[str, npt.NDArray[Any]]
+    notes: tuple[str, ...]
+
+
+def summarise(rankings: Sequence[Ranking]) -> list[Metric]:
+    """Mean over seeds of each metric; the interval is over queries, each query's score averaged over the seeds."""
+    metrics = []
+    for name in rankings[0].scores:
+        per_query = [ranking.scores[name] for ranking in rankings if name in ranking.scores]
+        per_seed = tuple(100 * float(np.nanmean(scores)) for scores in per_query)
+        interval = bootstrap_interval(np.mean(per_query, axis=0))
+        chance = rankings[0].chance.get(name)
+        metrics.append(Metric.over_seeds(name, rankings[0].condition, per_seed, interval, chance))
+    return metrics
+
+
+def neighbor_table(
+    queries: Features, gallery: Features, neighbors: Neighbors, k: int, seed: int
+) -> Mapping[str, npt.NDArray[Any]]:
+    """One row per query and rank: the neighbour, how near it is, and whether it is a hit.
+
+    Args:
+        queries: Q clips.
+        gallery: N clips.
+        neighbors: of the queries.
+        k: how many of each are listed.
+        seed: of the search.
+    """
+    rows, ranks = np.nonzero(neighbors.indices[:, :k] >= 0)
+    targets = neighbors.indices[rows, ranks]
+    return {
+        "seed": np.full(len(rows), seed),
+        "query": np.asarray(queries.ids, dtype=object)[rows],
+        "query_label": queries.labels[rows],
+        "rank": ranks + 1,
+        "neighbor": np.asarray(gallery.ids, dtype=object)[targets],
+        "neighbor_label": gallery.labels[targets],
+        "similarity": neighbors.similarities[rows, ranks],
+        "hit": queries.labels[rows] == gallery.labels[targets],
+    }
+
+
 MAX_R = 1000  # mAP@R needs as many neighbours as the largest class has clips; beyond this it is left out, with a note
 
 CONTROLS: tuple[FrameOrder, ...] = ("shuffled", "reversed", "single")
@@ -50,13 +107,13 @@ class ZeroShotRetrieval:
 
     def __post_init__(self) -> None:
         if self.ks is not None and (not self.ks or min(self.ks) < 1):
-            raise EvaluationError(f"every --k must be at least 1, got {list(self.ks)}")
+            raise UserError(f"every --k must be at least 1, got {list(self.ks)}")
         if self.seeds is not None and (not self.seeds or len(set(self.seeds)) < len(self.seeds)):
-            raise EvaluationError(f"seeds must be one or more different numbers, got {list(self.seeds)}")
+            raise UserError(f"seeds must be one or more different numbers, got {list(self.seeds)}")
         if self.clip is not None and self.clip.frame_order != FORWARD:
-            raise EvaluationError(f"clips in the order {self.clip.frame_order!r} are a control: name it in `controls`")
+            raise UserError(f"clips in the order {self.clip.frame_order!r} are a control: name it in `controls`")
         if self.gallery_split is not None and self.gallery_split == self.split:
-            raise EvaluationError(
+            raise UserError(
                 f"queries and gallery are both {self.split!r}; leave out --gallery-split to search a split in itself"
             )
 
@@ -70,14 +127,12 @@ class ZeroShotRetrieval:
         """With the data set's usual split and the backbone's own clip where none was given, K in order.
 
         Raises:
-            EvaluationError: several seeds for frames that no seed changes.
+            UserError: several seeds for frames that no seed changes.
         """
         clip = self.clip or backbone.clip_spec
         seeds = self.seeds or (clip.seed,)
         if len(seeds) > 1 and clip.position != "random":
-            raise EvaluationError(
-                f"{len(seeds)} seeds repeat random frames, but the frames are fixed: add --sampling random"
-            )
+            raise UserError(f"{len(seeds)} seeds repeat random frames, but the frames are fixed: add --sampling random")
         return replace(
             self,
             split=self.split or dataset.info.default_split,
@@ -87,7 +142,7 @@ class ZeroShotRetrieval:
         )
 
     def in_words(self, seeds: Sequence[int]) -> tuple[str, ...]:
-        """The setting and the clips of a resolved protocol, a line each."""
+        """The setting and the clips of a resolved protocol, one line each."""
         setting = f"{self.split} in {self.gallery_split}" if self.gallery_split else f"{self.split}, leave-one-out"
         excluded = ", neighbours of the query's own group excluded" if self.exclude_same_group else ""
         return (
@@ -104,10 +159,15 @@ class ZeroShotRetrieval:
     def run(self, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> Outcome:
         """Features, neighbours, metrics.
 
+        Args:
+            backbone: is not changed.
+            dataset: has the splits.
+            runtime: device, workers, folders: what changes no number.
+
         Raises:
-            EvaluationError: no class has two clips, groups are asked for and missing, or a clip cannot be read and
+            UserError: no class has two clips, groups are needed and missing, or a clip cannot be read and
                 `runtime.strict` is set.
-            NeighborError: K is larger than the gallery.
+            UserError: K is larger than the gallery.
         """
         search = _Search(self.resolve(backbone, dataset), backbone, dataset, runtime)
         search.refuse_impossible()
@@ -116,27 +176,25 @@ class ZeroShotRetrieval:
 
 
 class _Search:
-    """The searches of one evaluation: one a condition and seed, all of them over the same clips."""
+    """The searches of one evaluation: one per condition and seed, all of them over the same clips."""
 
     def __init__(self, protocol: ZeroShotRetrieval, backbone: Backbone, dataset: Dataset, runtime: Runtime) -> None:
-        assert protocol.split is not None
         assert protocol.clip is not None
         assert protocol.seeds is not None
         self.protocol, self.backbone, self.dataset, self.runtime = protocol, backbone, dataset, runtime
-        self.split, self.gallery_split = protocol.split, protocol.gallery_split
-        self.clip, self.seeds = protocol.clip, protocol.seeds
-        self.splits = protocol.splits
+        self.splits, self.clip, self.seeds = protocol.splits, protocol.clip, protocol.seeds
+        self.split, self.gallery_split = self.splits[0], protocol.gallery_split
         self.conditions: tuple[FrameOrder, ...] = (FORWARD, *protocol.controls)
 
     def refuse_impossible(self) -> None:
-        """What the lists alone show to be impossible is said before hours of decoding."""
+        """Refuse what the lists alone show to be impossible, before hours of decoding."""
         labels = np.array([record.label for record in self.dataset.records(self.split)])
         if self.gallery_split is None:
             _require_pairs(labels, self.dataset.name, self.split)
         if self.protocol.exclude_same_group:
             for split in self.splits:
                 if all(record.group is None for record in self.dataset.records(split)):
-                    raise EvaluationError(
+                    raise UserError(
                         f"{self.dataset.name} {split} does not say which clips are of one group:"
                         " leave out --exclude-same-group"
                     )
@@ -166,10 +224,12 @@ class _Search:
         notes = [note for ranking in forward for note in ranking.notes]
         return Outcome(
             metrics=tuple(metric for per_seed in measured.values() for metric in summarise(per_seed)),
-            coverage=tuple(found.coverage for found in extracted),
-            decoders=sum((found.decoders for found in extracted), Counter()),
-            computed_by=sum((found.computed_by for found in extracted), Counter()),
-            tables={"neighbors": stacked([ranking.table for ranking in forward])},
+            coverage=tuple(features.coverage for features in extracted),
+            decoders=sum((features.decoders for features in extracted), Counter()),
+            computed_by=sum((features.computed_by for features in extracted), Counter()),
+            tables={
+                "neighbors": {name: np.concatenate([one.table[name] for one in forward]) for name in forward[0].table}
+            },
             protocol=self.protocol.in_words(self.seeds),
             notes=tuple(dict.fromkeys(notes)),
         )
@@ -183,17 +243,17 @@ class _Search:
         relevant, candidates = self._counts(queries, gallery)
         ks = _ks(self.protocol.ks, int(candidates.max(initial=0)))
         depth, notes = _depth(ks, relevant)
-        found = nearest(
-            _embedded(queries),
-            _embedded(gallery),
+        neighbors = nearest(
+            EmbeddingSet(ids=queries.ids, values=queries.values, groups=queries.groups),
+            EmbeddingSet(ids=gallery.ids, values=gallery.values, groups=gallery.groups),
             depth,
             exclude_same_group=self.protocol.exclude_same_group,
             device=self.runtime.device,
         )
-        hits = any_hits(found.indices, queries.labels, gallery.labels, ks)
+        hits = any_hits(neighbors.indices, queries.labels, gallery.labels, ks)
         scores = {f"R@{k}": hits[k].astype(np.float64) for k in ks}
         if 0 < relevant.max() <= depth:
-            scores["mAP@R"] = average_precision_at_r(found.indices, queries.labels, gallery.labels, relevant)
+            scores["mAP@R"] = average_precision_at_r(neighbors.indices, queries.labels, gallery.labels, relevant)
         lonely = int((relevant == 0).sum())
         if lonely:
             notes = (*notes, f"{lonely} queries have no clip of their class to find: they count as misses")
@@ -203,7 +263,7 @@ class _Search:
             condition=condition,
             scores=scores,
             chance={f"R@{k}": value for k, value in chance_recall(relevant, candidates, ks).items()},
-            table=neighbor_table(queries, gallery, found, max(ks), seed),
+            table=neighbor_table(queries, gallery, neighbors, max(ks), seed),
             notes=notes,
         )
 
@@ -219,19 +279,19 @@ class _Search:
         )
 
 
-def _ks(asked: tuple[int, ...] | None, available: int) -> tuple[int, ...]:
-    """The K to report. Asked-for ones are kept, for `nearest` to refuse; the default ones shrink with the gallery."""
-    if asked is None:
+def _ks(ks: tuple[int, ...] | None, available: int) -> tuple[int, ...]:
+    """The K to report: the default ones shrink with the gallery, others must fit into it."""
+    if ks is None:
         return tuple(k for k in DEFAULT_KS if k <= max(available, 1))
-    if max(asked) > available:
-        raise EvaluationError(f"--k {max(asked)} is larger than the gallery: {available} clips can be found by a query")
-    return tuple(sorted(set(asked)))
+    if max(ks) > available:
+        raise UserError(f"--k {max(ks)} is larger than the gallery: {available} clips can be found by a query")
+    return tuple(sorted(set(ks)))
 
 
 def _require_pairs(labels: npt.NDArray[Any], name: str, split: str) -> None:
     counts = np.unique(labels, return_counts=True)[1]
     if not len(counts) or counts.max() < 2:
-        raise EvaluationError(
+        raise UserError(
             f"every class of {name} {split} has fewer than two readable clips: leave-one-out has nothing to find;"
             " give a --gallery-split, or a data set with two clips in a class"
         )
@@ -243,10 +303,6 @@ def _depth(ks: Sequence[int], relevant: npt.NDArray[np.int64]) -> tuple[int, tup
     if largest > MAX_R:
         return max(ks), (f"mAP@R is left out: a class has {largest} relevant clips, more than {MAX_R}",)
     return max(*ks, largest), ()
-
-
-def _embedded(features: Features) -> Embedded:
-    return Embedded(ids=features.ids, values=features.values, groups=features.groups)
 
 
 DEFAULT = ZeroShotRetrieval()

@@ -80,7 +80,7 @@ def _content(path: Path) -> str | None:
     """sha256 of the file's content; None where the file itself is why it cannot be read, which decoding explains.
 
     Raises:
-        OSError: the system is at fault.
+        OSError: The system is at fault.
     """
     try:
         return file_sha256(path)
@@ -168,22 +168,15 @@ def load_clips(records: Sequence[VideoRecord], decoding: Decoding) -> Generator[
     buffer: SharedFrameBuffer | None = None
     done: dict[int, tuple[int, Decoded | Failure]] = {}  # number of the record -> its slot, what came of it
 
-    def initial() -> tuple[Decoding, SharedFrameBuffer | None]:
+    def setup() -> Callable[[], None]:
         nonlocal buffer
         if buffer is not None:
             buffer.close()
         buffer = SharedFrameBuffer(AHEAD * workers, decoding.shape) if SharedFrameBuffer.supported() else None
-        return decoding, buffer
+        return partial(_start_worker, decoding, buffer)
 
     try:
-        with WorkerPool(
-            _work,
-            workers=workers,
-            timeout=decoding.timeout,
-            preload=CLIP_DECODING,
-            initializer=_start_worker,
-            initial=initial,
-        ) as pool:
+        with WorkerPool(_work, workers=workers, timeout=decoding.timeout, preload=CLIP_DECODING, setup=setup) as pool:
             following = enumerate(records)
             for number in range(len(records)):
                 for job in itertools.islice(following, len(slots)):
@@ -192,7 +185,10 @@ def load_clips(records: Sequence[VideoRecord], decoding: Decoding) -> Generator[
                     (each, record, slot), answer = pool.next_answer()
                     if isinstance(answer, Unanswered):
                         answer = _failure(record, answer, decoding)
-                    done[each] = slot, answer if isinstance(answer, Failure) else _decoded(answer, buffer, slot)
+                    elif isinstance(answer, Decoded):
+                        pixels: Any = answer.pixels if buffer is None else buffer[slot]
+                        answer = answer._replace(pixels=torch.from_numpy(pixels))
+                    done[each] = slot, answer
                 slot, outcome = done.pop(number)
                 yield outcome
                 slots.append(slot)
@@ -213,20 +209,6 @@ def _failure(record: VideoRecord, why: Unanswered, decoding: Decoding) -> Failur
     return Failure(reason=f"decoding {record.path} crashed the worker{how}", retry=True)
 
 
-Message = Failure | tuple[NDArray[np.uint8] | None, str, str | None, bool]
-"""What a worker sends: as `Decoded`, but pixels are None where they are in the slot."""
-
-
-def _decoded(
-    message: tuple[NDArray[np.uint8] | None, str, str | None, bool], buffer: SharedFrameBuffer | None, slot: int
-) -> Decoded:
-    pixels, decoder, sha256, damaged = message
-    if pixels is None:
-        assert buffer is not None
-        pixels = buffer[slot]
-    return Decoded(torch.from_numpy(pixels), decoder, sha256, damaged)
-
-
 _job: tuple[Decoding, SharedFrameBuffer | None] | None = None  # of a worker
 
 
@@ -236,16 +218,16 @@ def _start_worker(decoding: Decoding, buffer: SharedFrameBuffer | None) -> None:
     torch.set_num_threads(1)
 
 
-def _work(task: tuple[int, VideoRecord, int]) -> Message:
-    """`decode` in a worker, with the pixels left in the slot where memory is shared."""
+def _work(task: tuple[int, VideoRecord, int]) -> Decoded | Failure:
+    """`decode` in a worker: pixels are left in the slot where memory is shared, else sent as an array."""
     assert _job is not None
     decoding, buffer = _job
     _, record, slot = task
     outcome = decode(record, decoding)
     if isinstance(outcome, Failure):
         return outcome
-    pixels = outcome.pixels.numpy()
-    if buffer is None:
-        return pixels, *outcome[1:]
-    buffer[slot][...] = pixels
-    return None, *outcome[1:]
+    pixels: Any = outcome.pixels.numpy()
+    if buffer is not None:
+        buffer[slot][...] = pixels
+        pixels = None
+    return outcome._replace(pixels=pixels)

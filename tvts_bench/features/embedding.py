@@ -50,8 +50,8 @@ class Embedder:
         """Take a copy of one clip's pixels, uint8 [views, 3, T, crop, crop].
 
         Raises:
-            UserError: the device's memory does not hold a batch.
-            BackboneError: the backbone does not return [B, embed_dim].
+            UserError: The device's memory does not hold a batch.
+            BackboneError: The backbone does not return [B, embed_dim].
         """
         if self._staged is None:
             shape = (self._clips, *pixels.shape)

@@ -33,38 +33,6 @@ EXTRACTING = "extracting features"  # as its progress is called
 
 
 def extract(
-    backbone: Backbone,
-    records: Sequence[VideoRecord],
-    fingerprint: str,
-    *,
-    clip: ClipSpec,
-    decoder: str,
-    dtype: Dtype,
-    runtime: Runtime,
-) -> Features:
-    """The features of `records`, from the store in `runtime.cache` where it has them.
-
-    Clips that cannot be read are in `Features.failed` with the reason; those that failed due to the moment (time limit,
-    crashed worker, memory) are tried again by the next call. A run that is interrupted resumes where it was. Under
-    torchrun every rank must call this in `distributed.distributed_runtime`, and gets all features.
-
-    Args:
-        backbone: Embeds clips.
-        records: The clips.
-        fingerprint: Of the records, for the key of the store.
-        clip: What is cut out of each video.
-        decoder: Of `video.reader.DECODERS`.
-        dtype: Precision of the forward pass.
-        runtime: Where and how fast.
-
-    Raises:
-        UserError: The store is in use or cannot be written, or the device's memory does not hold a batch.
-        BackboneError: The backbone does not return one vector per clip.
-    """
-    return extract_all([backbone], records, fingerprint, clip=clip, decoder=decoder, dtype=dtype, runtime=runtime)[0]
-
-
-def extract_all(
     backbones: Sequence[Backbone],
     records: Sequence[VideoRecord],
     fingerprint: str,
@@ -74,14 +42,18 @@ def extract_all(
     dtype: Dtype,
     runtime: Runtime,
 ) -> tuple[Features, ...]:
-    """What `extract` gives for each of `backbones`, bit-identical, but every clip is decoded once for all of them.
+    """The features that each of `backbones` gives `records`, from the store in `runtime.cache` where it has them.
 
-    Each backbone has its own folder in the store, and embeds only what is missing there. Those with something to embed
-    are on the device together.
+    Clips that cannot be read are in `Features.failed` with the reason; those that failed due to the moment (time limit,
+    crashed worker, memory) are tried again by the next call. A run that is interrupted resumes where it was. Under
+    torchrun every rank must call this in `distributed.distributed_runtime`, and gets all features.
+
+    Every clip is decoded once for all backbones, and features are bit-identical to those of a backbone by itself. Each
+    has its own folder in the store, and embeds only what is missing there; those that do are on the device together.
 
     Args:
         backbones: Embed clips.
-        records: As for `extract`, as is the rest.
+        records: The clips.
         fingerprint: Of the records, for the keys of the store.
         clip: What is cut out of each video.
         decoder: Of `video.reader.DECODERS`.
@@ -89,8 +61,8 @@ def extract_all(
         runtime: Where and how fast.
 
     Raises:
-        UserError: As `extract`, for any of them.
-        BackboneError: As `extract`, for any of them.
+        UserError: The store is in use or cannot be written, or the device's memory does not hold a batch.
+        BackboneError: A backbone does not return one vector per clip.
     """
     identity = {"clip": clip, "decoder": decoder_identity(decoder), "records": fingerprint, "dtype": dtype}
     keys = [_key(backbone, **identity) for backbone in backbones]

@@ -101,7 +101,7 @@ class FeatureStore:
         """Make the folder, and remove what killed runs left half written. Only under the store's lock.
 
         Raises:
-            UserError: no permission, no space.
+            UserError: No permission, no space.
         """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ class FeatureStore:
         """Keep a shard: on disk, whole, once this returns.
 
         Raises:
-            UserError: no permission, no space.
+            UserError: No permission, no space.
         """
         failures = {name: {"reason": each.reason, "retry": each.retry} for name, each in shard.failures.items()}
         description = {"key": self.digest, "files": plan.files, **vars(shard), "failures": failures}
@@ -152,7 +152,7 @@ class FeatureStore:
         files whose signatures differ are read, and only under the store's lock.
 
         Raises:
-            UserError: no permission, no space.
+            UserError: No permission, no space.
         """
         adopted: dict[str, Shard] = {}
         others: dict[str, list[Path]] = defaultdict(list)
@@ -176,8 +176,8 @@ class FeatureStore:
         """What the file says it is of (`ShardPlan.files`), and the shard.
 
         Raises:
-            ShardFileError: it is damaged, or of another store.
-            OSError: it cannot be read.
+            ShardFileError: It is damaged, or of another store.
+            OSError: It cannot be read.
         """
         description, values = unpack(path)
         try:
@@ -230,7 +230,7 @@ def writing(folder: Path) -> Iterator[None]:
     """Whatever the operating system refuses while `folder` is written becomes one clear sentence.
 
     Raises:
-        UserError: no space, no permission, or another reason of the operating system.
+        UserError: No space, no permission, or another reason of the operating system.
     """
     try:
         yield
@@ -251,7 +251,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock. The operating system releases it when this process ends, however it ends.
 
     Raises:
-        UserError: another run holds it, or the folder cannot be written.
+        UserError: Another run holds it, or the folder cannot be written.
     """
     lock, owner = FileLock(folder / "lock", timeout=0), folder / "owner.json"
     with writing(folder):
@@ -296,8 +296,8 @@ def unpack(path: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
     """Description and values of the shard in a file.
 
     Raises:
-        ShardFileError: a byte of it is not as it was written.
-        OSError: it cannot be read.
+        ShardFileError: A byte of it is not as it was written.
+        OSError: It cannot be read.
     """
     try:
         with safe_open(path, framework="numpy") as file:

@@ -3,8 +3,11 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
+import numpy as np
+
+from tvts_bench.metrics.significance import Interval
 from tvts_bench.snapshot import Snapshot
 
 DAMAGED_SHOWN = 5  # names in a line
@@ -22,6 +25,29 @@ class Metric:
     high: float | None = None
     chance: float | None = None  # what a random ranking would get
     per_seed: tuple[float, ...] = ()  # one value a sampling seed, when there are several
+
+    @classmethod
+    def over_seeds(
+        cls, name: str, condition: str, values: tuple[float, ...], interval: Interval, chance: float | None
+    ) -> Self:
+        """The mean over seeds.
+
+        Args:
+            name: of the metric.
+            condition: what was done to the clips.
+            values: of each seed, percent.
+            interval: over queries or clips, in 0..1.
+            chance: what a random ranking would get, percent.
+        """
+        return cls(
+            name=name,
+            condition=condition,
+            value=float(np.mean(values)),
+            low=100 * interval.low,
+            high=100 * interval.high,
+            chance=chance,
+            per_seed=values if len(values) > 1 else (),
+        )
 
     @property
     def spread(self) -> float | None:
@@ -50,7 +76,13 @@ class SplitCoverage:
 
 
 def damage_line(damaged: Sequence[str], listed: int, what: str) -> str:
-    """How many of the `listed` videos of `what` are damaged, and which, as far as a line holds them."""
+    """How many videos are damaged, and which, as far as a line holds them.
+
+    Args:
+        damaged: their ids.
+        listed: how many videos there are.
+        what: the videos are of: a split.
+    """
     names = ", ".join(damaged[:DAMAGED_SHOWN])
     more = f" and {len(damaged) - DAMAGED_SHOWN:,} more" if len(damaged) > DAMAGED_SHOWN else ""
     return (

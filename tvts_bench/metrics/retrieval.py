@@ -1,28 +1,24 @@
 """Retrieval metrics: Recall@K as the paper defines it, mAP@R, and what a random ranking would reach.
 
 Neighbours are positions in the gallery, best first, [Q, K], -1 where a query has fewer; labels are class indices [Q]
-and [N]. What may not be found (the query itself, its group) is not in the neighbours; `num_candidates` and
+and [N]. What is excluded (the query itself, its group) is not in the neighbours; `num_candidates` and
 `num_relevant` count the rest.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tvts_bench.errors import UserError
+from tvts_bench.metrics.classification import BoolArray, FloatArray, IntArray, one_per_clip
+from tvts_bench.metrics.significance import Difference, paired_difference
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 Groups = Sequence[str | None]
 
 DEFAULT_KS = (1, 5, 10)
-
-
-class MetricError(UserError):
-    """A metric that is not defined for what it was given."""
 
 
 def num_relevant(
@@ -42,7 +38,7 @@ def num_relevant(
         query_groups: given with `gallery_groups` where items of the query's own group are excluded; None is no group.
         gallery_groups: the gallery's groups, [N].
     """
-    queries, gallery = _labels(query_labels), _labels(gallery_labels)
+    queries, gallery = one_per_clip(query_labels), one_per_clip(gallery_labels)
     class_sizes = Counter(gallery.tolist())
     everything = np.array([class_sizes[label] for label in queries.tolist()], dtype=np.int64)
     if query_groups is None or gallery_groups is None:
@@ -60,8 +56,16 @@ def num_candidates(
     query_groups: Groups | None = None,
     gallery_groups: Groups | None = None,
 ) -> IntArray:
-    """How many gallery items of any class each query may find, [Q]. The arguments are those of `num_relevant`."""
-    one_class = np.zeros_like(_labels(query_labels)), np.zeros_like(_labels(gallery_labels))
+    """How many gallery items of any class each query may find, [Q].
+
+    Args:
+        query_labels: as all others, that of `num_relevant`.
+        gallery_labels: see there.
+        same_set: see there.
+        query_groups: see there.
+        gallery_groups: see there.
+    """
+    one_class = np.zeros_like(one_per_clip(query_labels)), np.zeros_like(one_per_clip(gallery_labels))
     return num_relevant(*one_class, same_set=same_set, query_groups=query_groups, gallery_groups=gallery_groups)
 
 
@@ -72,20 +76,33 @@ def any_hits(
 
     This is the "Recall@K" of the paper and of metric learning, not the textbook's fraction of relevant items found.
 
+    Args:
+        neighbors: positions in the gallery, best first, [Q, K]; -1 where there are fewer.
+        query_labels: class of each query, [Q].
+        gallery_labels: class of each gallery item, [N].
+        ks: the ranks.
+
     Raises:
-        MetricError: a K that is not positive or larger than the number of neighbours.
+        UserError: a K that is not positive or larger than the number of neighbours.
     """
     hits = _matches(neighbors, query_labels, gallery_labels)
     for k in ks:
         if not 1 <= k <= hits.shape[1]:
-            raise MetricError(f"Recall@{k} needs K from 1 to {hits.shape[1]}, the number of neighbours searched")
+            raise UserError(f"Recall@{k} needs K from 1 to {hits.shape[1]}, the number of neighbours searched")
     return {k: np.any(hits[:, :k], axis=1) for k in ks}
 
 
 def recall_at_k(
     neighbors: ArrayLike, query_labels: ArrayLike, gallery_labels: ArrayLike, ks: Sequence[int] = DEFAULT_KS
 ) -> dict[int, float]:
-    """Percent of queries with a same-class item among the first K (any hit; see `any_hits`)."""
+    """Percent of queries with a same-class item among the first K (any hit).
+
+    Args:
+        neighbors: as for `any_hits`.
+        query_labels: class of each query, [Q].
+        gallery_labels: class of each gallery item, [N].
+        ks: the ranks.
+    """
     hits = any_hits(neighbors, query_labels, gallery_labels, ks)
     return {k: 100 * float(hit.mean()) for k, hit in hits.items()}
 
@@ -95,15 +112,23 @@ def average_precision_at_r(
 ) -> FloatArray:
     """AP@R of each query in 0..1, [Q]: with R = `relevant`, (1/R) * sum over ranks i <= R of precision(i) * hit(i).
 
-    The definition of Musgrave et al., "A Metric Learning Reality Check" (2020). NaN for a query with R = 0.
+    NaN for a query with R = 0.
+
+    Args:
+        neighbors: positions in the gallery, best first, [Q, K]; -1 where there are fewer.
+        query_labels: class of each query, [Q].
+        gallery_labels: class of each gallery item, [N].
+        relevant: R of each query, [Q]; see `num_relevant`.
 
     Raises:
-        MetricError: fewer neighbours than the largest R.
+        UserError: fewer neighbours than the largest R.
+
+    Source: Musgrave et al., "A Metric Learning Reality Check" (2020).
     """
     hits = _matches(neighbors, query_labels, gallery_labels)
     most = int(relevant.max(initial=0))
     if most > hits.shape[1]:
-        raise MetricError(f"mAP@R needs {most} neighbours, the size of the largest class, got {hits.shape[1]}")
+        raise UserError(f"mAP@R needs {most} neighbours, the size of the largest class, got {hits.shape[1]}")
     ranks = np.arange(1, most + 1)
     hits = hits[:, :most] & (ranks <= relevant[:, None])
     precision = np.cumsum(hits, axis=1) / ranks
@@ -123,6 +148,29 @@ def chance_recall(relevant: IntArray, candidates: IntArray, ks: Sequence[int] = 
         ks: the ranks.
     """
     return {k: 100 * float((1 - _miss_probability(relevant, candidates, k)).mean()) for k in ks}
+
+
+def recall_of_queries(table: Mapping[str, NDArray[Any]], k: int) -> dict[str, float]:
+    """Of each query in a table of neighbours, the share of seeds with a hit among the first `k`, by id."""
+    queries, rows = np.unique(table["query"], return_inverse=True)
+    seeds = np.unique(table["seed"])
+    hits = np.zeros((len(queries), len(seeds)))
+    first = np.flatnonzero(table["hit"] & (table["rank"] <= k))
+    hits[rows[first], np.searchsorted(seeds, table["seed"][first])] = 1
+    return dict(zip(queries.tolist(), hits.mean(axis=1).tolist(), strict=True))
+
+
+def recall_difference(first: Mapping[str, NDArray[Any]], second: Mapping[str, NDArray[Any]], k: int) -> Difference:
+    """R@`k` of one table of neighbours less that of another, in percent, over the queries that are in both.
+
+    Args:
+        first: a table of neighbours, at least `k` of each query.
+        second: another, in the same columns.
+        k: of Recall@K.
+    """
+    ours, theirs = recall_of_queries(first, k), recall_of_queries(second, k)
+    both = [query for query in ours if query in theirs]
+    return paired_difference([100 * ours[query] for query in both], [100 * theirs[query] for query in both])
 
 
 def _miss_probability(relevant: IntArray, total: IntArray, k: int) -> FloatArray:
@@ -146,17 +194,10 @@ def _excluded(same_set: bool | BoolArray, query_groups: Groups | None, in_group:
 
 def _matches(neighbors: ArrayLike, query_labels: ArrayLike, gallery_labels: ArrayLike) -> BoolArray:
     """Whether each neighbour shares its query's class, [Q, K]; False where there is no neighbour."""
-    found, queries, gallery = np.asarray(neighbors), _labels(query_labels), _labels(gallery_labels)
-    assert found.ndim == 2, f"neighbours must be [Q, K], got {found.shape}"
-    assert len(found) == len(queries), f"{len(found)} rows of neighbours for {len(queries)} queries"
+    nearest, queries, gallery = np.asarray(neighbors), one_per_clip(query_labels), one_per_clip(gallery_labels)
+    assert nearest.ndim == 2, f"neighbours must be [Q, K], got {nearest.shape}"
+    assert len(nearest) == len(queries), f"{len(nearest)} rows of neighbours for {len(queries)} queries"
     if not len(queries):
-        raise MetricError("there is no query to measure retrieval with")
-    matches: BoolArray = (gallery[found] == queries[:, None]) & (found >= 0)
+        raise UserError("there is no query to measure retrieval with")
+    matches: BoolArray = (gallery[nearest] == queries[:, None]) & (nearest >= 0)
     return matches
-
-
-def _labels(labels: ArrayLike) -> IntArray:
-    """Labels as int64, one-dimensional."""
-    array = np.asarray(labels, dtype=np.int64)
-    assert array.ndim == 1, f"labels must be one-dimensional, got {array.shape}"
-    return array

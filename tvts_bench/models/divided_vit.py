@@ -10,11 +10,11 @@ from functools import partial
 from typing import Literal
 
 import torch
-from timm.layers import Mlp, PatchEmbed, QuickGELU, resample_abs_pos_embed, trunc_normal_  # type: ignore[attr-defined]
+from timm.layers import Mlp, PatchEmbed, QuickGELU, resample_abs_pos_embed  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tvts_bench.models.video_network import NetworkConfig, VideoNetwork, check_clips, check_pixels
+from tvts_bench.models.video_network import NetworkConfig, VideoNetwork, check_clips, check_pixels, interpolated
 
 Along = Literal["space", "time"]
 
@@ -61,7 +61,13 @@ class DividedAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, frames: int, along: Along) -> Tensor:
-        """[B, 1 + T * N, D] of tokens of that shape, [CLS] first, then time-major patches of T = `frames` frames."""
+        """Tokens after attention, [B, 1 + T * N, D].
+
+        Args:
+            x: tokens of that shape, [CLS] first, then patches, time-major.
+            frames: T.
+            along: the way that a patch's group lies.
+        """
         q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, 1 + TN, d] each
         cls = F.scaled_dot_product_attention(q[:, :, :1], k, v)
         queries, keys, values = (_grouped(part[:, :, 1:], frames, along) for part in (q, k, v))
@@ -138,16 +144,6 @@ class DividedTransformer(VideoNetwork):
             self.proj = nn.Parameter(torch.zeros(dim, config.output_dim))
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw all weights anew: normal, std 0.02, for tables and matrices; biases zero, norms one."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        for table in self.parameters(recurse=False):
-            trunc_normal_(table, std=0.02)
-
     def forward(self, clips: Tensor) -> Tensor:
         """[CLS] after the final norm and projection, [B, output]; of the last block, only what [CLS] needs.
 
@@ -190,7 +186,7 @@ class DividedTransformer(VideoNetwork):
             return table[:, :frames]
         if self.config.longer == "zeros":
             return F.pad(table, (0, 0, 0, frames - table.shape[1]))
-        return F.interpolate(table.mT, size=frames, mode="linear").mT
+        return interpolated(table, (table.shape[1],), (frames,), mode="linear")
 
     def _projected(self, x: Tensor) -> Tensor:
         x = self.norm(x)

@@ -36,16 +36,8 @@ LAYERS = re.compile(r"(?:^|_)(?:n_layers?|num_layers|layers|depths?|num_stages|n
 POSITIVE = frozenset(
     (
         *("hidden_size", "embed_dim", "intermediate_size", "num_attention_heads", "num_heads", "num_channels"),
-        *(
-            "patch_size",
-            "image_size",
-            "img_size",
-            "crop_size",
-            "num_frames",
-            "frames_per_clip",
-            "tubelet_size",
-            "hidden_sizes",
-        ),
+        *("patch_size", "image_size", "img_size", "crop_size", "num_frames", "frames_per_clip"),
+        *("tubelet_size", "hidden_sizes"),
     )
 )
 MAX_LAYERS, MAX_NUMBER, MAX_SIDE, MAX_TOKENS = 1_000, 2**20, 8_192, 2**18

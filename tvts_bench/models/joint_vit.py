@@ -6,6 +6,7 @@ positions are stored), but for VideoMAE's two separate biases, which are one her
 is `norm`. Written from the papers and the names in the files; blocks are timm's.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Literal
@@ -13,9 +14,8 @@ from typing import Literal
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from tvts_bench.models.video_network import VideoNetwork, VideoNetworkError, check_shape
+from tvts_bench.models.video_network import VideoNetwork, VideoNetworkError, check_shape, interpolated
 from tvts_bench.models.vit import TubeletEmbed
 
 Grid = tuple[int, int, int]
@@ -61,7 +61,12 @@ class JointViTConfig:
         return self.grid_of(self.num_frames, self.image_size, self.image_size)
 
     def grid_of(self, frames: int, height: int, width: int) -> Grid:
-        """Tokens of a clip of `frames` frames of `height` x `width` pixels.
+        """Tokens of a clip along time, rows and columns.
+
+        Args:
+            frames: of the clip.
+            height: pixels.
+            width: pixels.
 
         Raises:
             VideoNetworkError: they are not whole tubelets and patches.
@@ -111,8 +116,8 @@ class JointViT(VideoNetwork):
         self.patch_embed = TubeletEmbed(dim, config.tubelet, config.patch_size)
         if config.positions == "stored":
             # A buffer: the official tables are fixed, so fine-tuning must leave them alone.
-            table = torch.empty(1, _count(config.grid), dim)
-            self.register_buffer("pos_embed", table if table.is_meta else sinusoid(_count(config.grid), dim).clone())
+            table = torch.empty(1, math.prod(config.grid), dim)
+            self.register_buffer("pos_embed", table if table.is_meta else sinusoid(math.prod(config.grid), dim).clone())
         norm_layer = partial(nn.LayerNorm, eps=config.norm_eps)
         self.blocks = nn.ModuleList(
             Block(
@@ -163,8 +168,8 @@ class JointViT(VideoNetwork):
         """Positions for tokens of `grid`, [1, N, D]."""
         config = self.config
         if config.resampling == "recomputed":
-            return sinusoid(_count(grid), config.embed_dim)
-        table = self.pos_embed if config.positions == "stored" else sinusoid(_count(config.grid), config.embed_dim)
+            return sinusoid(math.prod(grid), config.embed_dim)
+        table = self.pos_embed if config.positions == "stored" else sinusoid(math.prod(config.grid), config.embed_dim)
         assert isinstance(table, Tensor)
         if grid == config.grid:
             return table
@@ -187,24 +192,21 @@ def sinusoid(positions: int, dim: int) -> Tensor:
 def resampled(table: Tensor, own: Grid, wanted: Grid, *, how: Resampling) -> Tensor:
     """Position table [1, N, D] of grid `own` for grid `wanted`, interpolated as the official code of its family does.
 
-    "bicubic_linear" (UMT) resamples space first, without antialiasing, and time after it; "trilinear" (V-JEPA) all at
-    once. Corners are not aligned in either.
+    Corners are not aligned in either way.
+
+    Args:
+        table: of positions.
+        own: its grid.
+        wanted: the grid of the result.
+        how: "bicubic_linear" (UMT) resamples space first, without antialiasing, and time after it; "trilinear" (V-JEPA)
+            all at once.
     """
     assert how != "recomputed"
-    volume: Tensor = table.unflatten(1, own).movedim(-1, 1)  # [1, D, t, h, w]
     if how == "trilinear":
-        volume = F.interpolate(volume, size=wanted, mode="trilinear")
-    else:
-        if own[1:] != wanted[1:]:
-            frames = F.interpolate(volume[0].transpose(0, 1), size=wanted[1:], mode="bicubic")  # [t, D, h, w]
-            volume = frames.transpose(0, 1)[None]
-        if own[0] != wanted[0]:
-            lines = volume.movedim(2, -1).flatten(2, 3).flatten(0, 1)  # [D, h * w, t]
-            lines = F.interpolate(lines, size=wanted[0], mode="linear")
-            volume = lines.unflatten(1, wanted[1:]).movedim(-1, 1)[None]
-    return volume.movedim(1, -1).flatten(1, 3)
-
-
-def _count(grid: Grid) -> int:
-    t, h, w = grid
-    return t * h * w
+        return interpolated(table, own, wanted, mode="trilinear")
+    frames: Tensor = table[0].unflatten(0, (own[0], -1))  # [t, h * w, D]
+    if own[1:] != wanted[1:]:
+        frames = interpolated(frames, own[1:], wanted[1:], mode="bicubic")
+    if own[0] != wanted[0]:
+        frames = interpolated(frames.transpose(0, 1), own[:1], wanted[:1], mode="linear").transpose(0, 1)
+    return frames.flatten(0, 1)[None]

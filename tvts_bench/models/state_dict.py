@@ -100,7 +100,12 @@ def load_strictly(
 
 
 def refuse_misfit(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
-    """Nothing where `tensors` are called and shaped as those of `module`, which may be on the meta device.
+    """Nothing where `tensors` are called and shaped as those of `module`.
+
+    Args:
+        module: may be on the meta device.
+        tensors: by its names.
+        source: the file, for messages.
 
     Raises:
         CheckpointError: names are missing or unknown, or a shape differs.
@@ -131,7 +136,12 @@ def misfits(missing: Sequence[str], unknown: Sequence[str], wrong: Sequence[str]
 
 
 def refuse_values(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: Path | str) -> None:
-    """Nothing where the values of `tensors` can take the place of those of `wanted`, which has the same names.
+    """Nothing where the values of `tensors` can take the place of those of `wanted`.
+
+    Args:
+        tensors: of a file.
+        wanted: of a network, by the same names.
+        source: the file, for messages.
 
     Raises:
         CheckpointError: some are no finite floating-point numbers.

@@ -65,11 +65,17 @@ class TemporalResNet(nn.Module):
         x = net.maxpool(net.relu(net.bn1(net.conv1(frames_of(clips)))))  # [B * T, C, H / 4, W / 4]
         for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
             for block in stage:
-                x = self.bottleneck(block, x, frames)
+                x = self._bottleneck(block, x, frames)
         return x.mean(dim=(2, 3)).unflatten(0, (-1, frames)).mean(dim=1)  # type: ignore[no-any-return]
 
-    def bottleneck(self, block: nn.Module, x: Tensor, frames: int) -> Tensor:
-        """What `block`, a bottleneck, makes of the maps `x` [B * T, C, H, W] of clips of `frames` frames."""
+    def _bottleneck(self, block: nn.Module, x: Tensor, frames: int) -> Tensor:
+        """What a bottleneck makes of maps, as maps.
+
+        Args:
+            block: the bottleneck.
+            x: maps [B * T, C, H, W].
+            frames: T of the clips.
+        """
         raise NotImplementedError
 
 
@@ -79,8 +85,8 @@ class ShiftResNet(TemporalResNet):
     Beyond the clip's ends there are zeros. The skip connection is not shifted.
     """
 
-    def bottleneck(self, block: nn.Module, x: Tensor, frames: int) -> Tensor:
-        """The bottleneck with shifted input."""
+    def _bottleneck(self, block: nn.Module, x: Tensor, frames: int) -> Tensor:
+        """The bottleneck with shifted input; arguments as in the base class."""
         return _residual(block, x, block.relu(block.bn1(block.conv1(shifted(x, frames)))))  # type: ignore[operator]
 
 
@@ -101,8 +107,8 @@ class AdaptiveResNet(TemporalResNet):
             if isinstance(block, Bottleneck):
                 block.tam = TemporalAdaptiveModule(block.conv1.out_channels, num_frames)
 
-    def bottleneck(self, block: nn.Module, x: Tensor, frames: int) -> Tensor:
-        """The bottleneck with its adaptive module."""
+    def _bottleneck(self, block: nn.Module, x: Tensor, frames: int) -> Tensor:
+        """The bottleneck with its adaptive module; arguments as in the base class."""
         return _residual(block, x, block.tam(block.relu(block.bn1(block.conv1(x)))))  # type: ignore[operator]
 
 

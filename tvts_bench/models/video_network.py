@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from timm.layers import trunc_normal_  # type: ignore[attr-defined]
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tvts_bench.errors import UserError
 
@@ -95,6 +97,16 @@ class VideoNetwork(nn.Module):
         """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, depth + 1 for what follows the blocks."""
         return block_depth(name, self.depth, self.BLOCKS, self.AFTER)
 
+    def reset_parameters(self) -> None:
+        """Draw all weights anew: normal, std 0.02, for matrices, then tables; biases zero, norms as they are."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for table in self.parameters(recurse=False):
+            trunc_normal_(table, std=0.02)
+
 
 def block_depth(name: str, depth: int, blocks: str = "blocks.", after: tuple[str, ...] = ("norm.",)) -> int:
     """Depth of the parameter `name`: 0 for the stem, i + 1 for block i, `depth` + 1 for what follows the blocks.
@@ -110,6 +122,19 @@ def block_depth(name: str, depth: int, blocks: str = "blocks.", after: tuple[str
     return depth + 1 if name.startswith(after) else 0
 
 
+def interpolated(table: Tensor, own: tuple[int, ...], wanted: tuple[int, ...], **how: Any) -> Tensor:
+    """Positions [B, N, D] of a grid of N places, for another grid.
+
+    Args:
+        table: the positions, the grid's last axis fastest.
+        own: places along each axis of the grid.
+        wanted: those of the other grid.
+        how: what else `torch.nn.functional.interpolate` is given.
+    """
+    grid = table.mT.unflatten(2, own)  # [B, D, *own]
+    return F.interpolate(grid, **{"size": wanted, **how}).flatten(2).mT
+
+
 def check_clips(clips: Tensor, patch_size: int) -> None:
     """Refuse clips that are no [B, 3, T, H, W] of whole patches.
 
@@ -122,7 +147,12 @@ def check_clips(clips: Tensor, patch_size: int) -> None:
 
 
 def check_pixels(height: int, width: int, patch_size: int) -> None:
-    """Refuse frames of `height` x `width` pixels that are not whole patches.
+    """Refuse frames that are not whole patches.
+
+    Args:
+        height: of a frame, in pixels.
+        width: of a frame, in pixels.
+        patch_size: side of a patch, in pixels.
 
     Raises:
         VideoNetworkError: with the way out.
@@ -244,6 +274,27 @@ class FrameAverage(nn.Module):
     def layer_of(self, name: str) -> int:
         """Depth of the parameter `name`, as the image network has it."""
         return self.image.layer_of(name.removeprefix("image."))  # type: ignore[operator,no-any-return]
+
+
+class FramesFirst(nn.Module):
+    """A network whose clips are [B, T, 3, H, W], under our layout of them."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        """Holds `encoder`, which has `patch_tokens` and `layer_of`, too."""
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Embeddings [B, D] of clips [B, 3, T, H, W]."""
+        return self.encoder(clips.transpose(1, 2))  # type: ignore[no-any-return]
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """Patch tokens [B, N, D] of clips [B, 3, T, H, W]."""
+        return self.encoder.patch_tokens(clips.transpose(1, 2))  # type: ignore[no-any-return,operator]
+
+    def layer_of(self, name: str) -> int:
+        """Depth of the parameter `name`, as the network has it."""
+        return self.encoder.layer_of(name.removeprefix("encoder."))  # type: ignore[no-any-return,operator]
 
 
 def frames_of(clips: Tensor) -> Tensor:

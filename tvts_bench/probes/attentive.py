@@ -12,28 +12,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tvts_bench import torchvision_ops  # noqa: F401 - before timm
+from tvts_bench.errors import UserError
 from tvts_bench.probes.base import (
     Advance,
     Fitted,
     Float32Array,
+    GradientTrained,
     LabelledFeatures,
-    ProbeError,
     Task,
+    best,
     choices,
-    percent_right,
+    finite_percent_right,
     unheard,
     without_unseen,
 )
-from tvts_bench.probes.selection import best
 
 from timm.layers.attention_pool import AttentionPoolLatent  # isort: skip
 
 HEADS = (12, 8, 6, 4, 3, 2, 1)  # of attention: the first that divides the width
-AT_ONCE = 256  # clips asked together
+AT_ONCE = 256  # clips scored together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attentive:
+class Attentive(GradientTrained):
     """The head, and how it is trained."""
 
     lrs: tuple[float, ...] = (3e-4, 1e-3)  # at the start, for a batch of `batch_size`
@@ -43,16 +44,10 @@ class Attentive:
 
     def __post_init__(self) -> None:
         if not self.lrs or min(self.lrs) <= 0 or list(self.lrs) != sorted(set(self.lrs)):
-            raise ProbeError(f"lrs must be positive and increasing, got {list(self.lrs)}")
+            raise UserError(f"lrs must be positive and increasing, got {list(self.lrs)}")
         if not self.weight_decay >= 0:
-            raise ProbeError(f"weight_decay must not be negative, got {self.weight_decay}")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ProbeError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-    def steps(self, clips: int) -> int:
-        """Updates of a run over so many clips."""
-        return self.epochs * math.ceil(clips / self.batch_size)
+            raise UserError(f"weight_decay must not be negative, got {self.weight_decay}")
+        self.refuse_no_epochs()
 
 
 class AttentiveHead(nn.Module):
@@ -83,25 +78,26 @@ def fit_attentive(
         task: with tokens, [N, tokens, D].
         seed: of the weights and the order of clips.
         device: where the head is trained.
-        advance: told of every step done; there are `num_steps`.
+        advance: called with every step done; there are `num_steps`.
 
     Raises:
-        ProbeError: the head diverges at every learning rate.
+        UserError: the head diverges at every learning rate.
     """
+
+    def scores_of(train: LabelledFeatures, lr: float, tokens: Float32Array) -> Float32Array:
+        head = _train(config, train, task.num_classes, lr=lr, seed=seed, device=device, advance=advance)
+        return _logits(head, tokens, device)
+
     chosen, accuracies = 0, None
     if task.has_held:
-        fit, held, found = task.fit, task.held, []
-        for lr in config.lrs:
-            head = _train(config, fit, task.num_classes, lr=lr, seed=seed, device=device, advance=advance)
-            said = _logits(head, held.values, device)
-            found.append(percent_right(said, held.labels) if np.isfinite(said).all() else 0.0)
-        accuracies = tuple(found)
+        fit, held = task.fit, task.held
+        tried = (scores_of(fit, lr, held.values) for lr in config.lrs)
+        accuracies = tuple(finite_percent_right(scores, held.labels) for scores in tried)
         chosen = best(accuracies)
     lr = config.lrs[chosen]
-    head = _train(config, task.train, task.num_classes, lr=lr, seed=seed, device=device, advance=advance)
-    scores = _logits(head, task.test, device)
+    scores = scores_of(task.train, lr, task.test)
     if not np.isfinite(scores).all():
-        raise ProbeError(f"the attentive head diverges at a learning rate of {lr:g}: choose a lower one")
+        raise UserError(f"the attentive head diverges at a learning rate of {lr:g}: choose a lower one")
     return Fitted(
         scores=without_unseen(scores, task.train.labels),
         choices=choices(tuple(f"lr={lr:g}" for lr in config.lrs), accuracies, chosen),
@@ -110,7 +106,7 @@ def fit_attentive(
 
 def num_steps(config: Attentive, task: Task) -> int:
     """How many steps `fit_attentive` makes."""
-    return config.steps(len(task.train)) + (len(config.lrs) * config.steps(len(task.parts.fit)) if task.has_held else 0)
+    return config.steps_of(task, len(config.lrs))
 
 
 def _train(

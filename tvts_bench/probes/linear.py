@@ -12,23 +12,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tvts_bench.errors import UserError
 from tvts_bench.probes.base import (
     Advance,
     Fitted,
     Float32Array,
+    GradientTrained,
     LabelledFeatures,
-    ProbeError,
     Task,
+    at_the_end,
+    best,
     choices,
-    percent_right,
+    finite_percent_right,
     unheard,
     without_unseen,
 )
-from tvts_bench.probes.selection import at_the_end, best
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear:
+class Linear(GradientTrained):
     """The grid, and how each of its heads is trained: SGD with momentum and a cosine without warm-up, from zero."""
 
     lrs: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # at the start, for `batch_size` clips
@@ -41,21 +43,15 @@ class Linear:
         for name in ("lrs", "weight_decays"):
             values = getattr(self, name)
             if not values or min(values) < 0 or len(set(values)) < len(values):
-                raise ProbeError(f"{name} must be different numbers from 0, got {list(values)}")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ProbeError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise UserError(f"{name} must be different numbers from 0, got {list(values)}")
+        self.refuse_no_epochs()
         if not 0 <= self.momentum < 1:
-            raise ProbeError(f"momentum must be in [0, 1), got {self.momentum:g}")
+            raise UserError(f"momentum must be in [0, 1), got {self.momentum:g}")
 
     @property
     def grid(self) -> tuple[tuple[float, float], ...]:
         """Learning rate and weight decay of every head, the most cautious first."""
         return tuple(product(sorted(self.lrs), sorted(self.weight_decays, reverse=True)))
-
-    def steps(self, clips: int) -> int:
-        """Updates of a run over so many clips."""
-        return self.epochs * math.ceil(clips / self.batch_size)
 
 
 class LinearHeads:
@@ -86,24 +82,23 @@ def fit_linear(config: Linear, task: Task, *, seed: int = 0, device: str = "cpu"
         task: with scaled features.
         seed: of the order of clips.
         device: where the heads are trained.
-        advance: told of every step done; there are `num_steps`.
+        advance: called with every step done; there are `num_steps`.
 
     Raises:
-        ProbeError: the head diverges at every learning rate.
+        UserError: the head diverges at every learning rate.
     """
     grid, accuracies = config.grid, None
     chosen = len(grid) // 2
     if task.has_held:
         held = task.held
         heads = train_heads(config, grid, task.fit, task.num_classes, seed=seed, device=device, advance=advance)
-        said = heads.logits(held.values)
-        accuracies = tuple(percent_right(one, held.labels) if np.isfinite(one).all() else 0.0 for one in said)
+        accuracies = tuple(finite_percent_right(scores, held.labels) for scores in heads.logits(held.values))
         chosen = best(accuracies)
     own = grid[chosen : chosen + 1]
     heads = train_heads(config, own, task.train, task.num_classes, seed=seed, device=device, advance=advance)
     scores = heads.logits(task.test)[0]
     if not np.isfinite(scores).all():
-        raise ProbeError(f"the linear head diverges at a learning rate of {grid[chosen][0]:g}: choose a lower one")
+        raise UserError(f"the linear head diverges at a learning rate of {grid[chosen][0]:g}: choose a lower one")
     return Fitted(
         scores=without_unseen(scores, task.train.labels),
         choices=choices(tuple(f"lr={lr:g} wd={decay:g}" for lr, decay in grid), accuracies, chosen),
@@ -123,7 +118,7 @@ def _notes(config: Linear, accuracies: tuple[float, ...] | None, chosen: int) ->
 
 def num_steps(config: Linear, task: Task) -> int:
     """How many steps `fit_linear` makes."""
-    return config.steps(len(task.train)) + (config.steps(len(task.parts.fit)) if task.has_held else 0)
+    return config.steps_of(task)
 
 
 def train_heads(
@@ -136,7 +131,17 @@ def train_heads(
     device: str = "cpu",
     advance: Advance = unheard,
 ) -> LinearHeads:
-    """One head for each (lr, weight decay) of `grid`, all on the same batches, trained to the end of the cosine."""
+    """One head for each setting of `grid`, all on the same batches, trained to the end of the cosine.
+
+    Args:
+        config: epochs, batch size and momentum.
+        grid: learning rate and weight decay of each head.
+        train: the clips, [N, D].
+        num_classes: C.
+        seed: of the order of clips.
+        device: where the heads are trained.
+        advance: called with every step done.
+    """
     values, labels = _tensor(train.values, device), torch.from_numpy(train.labels).to(device)
     clips, dimensions = values.shape
     weight = torch.zeros(len(grid), num_classes, dimensions, device=device)

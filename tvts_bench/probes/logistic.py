@@ -14,6 +14,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 from torch.nn import functional as F
 
+from tvts_bench.errors import UserError
 from tvts_bench.probes.base import (
     Advance,
     Fitted,
@@ -21,13 +22,13 @@ from tvts_bench.probes.base import (
     FloatArray,
     IntArray,
     LabelledFeatures,
-    ProbeError,
     Task,
+    at_the_end,
+    best,
     choices,
     percent_right,
     unheard,
 )
-from tvts_bench.probes.selection import at_the_end, best
 
 SMALL = 10**9  # multiplications of a matrix product; BLAS threads wait for each other longer than such a one takes
 
@@ -50,12 +51,12 @@ class Logistic:
 
     def __post_init__(self) -> None:
         if not self.cs or min(self.cs) <= 0 or list(self.cs) != sorted(set(self.cs)):
-            raise ProbeError(f"the C of logistic regression must be positive and increasing, got {list(self.cs)}")
+            raise UserError(f"the C of logistic regression must be positive and increasing, got {list(self.cs)}")
         if self.solver not in get_args(Solver):
-            raise ProbeError(f"unknown solver {self.solver!r}; there are: {', '.join(get_args(Solver))}")
+            raise UserError(f"unknown solver {self.solver!r}; there are: {', '.join(get_args(Solver))}")
         for name in ("tolerance", "choosing_tolerance", "most_steps"):
             if not getattr(self, name) > 0:
-                raise ProbeError(f"{name} must be positive, got {getattr(self, name):g}")
+                raise UserError(f"{name} must be positive, got {getattr(self, name):g}")
 
 
 def fit_logistic(config: Logistic, task: Task, *, device: str = "cpu", advance: Advance = unheard) -> Fitted:
@@ -67,7 +68,7 @@ def fit_logistic(config: Logistic, task: Task, *, device: str = "cpu", advance: 
         config: the head.
         task: with scaled features.
         device: of the torch solver.
-        advance: told of every fit done; there are `num_fits`.
+        advance: called with every fit done; there are `num_fits`.
     """
     slow: list[float] = []
     accuracies: tuple[float, ...] | None = None
@@ -75,13 +76,13 @@ def fit_logistic(config: Logistic, task: Task, *, device: str = "cpu", advance: 
     start: Weights | None = None
     if task.has_held:
         path, held = _Path(config, task.fit, device), task.held
-        found, ended = [], []
+        tried, ended = [], []
         for c in config.cs:
             slow += [] if path.fit(c, config.choosing_tolerance) else [c]
-            found.append(percent_right(path.scores(held.values, task.num_classes), held.labels))
+            tried.append(percent_right(path.scores(held.values, task.num_classes), held.labels))
             ended.append(path.solver.weights)
             advance(1)
-        accuracies = tuple(found)
+        accuracies = tuple(tried)
         chosen = best(accuracies)
         start = ended[chosen]
     path = _Path(config, task.train, device, start)

@@ -22,8 +22,8 @@ from tvts_bench.results.grids import (
     stage_results,
 )
 from tvts_bench.results.index import StoredResult
-from tvts_bench.tables.files import FOLDER as TABLES
-from tvts_bench.tables.files import SCHEMA as TABLE_SCHEMA
+from tvts_bench.tables.model import FOLDER as TABLES
+from tvts_bench.tables.model import SCHEMA as TABLE_SCHEMA
 from tvts_bench.typed_json import typed
 
 NOT_RESULTS = {TABLES, GRIDS, CELLS}  # folders whose JSON is something else
@@ -50,7 +50,7 @@ class Contents:
 
     folder: Path
     results: tuple[StoredResult, ...] = ()  # of commands and tables; those of cells are in the grids
-    tables: tuple[Mapping[str, Any], ...] = ()  # documents, as `tables.document` writes them
+    tables: tuple[Mapping[str, Any], ...] = ()  # documents, as `tables.as_document` makes them
     grids: tuple[GridContents, ...] = ()
     trainings: tuple[Path, ...] = ()  # folders with learning curves that belong to no cell
     left_out: tuple[str, ...] = field(default=())  # a sentence each
@@ -67,7 +67,7 @@ def read_contents(folder: Path) -> Contents:
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(f"{folder} {what}: give a folder of results, the --out of a command that measures")
-    left_out = [f"left out {path}: it may not be read (permission denied)" for path in _locked(folder)]
+    left_out = [f"left out {path}: it may not be read (permission denied)" for path in _folders(folder, readable=False)]
     contents = Contents(
         folder=folder,
         results=tuple(_results(folder, left_out)),
@@ -91,16 +91,10 @@ def _nothing(folder: Path, left_out: list[str]) -> str:
     )
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _all_folders(folder) if os.access(path, os.R_OK | os.X_OK)]
-
-
-def _locked(folder: Path) -> list[Path]:
-    return [path for path in _all_folders(folder) if not os.access(path, os.R_OK | os.X_OK)]
-
-
-def _all_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _folders(folder: Path, *, readable: bool = True) -> list[Path]:
+    """Those in `folder`, sorted, that may be read; or those that may not."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [path for path in folders if os.access(path, os.R_OK | os.X_OK) == readable]
 
 
 def _results(folder: Path, left_out: list[str]) -> Iterator[StoredResult]:
@@ -163,7 +157,12 @@ def _grids(folder: Path, page: Path, left_out: list[str]) -> Iterator[GridConten
                 continue
             assert record is not None  # its file is there
             cells, damaged = _cells(root, record, left_out)
-            results = {key: _results_of_cell(root, cell, left_out) for key, cell in cells.items()}
+            problems: list[str] = []
+            results = {
+                key: {stage.name: tuple(stage_results(root, key, stage, problems)) for stage in cell.stages}
+                for key, cell in cells.items()
+            }
+            left_out += [f"left out: {problem}" for problem in problems]
             title = record.grid if folder == page else f"{record.grid} in {folder.name}"
             yield GridContents(root=root, name=title, record=record, cells=cells, damaged=damaged, results=results)
 
@@ -182,13 +181,6 @@ def _cells(root: Path, record: GridRecord, left_out: list[str]) -> tuple[dict[st
         if cell is not None:
             cells[key] = cell
     return cells, frozenset(damaged)
-
-
-def _results_of_cell(root: Path, cell: CellRecord, left_out: list[str]) -> dict[str, tuple[StoredResult, ...]]:
-    problems: list[str] = []
-    results = {stage.name: tuple(stage_results(root, cell.key, stage, problems)) for stage in cell.stages}
-    left_out += [f"left out: {problem}" for problem in problems]
-    return results
 
 
 def _trainings(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """Queries with their nearest neighbours: of the classes with the worst recall first, hits and misses marked."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,12 +152,6 @@ class _Neighbors:
         """Over all backbones: hits among those shown, near ones first."""
         return sum(float(row["hit"]) / float(row["rank"]) for table in self.tables for row in table.get(query, ()))
 
-    def answers(self, query: str, presenter: "_Presenter") -> Iterator[Answer]:
-        """What each backbone found."""
-        for number, table in enumerate(self.tables):
-            if query in table:
-                yield Answer(number=number, neighbors=tuple(presenter.neighbor(row) for row in table[query]))
-
 
 def _recall(table: NeighborRows) -> dict[int, float]:
     """R@1 of the queries of each class, percent."""
@@ -167,44 +161,38 @@ def _recall(table: NeighborRows) -> dict[int, float]:
     return {label: 100 * sum(each) / len(each) for label, each in hits.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Presenter:
-    """From ids and labels to what people see."""
+def _shown(
+    neighbors: _Neighbors, chosen: Sequence[str], videos: Videos, strips: Strips, progress: Progress
+) -> Iterator[Query]:
+    """The chosen queries, until the pictures are as many bytes as a page may have."""
 
-    videos: Videos
-    strips: Strips
+    def strip(name: str) -> Strip | None:
+        path = videos.paths.get(name)
+        return None if path is None else strips.add(path)
 
-    def strip(self, name: str) -> Strip | None:
-        """The clip's pictures."""
-        path = self.videos.paths.get(name)
-        return None if path is None else self.strips.add(path)
-
-    def neighbor(self, row: Mapping[str, Any]) -> Neighbor:
-        """From a row of the table of neighbours."""
+    def neighbor(row: Mapping[str, Any]) -> Neighbor:
         return Neighbor(
             rank=int(row["rank"]),
             id=str(row["neighbor"]),
-            class_name=self.videos.class_name(int(row["neighbor_label"])),
+            class_name=videos.class_name(int(row["neighbor_label"])),
             similarity=float(row["similarity"]),
             hit=bool(row["hit"]),
-            strip=self.strip(str(row["neighbor"])),
+            strip=strip(str(row["neighbor"])),
         )
 
-
-def _shown(
-    neighbors: _Neighbors, chosen: Iterable[str], videos: Videos, strips: Strips, progress: Progress
-) -> Iterator[Query]:
-    """The chosen queries, until the pictures are as many bytes as a page may have."""
-    presenter, queries = _Presenter(videos=videos, strips=strips), list(chosen)
-    with progress(len(queries), "queries", "pictures") as advance:
-        for query in queries:
+    with progress(len(chosen), "queries", "pictures") as advance:
+        for query in chosen:
             label = neighbors.labels[query]
             shown = Query(
                 id=query,
                 class_name=videos.class_name(label),
                 recalls=neighbors.recalls[label],
-                strip=presenter.strip(query),
-                answers=tuple(neighbors.answers(query, presenter)),
+                strip=strip(query),
+                answers=tuple(
+                    Answer(number=number, neighbors=tuple(map(neighbor, table[query])))
+                    for number, table in enumerate(neighbors.tables)
+                    if query in table
+                ),
             )
             advance(1)
             if strips.is_full:

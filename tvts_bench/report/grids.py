@@ -8,7 +8,7 @@ from typing import Any
 from tvts_bench.metrics.measured import FORWARD, Metric
 from tvts_bench.report.charts import Chart, Mark, interval_chart
 from tvts_bench.report.folder import GridContents
-from tvts_bench.results.grids import PRETRAIN, RowRecord, StageRecord
+from tvts_bench.results.grids import RowRecord, StageRecord
 from tvts_bench.results.index import StoredResult, comparability_key, made_by, most_common
 
 SHOWN = ("R@1", "R@5", "top-1")  # metrics; the others are in the results
@@ -48,7 +48,7 @@ def grid_view(grid: GridContents, name: str) -> GridView:
     by_row = {row.name: _results(grid, row) for row in record.rows}
     kinds = dict.fromkeys(kind for each in by_row.values() for kind in each)
     mixed = [sentence for kind in kinds for sentence in _drop_incomparable(by_row, kind)]
-    data = " on the embedded world" if not any(record.datasets.values()) else ""
+    data = " on the built-in synthetic set" if not any(record.datasets.values()) else ""
     changes = "".join(f" {key}={value}" for key, value in sorted(record.changes.items()))
     return GridView(
         name=grid.name,
@@ -180,7 +180,7 @@ def _outcomes(grid: GridContents) -> Iterator[str]:
                 how = "its record cannot be read, see above" if key in grid.damaged else "not begun"
                 yield f"{row.title}, seed {seed}: {how}"
                 continue
-            stages = [stage for stage in cell.stages if stage.name in (PRETRAIN, *row.stages)]
+            stages = cell.stages_of(row)
             for stage in stages:
                 if stage.status == "failed":
                     yield f"{row.title}, seed {seed}: {stage.name} failed: {stage.reason or 'no reason was recorded'}"

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from tvts_bench.metrics.measured import FORWARD, Metric
@@ -148,36 +147,25 @@ def _group(name: str, results: Sequence[StoredResult], titles: Mapping[str, str]
 
 def _names(results: Sequence[StoredResult], titles: Mapping[str, str], differing: Sequence[str]) -> list[str]:
     """What tables call them, or their backbone; where two are the same, with what tells them apart."""
-    names = [titles.get(stored.result.run.key) or backbone_name(stored.result) for stored in results]
-    for distinction in (_weights, partial(_settings_of, differing=differing), _key):
-        twice = {name for name in names if names.count(name) > 1}
-        if not twice:
-            break
-        words = [distinction(stored.result) for stored in results]
-        for name in twice:
+    names = [titles.get(stored.result.run.key) or backbone_name(stored.result.run.backbone) for stored in results]
+    for words in zip(*(_distinctions(stored.result, differing) for stored in results), strict=True):
+        for name in {name for name in names if names.count(name) > 1}:
             distinct = {word for word, other in zip(words, names, strict=True) if other == name}
             if len(distinct) > 1:
                 names = [f"{old} ({word})" if old == name else old for old, word in zip(names, words, strict=True)]
     return names
 
 
-def backbone_name(result: Result) -> str:
-    """Family and variant, as on the command line."""
-    backbone = result.run.backbone
+def backbone_name(backbone: Mapping[str, Any]) -> str:
+    """Family and variant of a run's backbone, as on the command line."""
     return ":".join(str(backbone[part]) for part in ("family", "variant") if backbone.get(part))
 
 
-def _key(result: Result) -> str:
-    return result.run.key[:8]
-
-
-def _weights(result: Result) -> str:
-    return str(result.run.backbone.get("weights"))
-
-
-def _settings_of(result: Result, differing: Sequence[str]) -> str:
+def _distinctions(result: Result, differing: Sequence[str]) -> tuple[str, str, str]:
+    """What may tell a result from others of one name: weights, settings that differ, key."""
     settings = flat(result.run.evaluator)
-    return ", ".join(f"{key} {settings.get(key)}" for key in differing[:3])
+    words = ", ".join(f"{key} {settings.get(key)}" for key in differing[:3])
+    return str(result.run.backbone.get("weights")), words, result.run.key[:8]
 
 
 def _differing(results: Sequence[Result]) -> list[str]:

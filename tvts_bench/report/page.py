@@ -4,9 +4,10 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,25 +19,26 @@ from tvts_bench.report.folder import Contents
 from tvts_bench.report.gallery import GalleryView, gallery
 from tvts_bench.report.grids import GridView, grid_view, table_grid_view
 from tvts_bench.report.groups import Group, charts, grouped
-from tvts_bench.report.run_cards import Card, cards
-from tvts_bench.report.tables import TableView, table_view
+from tvts_bench.report.run_cards import Card, cards, cited
 from tvts_bench.report.videos import FRAMES, Strips
 from tvts_bench.results import ResultError, load
 from tvts_bench.results.index import StoredResult
 from tvts_bench.runtime import Progress, silent
+from tvts_bench.tables.layout import TableLayout, lay_out
 from tvts_bench.version import VERSION
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 QUERIES = 24  # in the gallery of a data set
+KINDS = ("name", "measured", "difference", "published", "coverage", "label")  # of the columns of tables, in their order
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportPage:
     """The parts of the page."""
 
-    tables: tuple[TableView, ...] = ()
+    tables: tuple[TableLayout, ...] = ()
     groups: tuple[tuple[Group, tuple[Chart, ...]], ...] = ()  # with their charts
     grids: tuple[GridView, ...] = ()
     curves: tuple[CurveView, ...] = ()
@@ -78,10 +80,11 @@ def build(
     from_tables = (each for each in documents if each["grid"] and each["grid"] not in shown)
     grid_views = [table_grid_view(document, f"t{number}") for number, document in enumerate(from_tables)]
     grid_views += [grid_view(grid, f"a{number}") for number, grid in enumerate(contents.grids)]
-    results = [*contents.results, *_of_cells(contents)]
+    results = [*contents.results]
+    results += (each for grid in contents.grids for stages in grid.results.values() for each in chain(*stages.values()))
     results += _cited(documents, {stored.result.run.key for stored in results}, contents.folder)
     return ReportPage(
-        tables=tuple(table_view(document) for document in documents),
+        tables=tuple(_table(document) for document in documents),
         groups=tuple((group, charts(group)) for group in groups),
         grids=tuple(grid for grid in grid_views if grid.charts or grid.outcomes),
         curves=tuple(_curves(contents, left_out)),
@@ -113,9 +116,7 @@ def _valid(contents: Contents, left_out: list[str]) -> Iterator[Mapping[str, Any
         try:
             _titles([document])
             views = (table_grid_view(document, "t"),) if {document["grid"]} != {None} else ()
-            render(
-                ReportPage(tables=(table_view(document),), grids=views, cards=cards((), [document], contents.folder))
-            )
+            render(ReportPage(tables=(_table(document),), grids=views, cards=cards((), [document], contents.folder)))
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             name = document.get("table")
             left_out.append(f"left out table {name}: its JSON is not of this version ({error!r}); make it again")
@@ -123,33 +124,28 @@ def _valid(contents: Contents, left_out: list[str]) -> Iterator[Mapping[str, Any
         yield document
 
 
+def _table(document: Mapping[str, Any]) -> TableLayout:
+    """A table with the measured columns first."""
+    layout = lay_out(document)
+    order = sorted(range(len(layout.headings)), key=lambda number: KINDS.index(layout.headings[number].kind))
+    lines = (replace(line, texts=tuple(line.texts[number] for number in order)) for line in layout.lines)
+    return replace(layout, headings=tuple(layout.headings[number] for number in order), lines=tuple(lines))
+
+
 def _titles(documents: list[Mapping[str, Any]]) -> dict[str, str]:
     """What tables call a run: the row, where all agree."""
     rows: dict[str, set[str]] = {}
-    for document in documents:
-        for cell in document["cells"]:
-            for run in cell["measured"]["runs"] if cell["measured"] else ():
-                rows.setdefault(run["key"], set()).add(cell["row"])
+    for row, run in cited(documents):
+        rows.setdefault(run["key"], set()).add(row)
     return {key: next(iter(names)) for key, names in rows.items() if len(names) == 1}
-
-
-def _of_cells(contents: Contents) -> Iterator[StoredResult]:
-    for grid in contents.grids:
-        for stages in grid.results.values():
-            for results in stages.values():
-                yield from results
 
 
 def _cited(documents: list[Mapping[str, Any]], known: set[str], folder: Path) -> Iterator[StoredResult]:
     """Results that tables are made of and that lie elsewhere, as the cells of a grid do, where they are still there."""
-    files = {
-        run["key"]: folder / str(run["file"])
-        for document in documents
-        for cell in document["cells"]
-        for run in (cell["measured"]["runs"] if cell["measured"] else ())
-        if run["key"] not in known
-    }
+    files = {run["key"]: folder / str(run["file"]) for _, run in cited(documents)}
     for key, path in files.items():
+        if key in known:
+            continue
         with suppress(ResultError):
             result = load(path)
             if result.run.key == key:

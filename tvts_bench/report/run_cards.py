@@ -59,11 +59,16 @@ def cards(results: Iterable[StoredResult], tables: Iterable[Mapping[str, Any]], 
         Each run once.
     """
     by_key = {stored.result.run.key: _card(stored, folder) for stored in results}
+    for _, run in cited(tables):
+        by_key.setdefault(run["key"], _quoted(run))
+    return tuple(by_key.values())
+
+
+def cited(tables: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Row and run of every number in documents of tables."""
     for document in tables:
         for cell in document["cells"]:
-            for run in cell["measured"]["runs"] if cell["measured"] else ():
-                by_key.setdefault(run["key"], _quoted(run))
-    return tuple(by_key.values())
+            yield from ((cell["row"], run) for run in (cell["measured"]["runs"] if cell["measured"] else ()))
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -85,7 +90,7 @@ def _card(stored: StoredResult, folder: Path) -> Card:
     )
     return Card(
         key=result.run.key,
-        title=backbone_name(result),
+        title=backbone_name(result.run.backbone),
         subtitle=f"{result.run.evaluator.get('name')} on {result.run.dataset['name']}".replace("_", " "),
         facts=tuple(fact for fact in _facts(result, relative(stored.path, folder)) if fact.lines),
         scores=tuple(scores),
@@ -94,55 +99,57 @@ def _card(stored: StoredResult, folder: Path) -> Card:
 
 
 def _facts(result: Result, file: str) -> Iterator[Fact]:
-    backbone, made = result.run.backbone, result.provenance
-    yield Fact(name="run", lines=(result.run.key,), mono=True)
-    yield Fact(name="weights", lines=(str(backbone.get("weights")),))
-    yield Fact(name="checkpoint sha256", lines=tuple(_texts(backbone.get("sha256"))), mono=True)
-    yield Fact(name="tensors sha256", lines=tuple(_texts(backbone.get("tensors_sha256"))), mono=True)
-    yield Fact(name="tensors loaded", lines=tuple(_loaded(made.get("load_report"))))
+    made = result.provenance
+    yield from _identity(result.run.key, result.run.backbone)
+    yield _fact("tensors loaded", *_loaded(made.get("load_report")))
     for item in result.coverage:
-        yield Fact(name=f"clips of {item.split}", lines=tuple(_clips(item)))
-        yield Fact(name=f"fingerprint of {item.split}", lines=(item.fingerprint,), mono=True)
-    yield Fact(name="protocol", lines=result.protocol)
-    yield Fact(name="frames", lines=tuple(_frames(result.run.evaluator.get("clip"))))
-    yield Fact(name="seeds", lines=tuple(_seeds(result.run.evaluator)))
-    yield Fact(name="decoder", lines=(result.run.decoder, *_counts(made.get("decoders"), "clips")))
-    yield Fact(name="computed by", lines=tuple(_counts(made.get("features_computed_by"), "clips")))
-    yield Fact(name="device", lines=tuple(_texts(made.get("device"))))
+        yield _fact(f"clips of {item.split}", *_clips(item))
+        yield _fact(f"fingerprint of {item.split}", item.fingerprint, mono=True)
+    yield _fact("protocol", *result.protocol)
+    yield _fact("frames", *_frames(result.run.evaluator.get("clip")))
+    yield _fact("seeds", *_seeds(result.run.evaluator))
+    yield _fact("decoder", result.run.decoder, *_counts(made.get("decoders"), "clips"))
+    yield _fact("computed by", *_counts(made.get("features_computed_by"), "clips"))
+    yield _fact("device", made.get("device"))
     versions = made.get("versions")
     if isinstance(versions, Mapping):
-        yield Fact(name="versions", lines=(", ".join(f"{name} {version}" for name, version in versions.items()),))
-    yield Fact(name="measured at", lines=tuple(_texts(made.get("created"))))
-    yield Fact(name="notes", lines=result.notes)
-    yield Fact(name="file", lines=(file,), mono=True)
+        yield _fact("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
+    yield _fact("measured at", made.get("created"))
+    yield _fact("notes", *result.notes)
+    yield _fact("file", file, mono=True)
 
 
 def _quoted(run: Mapping[str, Any]) -> Card:
-    backbone, dataset = run["backbone"], run["dataset"]
+    dataset = run["dataset"]
     facts = [
-        Fact(name="run", lines=(run["key"],), mono=True),
-        Fact(name="weights", lines=tuple(_texts(backbone.get("weights")))),
-        Fact(name="checkpoint sha256", lines=tuple(_texts(backbone.get("sha256"))), mono=True),
-        Fact(name="tensors sha256", lines=tuple(_texts(backbone.get("tensors_sha256"))), mono=True),
+        *_identity(run["key"], run["backbone"]),
         *(
-            Fact(name=f"fingerprint of {split}", lines=(str(digest),), mono=True)
+            _fact(f"fingerprint of {split}", digest, mono=True)
             for split, digest in dict(dataset.get("splits", {})).items()
         ),
-        Fact(name="seed", lines=tuple(_texts(run["seed"]))),
-        Fact(name="file", lines=(f"{run['file']} (not in this folder; the rest is said there)",), mono=True),
+        _fact("seed", run["seed"]),
+        _fact("file", f"{run['file']} (not in this folder; the rest is said there)", mono=True),
     ]
     return Card(
         key=run["key"],
-        title=":".join(str(backbone[part]) for part in ("family", "variant") if backbone.get(part)),
+        title=backbone_name(run["backbone"]),
         subtitle=str(dataset.get("name", "")),
         facts=tuple(fact for fact in facts if fact.lines),
         complete=False,
     )
 
 
-def _texts(value: object) -> Iterator[str]:
-    if value is not None:
-        yield str(value)
+def _identity(key: str, backbone: Mapping[str, Any]) -> Iterator[Fact]:
+    """Which run, of which weights."""
+    yield _fact("run", key, mono=True)
+    yield _fact("weights", backbone.get("weights"))
+    yield _fact("checkpoint sha256", backbone.get("sha256"), mono=True)
+    yield _fact("tensors sha256", backbone.get("tensors_sha256"), mono=True)
+
+
+def _fact(name: str, *lines: object, mono: bool = False) -> Fact:
+    """A fact without the lines that are None."""
+    return Fact(name=name, lines=tuple(str(line) for line in lines if line is not None), mono=mono)
 
 
 def _loaded(report: object) -> Iterator[str]:

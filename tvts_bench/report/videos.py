@@ -11,9 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tvts_bench import registry
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
@@ -139,13 +136,9 @@ def make_strip(path: Path, name: str) -> Strip:
     Raises:
         VideoDecodeError: it cannot be read.
     """
-    return _strip(decode_frames(path, lambda count: segment_indices(count, FRAMES), "pyav").frames, name)
-
-
-def _strip(frames: NDArray[np.uint8], name: str) -> Strip:
-    """`frames` [T, H, W, 3] side by side, as WebP."""
     from PIL import Image
 
+    frames = decode_frames(path, lambda count: segment_indices(count, FRAMES), "pyav").frames  # [T, H, W, 3]
     _, height, width, _ = frames.shape
     scale = min(1.0, SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))

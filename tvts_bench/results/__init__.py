@@ -2,7 +2,6 @@
 
 result.py           a run, what it measured, and the JSON document of both
 files.py            the files of one result: JSON, CSV, Markdown, Parquet, pictures; written whole, never lost
-summary.py          a result as CSV, Markdown and lines of text
 index.py            the results of a folder by key, which are comparable, and which still hold
 grids.py            ablation grids and their cells: records, results, and grids published as one file
 collection.py       results as a user names them: files, folders, grids, each under the name of its model

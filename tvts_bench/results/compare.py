@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from tvts_bench.metrics.paired_tests import (
+from tvts_bench.metrics.significance import (
     MIN_PAIRS_OF_SEEDS,
     PairedTest,
     compare_outcomes,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tvts_bench.csv_files import csv_text
+from tvts_bench.printable import csv_text
 from tvts_bench.results.collection import NamedResult, Results
 from tvts_bench.results.comparability import PROTOCOLS, dataset_label
 from tvts_bench.results.index import made_by

@@ -50,7 +50,7 @@ class StageRecord:
     command: tuple[str, ...] = ()  # the last one that was started, as one would type it in the cell's folder
     status: Status = "waiting"  # "waiting" with a reason: it was stopped, and resumes
     failure: Failure | None = None
-    reason: str | None = None  # why it failed or was stopped, in one line
+    reason: str | None = None  # in one line: why it failed or was stopped, or what a pretraining did not learn
     started: float | None = None  # seconds since 1970
     seconds: float = 0.0  # that it ran, over all attempts
     results: tuple[str, ...] = ()  # result files (JSON), relative to the cell's folder
@@ -77,8 +77,16 @@ class CellRecord:
 
     @property
     def reason(self) -> str | None:
-        """Why it failed or was stopped, in one line; None where neither happened."""
+        """Why it failed or was stopped, or what it did not learn, in one line; None where nothing of that happened."""
         return next((stage.reason for stage in self.stages if stage.status == self.status and stage.reason), None)
+
+    def __getitem__(self, name: str) -> StageRecord:
+        """The stage of that name, which the cell has."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def stages_of(self, row: "RowRecord") -> list[StageRecord]:
+        """Its pretraining, and those of its evaluations that belong to a grid's row."""
+        return [stage for stage in self.stages if stage.name in (PRETRAIN, *row.stages)]
 
     def stage(self, name: str) -> StageRecord | None:
         """The stage of that name, if the cell has it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvts_bench.metrics.measured import FORWARD
-from tvts_bench.metrics.paired_tests import holm_corrected
+from tvts_bench.metrics.significance import holm_corrected
 from tvts_bench.results.collection import NamedResult, Results
 from tvts_bench.results.comparability import (
     EvaluationTask,

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tvts_bench.results.files import backbone_fact
 from tvts_bench.results.result import Result
-from tvts_bench.results.summary import backbone_fact
 
 RANDOM = "RANDOM"  # behind the name of a model whose weights are not trained
 GIVEN = "name "  # before an identity that is a given name

@@ -79,11 +79,11 @@ class Result:
         """
         from tvts_bench.results.files import write_files
 
-        return write_files(self, Path(folder)).saved.json
+        return write_files(self, Path(folder)).json
 
     def summary(self) -> str:
         """What was measured, as a Markdown table, and what made it, a line each."""
-        from tvts_bench.results.summary import as_markdown
+        from tvts_bench.results.files import as_markdown
 
         return as_markdown(self)
 

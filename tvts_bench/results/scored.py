@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tvts_bench.metrics.bootstrap import bootstrap_interval
+from tvts_bench.metrics.significance import bootstrap_interval
 from tvts_bench.results.collection import NamedResult
 from tvts_bench.results.comparability import metric_of
 from tvts_bench.results.per_sample import Outcomes, read_outcomes, table_of, table_path

@@ -9,13 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tvts_bench.csv_files import csv_text
 from tvts_bench.metrics.measured import FORWARD
-from tvts_bench.printable import in_markdown
+from tvts_bench.printable import csv_text, in_markdown
 from tvts_bench.results import write_atomically
 from tvts_bench.results.compare import Comparison, Verdict, p_in_words
 from tvts_bench.tables.layout import Heading, Line, TableLayout, Text
-from tvts_bench.tables.markup import as_markdown
+from tvts_bench.tables.render import as_markdown
 
 SCHEMA = 1  # of the JSON document; raised when a field changes its meaning
 STEM = "comparison"
@@ -38,9 +37,9 @@ def lay_out_comparison(comparison: Comparison) -> TableLayout:
     return TableLayout(
         title=f"{comparison.task} ({comparison.setting})" if comparison.setting else str(comparison.task),
         headings=(
-            Heading(text="first", numbers=False),
-            Heading(text="second", numbers=False),
-            *(Heading(text=text) for text in ("difference", "p", "Holm p")),
+            Heading(text="first"),
+            Heading(text="second"),
+            *(Heading(text=text, kind="number") for text in ("difference", "p", "Holm p")),
         ),
         lines=_grouped(lines),
         notes=(

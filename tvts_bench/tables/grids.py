@@ -4,7 +4,7 @@ Keys of cells are of content, so what the grid names is of one configuration; re
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,11 @@ from tvts_bench.results.grids import (
 )
 from tvts_bench.results.index import StoredResult, comparability_key, most_common, other_version
 from tvts_bench.tables.base import Column, Table
-from tvts_bench.tables.cells import CellResults, Seeded
+from tvts_bench.tables.model import CellResults, Seeded
 
 ABLATIONS = Path("runs/ablations")  # where `tvts-bench ablate` puts its cells
+Evaluation = tuple[int, str, StageRecord]
+"""Seed and key of a cell, and one of its stages, pretraining among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +36,6 @@ class GridCells:
     embedded: bool  # whether it was measured on the built-in synthetic set
     remarks: tuple[str, ...]  # what the table must say
     ignored: tuple[str, ...]  # a sentence each: results that are not taken
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Evaluation:
-    """One stage of one cell, or its pretraining."""
-
-    root: Path
-    key: str  # of the cell
-    seed: int
-    stage: StageRecord
 
 
 def folder_of_grid(table: Table, out: Path) -> Path | None:
@@ -78,7 +70,7 @@ def read_grid_cells(table: Table, folder: Path) -> GridCells | None:
     for column in table.columns:
         name = f"{column.protocols[0].command}-{column.dataset}"  # as the names of its stages begin
         cells = {
-            row.name: _cell(column, evaluations[row.cell], ignored)
+            row.name: _cell(column, root, evaluations[row.cell], ignored)
             for row in table.rows
             if row.cell in evaluations and name in requested[row.cell]
         }
@@ -92,7 +84,7 @@ def read_grid_cells(table: Table, folder: Path) -> GridCells | None:
     )
 
 
-def _evaluations(row: RowRecord, root: Path, ignored: list[str]) -> Iterator[_Evaluation]:
+def _evaluations(row: RowRecord, root: Path, ignored: list[str]) -> Iterator[Evaluation]:
     """The stages of a row's cells that belong to the grid, by seed; a cell that cannot be read goes to `ignored`."""
     for seed, key in sorted(row.cells.items(), key=lambda pair: int(pair[0])):
         try:
@@ -102,36 +94,38 @@ def _evaluations(row: RowRecord, root: Path, ignored: list[str]) -> Iterator[_Ev
         except GridError as error:
             ignored.append(f"ignored {row.name}:{seed}: {error}")
             continue
-        for stage in cell.stages if cell else ():
-            if stage.protocol == PRETRAIN or stage.name in row.stages:
-                yield _Evaluation(root=root, key=key, seed=int(seed), stage=stage)
+        yield from ((int(seed), key, stage) for stage in (cell.stages_of(row) if cell else ()))
 
 
-def _cell(column: Column, evaluations: list[_Evaluation], ignored: list[str]) -> CellResults | None:
-    """The column's results of all seeds; why the seeds without one failed."""
+def _cell(column: Column, root: Path, evaluations: list[Evaluation], ignored: list[str]) -> CellResults | None:
+    """The column's results of all seeds; why the seeds without one failed, and which have not learned to sort."""
     protocol = column.protocols[0]
     stored: list[Seeded] = []
     reasons: dict[int, str] = {}
-    for each in evaluations:
-        stage = each.stage
+    remarks: dict[int, str] = {}
+    for seed, key, stage in evaluations:
         here = (stage.protocol, stage.dataset) == (protocol.command, column.dataset)
         if stage.status == "failed" and (here or stage.protocol == PRETRAIN):
-            reasons.setdefault(each.seed, stage.reason or "no reason was recorded")
+            reasons.setdefault(seed, stage.reason or "no reason was recorded")
+        if stage.status == "done" and stage.protocol == PRETRAIN and stage.reason:
+            remarks[seed] = stage.reason
         if stage.status == "done" and here:
-            results = list(_results(each, column, ignored))
-            stored += [(each.seed, result) for result in results[:1]]
+            problems: list[str] = []
+            results = list(_holding(column, stage_results(root, key, stage, problems), ignored))
+            ignored += [f"ignored: {problem}" for problem in problems]
+            stored += [(seed, result) for result in results[:1]]
             ignored += [f"ignored {result.path}: another result of the same seed" for result in results[1:]]
     if not stored and not reasons:
         return None
+    reasons = {**{seed: remarks[seed] for seed, _ in stored if seed in remarks}, **reasons}
     words = "; ".join(f"seed {seed}: {reason}" for seed, reason in reasons.items())
     return CellResults(stored=tuple(stored), status="measured" if stored else "failed", reason=words or None)
 
 
-def _results(evaluation: _Evaluation, column: Column, ignored: list[str]) -> Iterator[StoredResult]:
-    """The results of a stage that hold the column's number."""
+def _holding(column: Column, results: Iterable[StoredResult], ignored: list[str]) -> Iterator[StoredResult]:
+    """Those of a stage's results that hold the column's number."""
     protocol = column.protocols[0]
-    problems: list[str] = []
-    for stored in stage_results(evaluation.root, evaluation.key, evaluation.stage, problems):
+    for stored in results:
         evaluator = stored.result.run.evaluator.get("name")
         metrics = {(metric.name, metric.condition) for metric in stored.result.metrics}
         if reason := other_version(stored.result):
@@ -142,7 +136,6 @@ def _results(evaluation: _Evaluation, column: Column, ignored: list[str]) -> Ite
             ignored.append(f"ignored {stored.path}: it holds no {column.metric} ({protocol.condition})")
         else:
             yield stored
-    ignored += [f"ignored: {problem}" for problem in problems]
 
 
 def _comparable(

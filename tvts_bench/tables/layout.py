@@ -1,11 +1,23 @@
-"""A filled table as text in rows and columns, before any mark-up: what people read, the same in every format."""
+"""A filled table as text in rows and columns, before any mark-up: what people read, the same in every format.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+It is made of the table's JSON document (`model.as_document`), so a page of documents on disk shows the same texts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from string import ascii_lowercase
+from typing import Any, Literal
 
-from tvts_bench.tables.base import FAILED, TITLES, Column, TableRow, dataset_in_words
-from tvts_bench.tables.model import Cell, FilledTable
+from tvts_bench.tables.base import FAILED, TITLES, dataset_in_words
+from tvts_bench.tables.notes import p_in_words
+
+Kind = Literal["name", "label", "published", "measured", "difference", "number", "coverage"]
+"""Of a column: the method, what the paper says of it, numbers, how much of the data they are of."""
+NUMBERS = {"published": "published", "measured": "measured", "difference": "measured less published", "number": ""}
+"""Kinds of columns with numbers, as tables write them; nothing where the heading says it all."""
+Document = Mapping[str, Any]
+"""A table's JSON document, or an object in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +28,9 @@ class Text:
     bold: bool = False
     extra: str = ""  # beside or below the text: interval, spread
     mark: str = ""  # behind it, raised: "*" or the letter of a note
+    runs: tuple[str, ...] = ()  # keys of what it is made of
+    what: str = ""  # which number it is
+    in_words: str = ""  # the number in words, with its interval and what it is compared with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +38,18 @@ class Heading:
     """The heading of a column."""
 
     text: str
-    kind: str = ""  # of neighbouring columns: published, measured
-    data: str = ""  # what they are of
-    numbers: bool = True
+    kind: Kind = "name"
+    data: str = ""  # what numbers are of
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the column holds numbers."""
+        return self.kind in NUMBERS
 
     @property
     def group(self) -> str:
         """What neighbouring columns share."""
-        return ", ".join(part for part in (self.kind, self.data) if part)
+        return ", ".join(part for part in (NUMBERS.get(self.kind), self.data) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,24 +68,19 @@ class TableLayout:
     title: str
     headings: tuple[Heading, ...]
     lines: tuple[Line, ...]
+    reasons: tuple[str, ...] = ()  # of what failed or could not run, by letter
     notes: tuple[str, ...]
 
-
-@dataclass(eq=False)
-class Letters:
-    """A letter for each different reason, in the order in which they are met."""
-
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def of(self, reason: str) -> str:
-        """Its letter: a, b, ... z, then a1, b1."""
-        number = len(self.reasons)
-        letter = ascii_lowercase[number % 26] + (str(number // 26) if number >= 26 else "")
-        return self.reasons.setdefault(reason, letter)
+    @property
+    def spans(self) -> list[tuple[Heading, int]]:
+        """First heading and width of each group of columns; a column without a group is alone."""
+        keys = [(heading.group, 0 if heading.group else number) for number, heading in enumerate(self.headings)]
+        groups = [list(members) for _, members in groupby(range(len(keys)), key=keys.__getitem__)]
+        return [(self.headings[members[0]], len(members)) for members in groups]
 
 
 def lay_out(
-    table: FilledTable,
+    document: Document,
     *,
     published: bool = True,
     measured: bool = True,
@@ -76,7 +90,7 @@ def lay_out(
     """The table as text.
 
     Args:
-        table: with its cells.
+        document: of a filled table.
         published: with the paper's rows and columns.
         measured: with what was measured, its rows and columns.
         labels: with what the paper says of each method beside its name.
@@ -84,136 +98,133 @@ def lay_out(
 
     Returns:
         With a letter for each reason, and the notes.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is not such a document.
     """
-    if dataset is not None:
-        table = replace(table, columns=tuple(column for column in table.columns if column.dataset == dataset))
-
-    rows = [
-        row
-        for row in table.rows
-        if (published and row.published) or (measured and any(table.cell(row, c).status for c in table.columns))
-    ]
-    shown = _Columns(table=table, rows=rows, published=published, measured=measured, labels=labels)
-    letters = Letters()
+    shown = _Shown(document, published=published, measured=measured, labels=labels, dataset=dataset)
     lines: list[Line] = []
-    for row in rows:
-        begins = not lines or lines[-1].group != row.group
-        lines.append(Line(group=row.group, begins=begins, texts=shown.texts(row, letters)))
-    reasons = tuple(f"[{letter}] {reason}" for reason, letter in letters.reasons.items())
-    return TableLayout(title=table.title, headings=shown.headings(), lines=tuple(lines), notes=(*reasons, *table.notes))
+    for row in shown.rows:
+        begins = bool(row["group"]) and (not lines or lines[-1].group != row["group"])
+        lines.append(Line(group=row["group"], begins=begins, texts=shown.texts(row)))
+    return TableLayout(
+        title=document["title"],
+        headings=shown.headings(),
+        lines=tuple(lines),
+        reasons=tuple(f"[{letter}] {reason}" for reason, letter in shown.letters.items()),
+        notes=tuple(map(str, document["notes"])),
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Columns:
-    """Which columns there are: labels, published, measured, differences, coverage."""
+class _Shown:
+    """Which rows and columns of a document are shown: names, labels, published, measured, differences, coverage."""
 
-    table: FilledTable
-    rows: Sequence[TableRow]  # those that are shown
-    published: bool
-    measured: bool
-    labels: bool
-
-    @property
-    def _labels(self) -> tuple[str, ...]:
-        """Label columns in which any row says something."""
-        used = [label for label in self.table.table.labels if any(row.labels.get(label) for row in self.rows)]
-        return tuple(used) if self.labels else ()
-
-    @property
-    def _published(self) -> tuple[Column, ...]:
-        return tuple(column for column in self.table.columns if column.published) if self.published else ()
-
-    @property
-    def _measured(self) -> tuple[Column, ...]:
-        return self.table.columns if self.measured else ()
-
-    @property
-    def _differing(self) -> tuple[Column, ...]:
-        """Columns with a difference to the published number."""
-        return tuple(
+    def __init__(
+        self, document: Document, *, published: bool, measured: bool, labels: bool, dataset: str | None
+    ) -> None:
+        columns = [column for column in document["columns"] if dataset in (None, column["dataset"])]
+        self.document = document
+        self.cells = {(cell["row"], cell["column"]): cell for cell in document["cells"]}
+        self.rows = [
+            row
+            for row in document["rows"]
+            if (published and row["paper"]) or (measured and any(cell["status"] for cell in self.of_row(row, columns)))
+        ]
+        self.labels = [
+            name for name in document["labels"] if labels and any(row["labels"].get(name) for row in self.rows)
+        ]
+        self.published = [column for column in columns if published and column["published"]]
+        self.measured = columns if measured else []
+        every = [cell for row in self.rows for cell in self.of_row(row, self.measured)]
+        self.differing = [
             column
-            for column in self._measured
-            if any(self.table.cell(row, column).difference is not None for row in self.rows)
-        )
+            for column in self.measured
+            if any(cell["difference"] is not None for cell in every if cell["column"] == column["name"])
+        ]
+        self.covered = any(cell["measured"] and not cell["measured"]["complete"] for cell in every)
+        self.letters: dict[str, str] = {}  # reason -> its letter, in the order in which they are met
 
-    @property
-    def _covered(self) -> bool:
-        """Whether coverage is shown."""
-        return self.measured and any(
-            (cell := self.table.cell(row, column)).measured and not cell.measured.complete
-            for row in self.rows
-            for column in self.table.columns
-        )
+    def of_row(self, row: Document, columns: Sequence[Document]) -> list[Document]:
+        """The row's cells in these columns."""
+        return [self.cells[row["name"], column["name"]] for column in columns]
 
     def headings(self) -> tuple[Heading, ...]:
         """Of all columns."""
-        table = self.table
-        headings = [Heading(text="method", numbers=False)]
-        headings += [Heading(text=table.table.labels[label], numbers=False) for label in self._labels]
-        headings += [Heading(text=column.heading, kind="published", data=_real(column)) for column in self._published]
-        headings += [
-            Heading(text=_qualified(table, column), kind="measured", data=table.measured_on[column.name])
-            for column in self._measured
-        ]
-        headings += [Heading(text=c.heading, kind="measured less published", data=_real(c)) for c in self._differing]
-        return tuple([*headings, Heading(text="coverage", numbers=False)] if self._covered else headings)
+        headings = [Heading(text="method")]
+        headings += [Heading(text=self.document["labels"][name], kind="label") for name in self.labels]
+        headings += [Heading(text=c["heading"], kind="published", data=_real(c)) for c in self.published]
+        headings += [Heading(text=_qualified(c), kind="measured", data=c["measured_on"]) for c in self.measured]
+        headings += [Heading(text=c["heading"], kind="difference", data=_real(c)) for c in self.differing]
+        return tuple([*headings, Heading(text="coverage", kind="coverage")] if self.covered else headings)
 
-    def texts(self, row: TableRow, letters: Letters) -> tuple[Text, ...]:
+    def texts(self, row: Document) -> tuple[Text, ...]:
         """Of one row."""
-        table = self.table
-        texts = [Text(text=row.name), *(Text(text=row.labels.get(label, "")) for label in self._labels)]
-        texts += [_published_text(table.cell(row, column)) for column in self._published]
-        texts += [_measured_text(table.cell(row, column), letters) for column in self._measured]
-        for column in self._differing:
-            difference = table.cell(row, column).difference
-            texts.append(Text(text="" if difference is None else f"{difference:+.1f}"))
-        return tuple([*texts, Text(text=_coverage(table, row))] if self._covered else texts)
+        texts = [Text(text=row["name"]), *(Text(text=row["labels"].get(name, "")) for name in self.labels)]
+        texts += [
+            Text(text=_published(cell["published"]), bold=cell["best_published"])
+            for cell in self.of_row(row, self.published)
+        ]
+        measured = self.of_row(row, self.measured)
+        texts += [self._measured(cell, column) for cell, column in zip(measured, self.measured, strict=True)]
+        differences = [cell["difference"] for cell in self.of_row(row, self.differing)]
+        texts += [Text(text="" if difference is None else f"{difference:+.1f}") for difference in differences]
+        return tuple([*texts, Text(text=_coverage(measured))] if self.covered else texts)
+
+    def _measured(self, cell: Document, column: Document) -> Text:
+        letter = f"[{self._letter(cell['reason'])}]" if cell["reason"] else ""
+        measured, versus = cell["measured"], cell["versus"]
+        if measured is None:
+            return Text(text=cell["status"], mark=letter)
+        spread = "" if measured["spread"] is None else f"± {measured['spread']:.1f} "
+        interval = "" if measured["low"] is None else f"[{measured['low']:.1f}, {measured['high']:.1f}]"
+        return Text(
+            text=f"{measured['value']:.1f}",
+            bold=cell["best"],
+            extra=f"{spread}{interval}".strip(),
+            mark=("*" if versus and versus["significant"] else "") + letter,
+            runs=tuple(run["key"] for run in measured["runs"]),
+            what=f"{cell['row']}, {column['heading']} on {column['measured_on']}",
+            in_words=_in_words(measured, versus),
+        )
+
+    def _letter(self, reason: str) -> str:
+        """Its letter: a, b, ... z, then a1, b1."""
+        number = len(self.letters)
+        letter = ascii_lowercase[number % 26] + (str(number // 26) if number >= 26 else "")
+        return self.letters.setdefault(reason, letter)
 
 
-def _real(column: Column) -> str:
-    return TITLES.get(column.dataset, column.dataset)
+def _real(column: Document) -> str:
+    """The public data set, as tables print it."""
+    return TITLES.get(str(column["dataset"]), str(column["dataset"]))
 
 
-def _qualified(table: FilledTable, column: Column) -> str:
+def _qualified(column: Document) -> str:
     """The heading; with the protocol where it is not the paper's."""
-    protocol = table.protocols[column.name]
-    return column.heading if protocol.like_paper else f"{column.heading} (cached)"
+    return column["heading"] if column["protocol"]["like_paper"] else f"{column['heading']} (cached)"
 
 
-def _published_text(cell: Cell) -> Text:
-    if cell.published is None:
-        return Text()
-    text = FAILED if cell.published == FAILED else f"{cell.published:.1f}"
-    return Text(text=text, bold=cell.best_published)
+def _published(value: float | str | None) -> str:
+    return "" if value is None else FAILED if isinstance(value, str) else f"{value:.1f}"
 
 
-def _measured_text(cell: Cell, letters: Letters) -> Text:
-    letter = f"[{letters.of(cell.reason)}]" if cell.reason else ""
-    measured = cell.measured
-    if measured is None:
-        return Text(text=cell.status, mark=letter)
-    spread = "" if measured.spread is None else f"± {measured.spread:.1f} "
-    interval = "" if measured.low is None else f"[{measured.low:.1f}, {measured.high:.1f}]"
-    star = "*" if cell.versus and cell.versus.significant else ""
-    return Text(
-        text=f"{measured.value:.1f}", bold=cell.best, extra=f"{spread}{interval}".strip(), mark=f"{star}{letter}"
-    )
+def _in_words(measured: Document, versus: Document | None) -> str:
+    """A number, its interval, and the row that it is compared with."""
+    interval = "" if measured["low"] is None else f", 95 % interval {measured['low']:.2f} to {measured['high']:.2f}"
+    seeds = "" if measured["spread"] is None else f", mean of {len(measured['runs'])} seeds ± {measured['spread']:.2f}"
+    words = f"{measured['value']:.2f} % of {measured['clips']:,} clips{interval}{seeds}"
+    if versus:
+        bounds = "" if versus["low"] is None else f" [{versus['low']:+.2f}, {versus['high']:+.2f}]"
+        against = f"{versus['difference']:+.2f}{bounds}, p {p_in_words(versus['p'])}"
+        words += f"; less {versus['baseline']}: {against} ({versus['test']})"
+    return words
 
 
-def _coverage(table: FilledTable, row: TableRow) -> str:
-    """How much of each data set was measured; nothing for a row without numbers."""
-    numbers = [measured for column in table.columns if (measured := table.cell(row, column).measured)]
-    return coverage_in_words(
-        (str(measured.runs[0].dataset["name"]), part.split, part.percent)
-        for measured in numbers
-        for part in measured.parts
-    )
-
-
-def coverage_in_words(parts: Iterable[tuple[str, str, float]]) -> str:
-    """Data sets (`Dataset.name`), splits and percents of them as text; of a split that comes twice the least."""
+def _coverage(cells: Sequence[Document]) -> str:
+    """How much of each split was measured, the least where it comes twice; nothing for a row without numbers."""
     least: dict[str, float] = {}
-    for dataset, split, percent in parts:
-        name = f"{dataset_in_words(dataset)} {split}"
-        least[name] = min(percent, least.get(name, percent))
+    for measured in (cell["measured"] for cell in cells if cell["measured"]):
+        for part in measured["parts"]:
+            name = f"{dataset_in_words(str(measured['runs'][0]['dataset']['name']))} {part['split']}"
+            least[name] = min(part["percent"], least.get(name, part["percent"]))
     return ", ".join(f"{name} {percent:.4g} %" for name, percent in least.items())

@@ -6,13 +6,12 @@ Equal results make equal bytes; no path of a machine is in them.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tvts_bench.csv_files import csv_text
-from tvts_bench.printable import printable
+from tvts_bench.printable import csv_text, printable
 from tvts_bench.results import write_atomically
 from tvts_bench.results.leaderboard import Leaderboard, Measure, RankedCell
 from tvts_bench.results.model_names import RANDOM
 from tvts_bench.tables.layout import Heading, Line, TableLayout, Text
-from tvts_bench.tables.markup import as_latex, as_markdown
+from tvts_bench.tables.render import as_latex, as_markdown
 
 STEM = "leaderboard"
 COLUMNS = (
@@ -46,7 +45,7 @@ li { margin: .2rem 0; }
 <div class="wide"><table>
 <thead><tr>
 {%- for heading in layout.headings %}
-<th{% if heading.numbers %} class="number"{% endif %}>{{ heading.text }}
+<th{% if heading.is_number %} class="number"{% endif %}>{{ heading.text }}
 {%- if heading.data %}<small>{{ heading.data }}</small>{% endif %}</th>
 {%- endfor %}
 </tr></thead>
@@ -54,7 +53,7 @@ li { margin: .2rem 0; }
 {%- for line in layout.lines %}
 <tr>
 {%- for text in line.texts %}
-<td{% if layout.headings[loop.index0].numbers %} class="number"{% endif %}>
+<td{% if layout.headings[loop.index0].is_number %} class="number"{% endif %}>
 {%- if text.bold %}<b>{{ text.text }}</b>{% else %}{{ text.text }}{% endif %}
 {%- if text.mark %}<sup>{{ text.mark }}</sup>{% endif %}
 {%- if text.extra %}<small>{{ text.extra }}</small>{% endif %}</td>
@@ -108,10 +107,10 @@ def lay_out_leaderboard(
     return TableLayout(
         title=_title(board),
         headings=(
-            Heading(text="model", numbers=False),
-            *(Heading(text=text) for text in ranked),
-            *(Heading(text=measure.heading, data=str(measure.task)) for measure in measures),
-            *(Heading(text=text, numbers=text != "device") for text in costs),
+            Heading(text="model"),
+            *(Heading(text=text, kind="number") for text in ranked),
+            *(Heading(text=measure.heading, kind="number", data=str(measure.task)) for measure in measures),
+            *(Heading(text=text, kind="name" if text == "device" else "number") for text in costs),
         ),
         lines=tuple(lines),
         notes=board.notes,

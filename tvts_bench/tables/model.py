@@ -1,17 +1,35 @@
-"""The model of a filled table, which renderers take: what was measured and published, and how cells compare."""
+"""A filled table: what was measured and published, how cells compare, and the JSON document of it all."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from tvts_bench.metrics.paired_tests import PairedTest
+from tvts_bench.metrics.significance import PairedTest
+from tvts_bench.provenance import canonical
+from tvts_bench.results.index import StoredResult
 from tvts_bench.tables.base import Column, Protocol, Published, Table, TableRow
+
+FOLDER = "tables"  # of tables, under the folder of all results
+SCHEMA = 1  # of the JSON document; raised when a field changes its meaning
 
 Status = Literal["", "measured", "failed", "not run"]
 """Blank: nothing was requested, or it has not been run yet. failed: it ran and did not converge, or ended in an error.
 not run: it was requested and could not be."""
 
 ALPHA = 0.05  # p-values below are marked
+
+
+Seeded = tuple[int | None, StoredResult]
+"""A seed of pretraining (None where the backbone is given), and a result."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CellResults:
+    """What fills a cell: results, or why there is none."""
+
+    stored: tuple[Seeded, ...] = ()  # one per seed, in the order of the seeds
+    status: Status = "measured"
+    reason: str | None = None  # one sentence: why there is no result, or not of every seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +127,50 @@ class FilledTable:
     def cell(self, row: TableRow, column: Column) -> Cell:
         """The cell of that row and column."""
         return self.cells[row.name, column.name]
+
+
+def as_document(table: FilledTable) -> dict[str, Any]:
+    """Plain JSON types. Rows and columns in the order of the table; a cell for each pair, row by row.
+
+    A cell's `measured.runs` name the results it is made of, by key and by file relative to the folder of results.
+    """
+    declared = table.table
+    return {
+        "schema": SCHEMA,
+        "table": declared.name,
+        "title": table.title,
+        "embedded": table.embedded,
+        "baseline": table.baseline,
+        "grid": declared.grid,
+        "labels": dict(declared.labels),
+        "columns": [
+            {
+                "name": column.name,
+                "heading": column.heading,
+                "dataset": column.dataset,
+                "metric": column.metric,
+                "published": column.published,
+                "measured_on": table.measured_on[column.name],
+                "protocol": canonical(table.protocols[column.name]),
+            }
+            for column in table.columns
+        ],
+        "rows": [
+            {"name": row.name, "group": row.group, "labels": dict(row.labels), "paper": bool(row.published)}
+            for row in table.rows
+        ],
+        "cells": [_json_cell(table.cell(row, column)) for row in table.rows for column in table.columns],
+        "notes": list(table.notes),
+    }
+
+
+def _json_cell(cell: Cell) -> dict[str, Any]:
+    fields = asdict(cell)
+    if cell.measured:
+        for part, shown in zip(cell.measured.parts, fields["measured"]["parts"], strict=True):
+            shown["percent"] = part.percent
+        fields["measured"]["complete"] = cell.measured.complete
+    if cell.versus:
+        fields["versus"] = {"baseline": cell.versus.baseline, **asdict(cell.versus.test)}
+        fields["versus"]["significant"] = cell.versus.significant
+    return fields

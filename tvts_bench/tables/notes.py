@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from tvts_bench.results import Result
-from tvts_bench.results.summary import backbone_fact
+from tvts_bench.results.files import backbone_fact
 from tvts_bench.tables.base import Column, TableRow
-from tvts_bench.tables.cells import CellResults
-from tvts_bench.tables.model import ALPHA, Cell, FilledTable
+from tvts_bench.tables.model import ALPHA, Cell, CellResults, FilledTable
 
 Results = Mapping[tuple[str, str], CellResults]
 """(row, column) -> what fills the cell."""
@@ -42,8 +41,8 @@ def _of_numbers(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
     yield from _of_fewer_seeds(table)
     if table.embedded:
         yield (
-            "the embedded world is not the data of the published numbers: the two kinds of columns cannot be compared,"
-            " and no difference is shown"
+            "the built-in synthetic set is not the data of the published numbers: the two kinds of columns cannot be"
+            " compared, and no difference is shown"
         )
 
 
@@ -106,22 +105,18 @@ def _of_tests(table: FilledTable, measured: list[Cell]) -> Iterator[str]:
     tests = " or ".join(dict.fromkeys(cell.versus.test.test for cell in measured if cell.versus))
     if tests:
         yield f"* differs from {table.baseline}: p < {ALPHA:g} ({tests}; not corrected for the number of rows)"
-    headings = {column.name: f"{table.measured_on[column.name]} {column.heading}" for column in table.columns}
     several = len(set(table.measured_on.values())) > 1
+    headings = {c.name: f"{table.measured_on[c.name]} {c.heading}" if several else c.heading for c in table.columns}
     for row in table.rows:
         parts = []
         for column in table.columns:
             versus = table.cell(row, column).versus
             if versus:
-                test, heading = versus.test, headings[column.name] if several else column.heading
+                test, heading = versus.test, headings[column.name]
                 interval = "" if test.low is None else f" [{test.low:+.1f}, {test.high:+.1f}]"
                 shared = _of_shared_seeds(table, row, column)
                 parts.append(f"{heading} {test.difference:+.2f}{interval}, p {p_in_words(test.p)}{shared}")
-        untested = [
-            headings[column.name] if several else column.heading
-            for column in table.columns
-            if _untested(table, row, column)
-        ]
+        untested = [headings[column.name] for column in table.columns if _untested(table, row, column)]
         if untested:
             yield (
                 f"{row.name} is not tested against {table.baseline} in {', '.join(untested)}: what each clip scored is"

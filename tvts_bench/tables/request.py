@@ -17,7 +17,7 @@ class TableRequest:
     """A table, and what fills it."""
 
     table: Table
-    data: Mapping[str, Path]  # data set -> folder; empty: the embedded world
+    data: Mapping[str, Path]  # data set -> folder; empty: the built-in synthetic set
     annotations: Mapping[str, Path]
     checkpoints: Mapping[str, Path]  # row -> weights
     protocols: Mapping[str, Protocol] = field(default_factory=dict)  # column -> protocol, where it is not the first
@@ -32,26 +32,32 @@ class TableRequest:
     ) -> "TableRequest":
         """From `NAME=VALUE` texts.
 
+        Args:
+            name: Of the table.
+            data: Folders of data sets.
+            annotations: Lists of data sets whose folder holds none.
+            checkpoints: Weights of rows.
+
         Raises:
             UserError: no `=`, an unknown name (the nearest is shown), a name twice, or nothing to measure.
         """
         table: Table = registry.load("tables", name).TABLE
         table = replace(table, rows=(*table.rows, *_other_rows(table, checkpoints)))
         sets, rows = table.datasets, [row.name for row in table.rows]
-        found = cls(
+        request = cls(
             table=table,
             data=_paths("--data", data, sets, f"data set of {name}"),
             annotations=_paths("--annotations", annotations, sets, f"data set of {name}"),
             checkpoints=_paths("--ckpt", checkpoints, rows, f"row of {name}"),
         )
-        for dataset in found.annotations:
-            if dataset not in found.data:
+        for dataset in request.annotations:
+            if dataset not in request.data:
                 raise UserError(f"--annotations {dataset}=... needs --data {dataset}=DIR, the folder of its videos")
-        if found.data and not found.checkpoints:
+        if request.data and not request.checkpoints:
             raise UserError(
                 f"--data {data[0]} has nothing to be measured with: add --ckpt ROW=FILE; rows: {', '.join(rows)}"
             )
-        return found
+        return request
 
     def varied(
         self,
@@ -62,7 +68,14 @@ class TableRequest:
         ablations: Path | None,
         weights: str | None = None,
     ) -> "TableRequest":
-        """With what else was asked for.
+        """With the other options of its command.
+
+        Args:
+            baseline: Row that the others are tested against; None: as the table says.
+            probe: Which linear probe, "cached" or "paper"; None: the first of its columns.
+            accumulate: Micro-batches of a training step.
+            ablations: Folder of the table's grid; None: the usual one.
+            weights: Which of each checkpoint's: "ema", or their key.
 
         Raises:
             UserError: an unknown name, or an option that has no meaning for this table.
@@ -88,15 +101,15 @@ class TableRequest:
         """The protocol of each linear-probe column."""
         if probe not in PROBES:
             raise UserError(f"--probe must be one of {', '.join(PROBES)}, got {probe!r}")
-        found = {
+        protocols = {
             column.name: protocol
             for column in self.table.columns
             for protocol in column.protocols
             if protocol.evaluator == PROBES[probe]
         }
-        if not found:
+        if not protocols:
             raise UserError(f"{self.table.name} has no linear probe: leave out --probe {probe}")
-        return found
+        return protocols
 
     @property
     def from_grid(self) -> bool:

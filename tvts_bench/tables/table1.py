@@ -1,7 +1,6 @@
 """Table 1: what is put in order: transcripts, or video."""
 
-from tvts_bench.tables.base import Table, published_rows
-from tvts_bench.tables.protocols import ONE_SPLIT, grid_columns
+from tvts_bench.tables.base import ONE_SPLIT, Table, grid_columns, published_rows
 
 CELLS = {
     "Baseline": "none",

@@ -1,7 +1,6 @@
 """Table 2: training objectives, with and without the stop-gradient before the text encoder."""
 
-from tvts_bench.tables.base import Table, published_rows
-from tvts_bench.tables.protocols import FINETUNE, grid_columns
+from tvts_bench.tables.base import FINETUNE, Table, grid_columns, published_rows
 
 COLUMNS = grid_columns(("ssv2", "k400"), FINETUNE)
 

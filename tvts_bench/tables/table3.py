@@ -1,7 +1,6 @@
 """Table 3: how the order of transcripts is asked for."""
 
-from tvts_bench.tables.base import Table, published_rows
-from tvts_bench.tables.protocols import FINETUNE, grid_columns
+from tvts_bench.tables.base import FINETUNE, Table, grid_columns, published_rows
 
 COLUMNS = grid_columns(("ssv2", "k400"), FINETUNE)
 

@@ -1,7 +1,17 @@
 """Table 4: what frozen features know of SSV2, by zero-shot retrieval and by a linear probe."""
 
-from tvts_bench.tables.base import Column, Table, published_rows
-from tvts_bench.tables.protocols import BASE_ONLY, CACHED_PROBE, ONLINE_PROBE, PIXELS, RANDOM, RETRIEVAL, TVTS
+from tvts_bench.tables.base import (
+    BASE_ONLY,
+    CACHED_PROBE,
+    ONLINE_PROBE,
+    PIXELS,
+    RANDOM,
+    RETRIEVAL,
+    TVTS,
+    Column,
+    Table,
+    published_rows,
+)
 
 COLUMNS = (
     *(

@@ -1,12 +1,8 @@
 """Table 5: fine-tuning on SSV2 and Kinetics-400."""
 
-from tvts_bench.tables.base import Column, Table, published_rows
-from tvts_bench.tables.protocols import BASE_ONLY, FINETUNE, RANDOM, TVTS
+from tvts_bench.tables.base import BASE_ONLY, FINETUNE, RANDOM, TVTS, Table, finetuned_columns, published_rows
 
-COLUMNS = tuple(
-    Column(name=f"{dataset}_top1", heading="top-1", dataset=dataset, metric="top-1", protocols=(FINETUNE,))
-    for dataset in ("ssv2", "k400")
-)
+COLUMNS = finetuned_columns(("ssv2", "k400"), FINETUNE)
 
 TABLE = Table(
     name="table5",

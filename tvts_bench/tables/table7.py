@@ -1,12 +1,8 @@
 """Table 7: fine-tuning on UCF-101 and HMDB-51."""
 
-from tvts_bench.tables.base import Column, Table, published_rows
-from tvts_bench.tables.protocols import BASE_ONLY, ONE_SPLIT, RANDOM, TVTS
+from tvts_bench.tables.base import BASE_ONLY, ONE_SPLIT, RANDOM, TVTS, Table, finetuned_columns, published_rows
 
-COLUMNS = tuple(
-    Column(name=f"{dataset}_top1", heading="top-1", dataset=dataset, metric="top-1", protocols=(ONE_SPLIT,))
-    for dataset in ("ucf101", "hmdb51")
-)
+COLUMNS = finetuned_columns(("ucf101", "hmdb51"), ONE_SPLIT)
 
 TABLE = Table(
     name="table7",

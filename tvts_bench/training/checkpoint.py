@@ -100,7 +100,7 @@ def save_checkpoint(path: Path, state: Saved) -> None:
         raise TrainingStateError(f"cannot write {path}: {error.strerror}{kept}") from error
 
 
-def try_to_save(path: Path, state: Saved, then: str = "; training goes on") -> None:
+def try_to_save(path: Path, state: Saved, then: str = "; training continues") -> None:
     """Write `state`; where that cannot be, a warning says so.
 
     Args:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from tvts_bench.atomic import whole_file
-from tvts_bench.csv_files import csv_text
 from tvts_bench.distributed import Rank, all_reduce_mean
 from tvts_bench.errors import UserError
+from tvts_bench.printable import csv_text
 
 STEPS, EPOCHS, METRICS = "steps.csv", "epochs.csv", "metrics.jsonl"
 STEP_COLUMNS = ("step", "epoch", "lr", "loss", "gradient_norm", "clips_per_second")
@@ -172,7 +172,7 @@ class MetricWriter:
             while self._pending:
                 self._pending = self._pending[self._file.write(self._pending) :]
         except OSError as error:
-            self._warn(f"cannot write {self._path}: {error.strerror}; training goes on, and what is missing is kept")
+            self._warn(f"cannot write {self._path}: {error.strerror}; training continues, and what is missing is kept")
             return
         self._is_full = False
         self._show()

@@ -91,7 +91,7 @@ def read_index(path: Path) -> PacketIndex:
     With several video streams it is the one FFmpeg deems best; cover pictures do not count.
 
     Raises:
-        VideoDecodeError: not a readable file, not a video, no video stream, no packet in it, or it is cut off.
+        VideoDecodeError: Not a readable file, not a video, no video stream, no packet in it, or it is cut off.
     """
     require_file(path)
     with open_video(path, decode=False) as (container, stream):
@@ -200,7 +200,7 @@ def require_file(path: Path) -> None:
     """Refuse what is not a readable file with something in it; opening a named pipe would block for ever.
 
     Raises:
-        VideoDecodeError: missing, a folder, no permission, not a regular file, or empty.
+        VideoDecodeError: Missing, a folder, no permission, not a regular file, or empty.
     """
     try:
         status = path.stat()

@@ -210,16 +210,13 @@ class ClipSpec:
         return f"{self.num_frames} frames, {frames}, {self.crop} x {self.crop}{squashed}, {views}"
 
 
-def changed_clip(
-    clip: ClipSpec, *, sampling: str | None = None, views: str | None = None, seed: int | None = None, **fields: Any
-) -> ClipSpec:
+def changed_clip(clip: ClipSpec, *, sampling: str | None = None, views: str | None = None, **fields: Any) -> ClipSpec:
     """A backbone's own clip with what a user changes of it.
 
     Args:
         clip: The backbone's own.
-        sampling: A name of `SAMPLINGS`; None changes nothing, as for all of these.
-        views: Temporal x spatial ones: "2x3".
-        seed: Of random frames.
+        sampling: A name of `SAMPLINGS`; None changes nothing.
+        views: Temporal x spatial ones: "2x3"; None changes nothing.
         **fields: Fields of the clip.
 
     Raises:
@@ -233,8 +230,6 @@ def changed_clip(
         if not (temporal.isdecimal() and spatial.isdecimal()):
             raise UserError(f"--views must be TEMPORALxSPATIAL such as 1x1 or 2x3, got {views!r}")
         fields |= {"temporal_views": int(temporal), "spatial_views": int(spatial)}
-    if seed is not None:
-        fields["seed"] = seed
     changed = replace(clip, **fields)
     require_dense(fields.get("stride"), changed.sampling)
     return changed

@@ -3,6 +3,7 @@
 Shapes leave open how many heads there are and, where positions are computed, which clips the network is for.
 """
 
+import difflib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tvts_bench.backbones.base import BackboneError
+from tvts_bench.backbones.base import BackboneError, first_line, from_transformers
 from tvts_bench.errors import UserError, with_article
 from tvts_bench.models.checkpoint import FOLDER_CONFIG, INPUT_FILES, Checkpoint, CheckpointError
-from tvts_bench.models.foreign_config import refuse_sizes
+from tvts_bench.models.foreign_config import TIMM_KINDS, refuse_parts_elsewhere, refuse_sizes
 from tvts_bench.provenance import digest
 from tvts_bench.video.spec import IMAGENET_MEAN, IMAGENET_STD, ClipSpec, Interpolation
 
@@ -65,6 +66,11 @@ class FolderConfig:
     def require(self, keys: Sequence[str], value: Any, why: str = "as the tensors beside it have it") -> None:
         """Nothing where none of `keys` is there, or the first that is has this value.
 
+        Args:
+            keys: names that libraries have for the same.
+            value: the only one that is right.
+            why: said behind it.
+
         Raises:
             CheckpointError: it has another.
         """
@@ -87,6 +93,35 @@ class FolderConfig:
             )
             spec = replace(spec, crop=own.crop, short_side=max(own.short_side, own.crop))
         return replace(spec, sampling=own.sampling, position=own.position, stride=own.stride)
+
+
+def library_config(checkpoint: Checkpoint) -> Any:
+    """The transformers library's configuration of the encoder of images or videos that config.json describes.
+
+    Raises:
+        BackboneError: the library does not know the architecture, or the description makes no sense to it.
+        CheckpointError: it has sizes that no network has, or parts that lie elsewhere.
+    """
+    described, path = dict(checkpoint.config or {}), checkpoint.path.parent / FOLDER_CONFIG
+    refuse_sizes(described, path)
+    known, kind = from_transformers("CONFIG_MAPPING"), described.get("model_type")
+    if kind in TIMM_KINDS:
+        raise BackboneError(f"{path} describes a network of timm: --backbone timm:NAME loads it")
+    refuse_parts_elsewhere(described, path)
+    if not isinstance(kind, str) or kind not in known:
+        close = difflib.get_close_matches(str(kind), list(known.keys()))
+        hint = f"; close: {', '.join(close)}" if close else ""
+        raise BackboneError(
+            f"{checkpoint.path.parent}: this version of transformers has no architecture {kind!r}{hint}"
+            " (code that comes with a model is not run)"
+        )
+    try:
+        config = known[kind].from_dict(described)
+    except Exception as error:
+        raise BackboneError(
+            f"{checkpoint.path.parent}: config.json does not describe a {kind} ({first_line(error)}): fetch it anew"
+        ) from error
+    return getattr(config, "vision_config", None) or config
 
 
 def built_as_described(checkpoint: Checkpoint, stated: object, assumed: object) -> Checkpoint:

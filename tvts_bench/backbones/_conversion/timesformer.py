@@ -12,6 +12,7 @@ from torch import Tensor
 from tvts_bench.backbones import (
     CheckpointSignature,
     ConfigReader,
+    Family,
     from_transformers,
     square_clip,
 )
@@ -98,8 +99,6 @@ class TimeSformer(VideoNetwork):
 
 BASE = TimeSformerConfig()
 TINY = TimeSformerConfig(width=128, depth=2, num_heads=2, mlp_dim=512, image_size=32, patch_size=8)
-# One frame of each of equal segments, a centre crop, one mean and deviation for all colours.
-clip_spec = partial(square_clip, short_sides={224: 256, 448: 512}, mean=(0.45,) * 3, std=(0.225,) * 3)
 RENAMED = (  # parts of official names -> the library's, in the order to replace them
     ("norm.", "layernorm."),  # the final one; those of blocks have numbers
     ("cls_token", "embeddings.cls_token"),
@@ -133,3 +132,15 @@ def has_dino_head(signature: CheckpointSignature) -> bool:
 def infer_config(reader: ConfigReader) -> TimeSformerConfig:
     """The shape of a TimeSformer whose tensors these are."""
     return TimeSformerConfig(**reader.vit({}), num_frames=reader.shape("time_embed", 3)[1])
+
+
+timesformer_family = partial(
+    Family,
+    infer_config=infer_config,
+    build=TimeSformer,
+    names=RENAMED,
+    inside=LIBRARY,
+    # One frame of each of equal segments, a centre crop, one mean and deviation for all colours.
+    clip_spec=partial(square_clip, short_sides={224: 256, 448: 512}, mean=(0.45,) * 3, std=(0.225,) * 3),
+)
+"""A family whose files are a TimeSformer's; takes the other fields of `Family`."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import cast
 
 from tvts_bench import registry
@@ -50,16 +49,13 @@ INFO = DatasetInfo(
     "motion; ucf101: near-duplicates in groups, three splits; hmdb51: three splits (train and test).",
 )
 
-_FIRST_PART = {"ssv2": "ssv2-val", "k400": "k400-val", "ucf101": "ucf101", "hmdb51": "hmdb51"}
-"""The part that a variant needs for its default split; ssv2 and k400 have one for training besides."""
-
 
 def load(root: Path | None, options: LoadOptions, progress: Progress) -> Dataset:
     """The part of the world that looks like `options.variant` (by default ssv2), through that data set's own reader.
 
     Args:
         root: a folder that `make_world` wrote; None for the default world in the cache, whose parts are made when they
-            are first needed: the default split's here, the other's when its records are asked for.
+            are first needed: the default split's here, the other's when its records are read.
         options: `variant`, and `fold` for ucf101 and hmdb51.
         progress: shows what is being made.
 
@@ -69,51 +65,31 @@ def load(root: Path | None, options: LoadOptions, progress: Progress) -> Dataset
     options.refuse("scripted_motion", "annotations")
     variant = options.variant or INFO.variants[0]
     sibling = registry.load("datasets", variant)
-    ensure = _maker(options.cache or default_cache(), progress) if root is None else partial(_demand, root)
-    read = partial(_read, sibling, variant, replace(options, variant=None), progress, ensure)
-    dataset = read(_FIRST_PART[variant])
-    manifest = read_manifest(dataset.root.parent)
-    assert manifest is not None  # else there had been nothing to read
-    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {}
-    for split in ("train", sibling.INFO.default_split):
+    out = root or world_folder(options.cache or default_cache())
+
+    def read(split: str) -> Dataset:
         part = f"{variant}-{split}" if f"{variant}-{split}" in PARTS else variant
-        readers[split] = partial(lambda part, split: read(part).records(split), part, split)
+        if root is None:
+            make_world(out, DEFAULT, parts=(part,), progress=progress)
+        else:
+            _require_part(root, part)
+        return cast(Dataset, sibling.load(out / variant, replace(options, variant=None), progress))
+
+    default_split = sibling.INFO.default_split
+    dataset = read(default_split)
+    manifest = read_manifest(out)
+    assert manifest is not None  # else there had been nothing to read
+    readers: dict[str, Callable[[], Sequence[VideoRecord]]] = {
+        split: partial(lambda split: read(split).records(split), split) for split in ("train", default_split)
+    }
     return replace(
         dataset,
         name=f"scripted_motion-{dataset.name}",
-        info=replace(
-            INFO,
-            splits=tuple(readers),
-            default_split=sibling.INFO.default_split,
-            num_classes=len(dataset.class_names),
-        ),
+        info=replace(INFO, splits=tuple(readers), default_split=default_split, num_classes=len(dataset.class_names)),
         readers=readers,
         content=manifest.world.digest,
         _cache={},
     )
-
-
-def _read(
-    sibling: ModuleType,
-    variant: str,
-    options: LoadOptions,
-    progress: Progress,
-    ensure: Callable[[str], Path],
-    part: str,
-) -> Dataset:
-    """Make or find `part`, then let the reader of the real data set read its tree."""
-    return cast(Dataset, sibling.load(ensure(part) / variant, options, progress))
-
-
-def _maker(cache: Path, progress: Progress) -> Callable[[str], Path]:
-    """Makes a part of the default world in `cache`, and says where the world is."""
-    out = world_folder(cache)
-
-    def ensure(part: str) -> Path:
-        make_world(out, DEFAULT, parts=(part,), progress=progress)
-        return out
-
-    return ensure
 
 
 def world_folder(cache: Path) -> Path:
@@ -121,8 +97,8 @@ def world_folder(cache: Path) -> Path:
     return cache / "scripted-motion" / DEFAULT.digest[:12]
 
 
-def _demand(root: Path, part: str) -> Path:
-    """`root`, if it holds a world with `part`."""
+def _require_part(root: Path, part: str) -> None:
+    """Refuse a folder that holds no world with `part`."""
     manifest = read_manifest(root)
     if manifest is None:
         raise DatasetError(
@@ -134,4 +110,3 @@ def _demand(root: Path, part: str) -> Path:
             f"the ScriptedMotion world in {root} lacks {part} (it has: {', '.join(manifest.parts) or 'nothing yet'}); "
             f"add it with `tvts-bench make-data scripted-motion --out {root} --part {part}`"
         )
-    return root

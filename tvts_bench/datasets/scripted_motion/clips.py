@@ -62,15 +62,22 @@ class Draws:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelledClass:
+    """A class: its name in the lists, what happens, and what is seen where that is part of the class."""
+
+    name: str
+    actions: tuple[str, ...]  # performed one after the other
+    digit: int | None = None  # None: any
+    ground: str | None = None  # None: any
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScriptedClip:
     """What is fixed about a clip; all else is drawn from the world's seed."""
 
     path: str  # relative to the layout's folder; also the name its motion is drawn by
-    label: str
-    actions: tuple[str, ...]  # performed one after the other
+    kind: LabelledClass
     held_out: bool = False  # handwritings that training parts never show
-    digit: int | None = None  # None: any
-    ground: str | None = None  # None: any
     source: str | None = None  # clips of one source share appearance, frame size and, nearly, the motion
 
 
@@ -143,18 +150,18 @@ def draw_drift(draws: Draws, fps: int, drift: int = _DRIFT) -> tuple[int, int, i
 def take(world: World, clip: ScriptedClip) -> Take:
     """The clip as drawn from the world's seed: the same on every machine."""
     draws = Draws(world.seed, clip.source or clip.path)
-    subject = draw_subject(draws, held_out=clip.held_out, digit=clip.digit, ground=clip.ground)
+    subject = draw_subject(draws, held_out=clip.held_out, digit=clip.kind.digit, ground=clip.kind.ground)
     shape = draws.choice(SHAPES)
     frames = draws.between(world.clip_shortest, world.clip_longest) * world.fps // 1000
     speed = draws.between(world.clip_slowest, world.clip_fastest) * TURN // (1000 * world.fps)
     start, drift = draw_start(draws), draw_drift(draws, world.fps)
     cuts = [frames]
-    if len(clip.actions) == 2:
+    if len(clip.kind.actions) == 2:
         first = frames * draws.between(450, 550) // 1000
         cuts = [first, frames - first]
     steps = tuple(
         Step(action=action, frames=count, speed=speed, drift=drift)
-        for action, count in zip(clip.actions, cuts, strict=True)
+        for action, count in zip(clip.kind.actions, cuts, strict=True)
     )
     original = Take(subject=subject, shape=shape, start=start, steps=steps)
     return original if clip.source is None else _near_duplicate(original, Draws(world.seed, clip.path))

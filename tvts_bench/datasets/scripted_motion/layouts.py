@@ -11,34 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tvts_bench.datasets.scripted_motion.clips import Draws, ScriptedClip, take
+from tvts_bench.datasets.scripted_motion.clips import Draws, LabelledClass, ScriptedClip, take
 from tvts_bench.datasets.scripted_motion.render import DIGIT_WORDS
 from tvts_bench.datasets.scripted_motion.world import World
 
 Lists = dict[str, str]
 """Relative path -> text."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledClass:
-    """A class: its name in the lists, what happens, and what is seen where that is part of the class."""
-
-    name: str
-    actions: tuple[str, ...]
-    digit: int | None = None
-    ground: str | None = None
-
-    def clip(self, path: str, *, held_out: bool = False, source: str | None = None) -> ScriptedClip:
-        """A clip of this class; see `ScriptedClip`."""
-        return ScriptedClip(
-            path=path,
-            label=self.name,
-            actions=self.actions,
-            held_out=held_out,
-            digit=self.digit,
-            ground=self.ground,
-            source=source,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +80,7 @@ def _ssv2_clips(world: World, split: str) -> list[ScriptedClip]:
     count, first = (world.ssv2_val, 500_001) if held_out else (world.ssv2_train, 1)
     kinds = _balanced(world, f"ssv2-{split}", count, SSV2)
     return [
-        kind.clip(f"20bn-something-something-v2/{number}.webm", held_out=held_out)
+        ScriptedClip(path=f"20bn-something-something-v2/{number}.webm", kind=kind, held_out=held_out)
         for number, kind in enumerate(kinds, first)
     ]
 
@@ -110,7 +88,7 @@ def _ssv2_clips(world: World, split: str) -> list[ScriptedClip]:
 def _ssv2_lists(world: World, clips: Sequence[ScriptedClip], file: str) -> Lists:
     entries = []
     for clip in clips:
-        subject, template = take(world, clip).subject, _template(clip.actions)
+        subject, template = take(world, clip).subject, _template(clip.kind.actions)
         thing = f"{subject.colour} {DIGIT_WORDS[subject.digit]}"
         label = template.replace("[something]", thing).lower()
         entry = {"id": Path(clip.path).stem, "label": label, "template": template, "placeholders": [thing]}
@@ -139,7 +117,7 @@ def _k400_clips(world: World, split: str) -> list[ScriptedClip]:
     for index, kind in enumerate(_balanced(world, f"k400-{split}", count, K400)):
         start = Draws(world.seed, f"k400-{split}-{index}").below(300)
         name = f"{split[0].upper()}sm{index:08d}_{start:06d}_{start + 10:06d}.mp4"
-        clips.append(kind.clip(f"{split}/{name}", held_out=split == "val"))
+        clips.append(ScriptedClip(path=f"{split}/{name}", kind=kind, held_out=split == "val"))
     return clips
 
 
@@ -149,7 +127,7 @@ def _k400_lists(world: World, clips: Sequence[ScriptedClip], split: str) -> List
     rows.writerow(("label", "youtube_id", "time_start", "time_end", "split"))
     for clip in clips:
         video, start, end = Path(clip.path).stem.split("_")
-        rows.writerow((clip.label, video, int(start), int(end), split))
+        rows.writerow((clip.kind.name, video, int(start), int(end), split))
     names = "".join(f"{name}\n" for name in sorted(kind.name for kind in K400))
     return {"annotations/kinetics_label_map_k400.txt": names, f"annotations/{split}.csv": text.getvalue()}
 
@@ -169,7 +147,11 @@ UCF101 = tuple(
 
 def _ucf_clips(world: World) -> list[ScriptedClip]:
     return [
-        kind.clip(f"UCF-101/{kind.name}/v_{kind.name}_g{group:02d}_c{number:02d}.avi", source=f"{kind.name}/g{group}")
+        ScriptedClip(
+            path=f"UCF-101/{kind.name}/v_{kind.name}_g{group:02d}_c{number:02d}.avi",
+            kind=kind,
+            source=f"{kind.name}/g{group}",
+        )
         for kind in UCF101
         for group in range(1, world.ucf_groups + 1)
         for number in range(1, world.ucf_clips + 1)
@@ -188,7 +170,7 @@ def _ucf_lists(world: World, clips: Sequence[ScriptedClip]) -> Lists:
             if int(name.rpartition("_g")[2].partition("_")[0]) in held_out:
                 test.append(f"{name}\n")
             else:
-                train.append(f"{name} {numbers[clip.label]}\n")
+                train.append(f"{name} {numbers[clip.kind.name]}\n")
         lists[f"ucfTrainTestlist/trainlist{fold:02d}.txt"] = "".join(train)
         lists[f"ucfTrainTestlist/testlist{fold:02d}.txt"] = "".join(test)
     return lists
@@ -205,7 +187,7 @@ HMDB51 = tuple(
 
 def _hmdb_clips(world: World) -> list[ScriptedClip]:
     return [
-        kind.clip(f"{kind.name}/Film_{film:03d}_{kind.name}_f_nm_np1_fr_med_0.avi")
+        ScriptedClip(path=f"{kind.name}/Film_{film:03d}_{kind.name}_f_nm_np1_fr_med_0.avi", kind=kind)
         for kind in HMDB51
         for film in range(world.hmdb_clips)
     ]
@@ -216,7 +198,7 @@ def _hmdb_lists(world: World, clips: Sequence[ScriptedClip]) -> Lists:
     flags = [2] * tested + [1] * trained + [0] * (world.hmdb_clips - tested - trained)
     lists = {}
     for kind in HMDB51:
-        names = [Path(clip.path).name for clip in clips if clip.label == kind.name]
+        names = [Path(clip.path).name for clip in clips if clip.kind == kind]
         for fold in (1, 2, 3):
             # The test films of each split come first, so that the three test sets have none in common.
             skipped = len(names) - (fold - 1) * tested

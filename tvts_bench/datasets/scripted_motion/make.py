@@ -66,7 +66,7 @@ def make_world(
         out: the world's folder, created if need be.
         world: what to make. A folder holds one world.
         parts: names from `PARTS`.
-        workers: processes; by default one a core. Frames do not depend on it.
+        workers: processes; by default one per core. Frames do not depend on it.
         progress: shows each part as it is made.
 
     Raises:

@@ -59,6 +59,14 @@ class Story:
         """Length of the video in frames."""
         return sum(step.frames for scene in self.scenes for step in scene.steps)
 
+    def actions(self) -> Iterator[tuple[Subject, str, int, int]]:
+        """Who does what, from which frame to which (excluded)."""
+        frame = 0
+        for scene in self.scenes:
+            for step in scene.steps:
+                yield scene.subject, step.action, frame, frame + step.frames
+                frame += step.frames
+
     def frames(self) -> NDArray[np.uint8]:
         """uint8 RGB [T, H, W, 3]."""
         clips = [render(scene.subject.look, path(scene.start, scene.steps), *self.shape) for scene in self.scenes]
@@ -133,13 +141,10 @@ def retell(world: World, story: Story, telling: int) -> Story:
     Returns:
         What `tell` returns of the same video with this telling.
     """
-    draws, frame = Draws(world.seed, f"{story.name}\0{telling}"), 0
+    draws = Draws(world.seed, f"{story.name}\0{telling}")
     utterances: list[Utterance] = []
-    for scene in story.scenes:
-        for step in scene.steps:
-            begin, end = frame * 1000 // world.fps, (frame + step.frames) * 1000 // world.fps
-            utterances += narrate(draws, world, scene.subject, step.action, (begin, end))
-            frame += step.frames
+    for subject, action, start, stop in story.actions():
+        utterances += narrate(draws, world, subject, action, (start * 1000 // world.fps, stop * 1000 // world.fps))
     return replace(story, utterances=tuple(utterances))
 
 
@@ -198,7 +203,17 @@ def annotation(story: Story) -> dict[str, Any]:
         "subtitles": [
             {"word": word.text, "time": word.time / 1000} for spoken in story.utterances for word in spoken.words
         ],
-        "scripted_motion": _script(story),
+        "scripted_motion": [
+            {
+                "action": action,
+                "start": round(start / story.fps, 3),
+                "end": round(stop / story.fps, 3),
+                "digit": DIGIT_WORDS[subject.digit],
+                "colour": subject.colour,
+                "ground": subject.look.ground,
+            }
+            for subject, action, start, stop in story.actions()
+        ],
     }
 
 
@@ -216,23 +231,3 @@ def _denoised(utterances: Sequence[Utterance]) -> list[dict[str, str]]:
         }
         for span in spans
     ]
-
-
-def _script(story: Story) -> list[dict[str, Any]]:
-    """What happens when: action, its seconds, and what is seen."""
-    script, frame = [], 0
-    for scene in story.scenes:
-        for step in scene.steps:
-            end = frame + step.frames
-            script.append(
-                {
-                    "action": step.action,
-                    "start": round(frame / story.fps, 3),
-                    "end": round(end / story.fps, 3),
-                    "digit": DIGIT_WORDS[scene.subject.digit],
-                    "colour": scene.subject.colour,
-                    "ground": scene.subject.look.ground,
-                }
-            )
-            frame = end
-    return script
