@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
-from tvts_bench.backbones.cost import cost_of
+from tvts_bench.backbones.base import Backbone, adaptation_notes, cost_of, tensors_sha256
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.devices import resolve_dtype
 from tvts_bench.evaluators.base import Evaluator, FromFeatures, Outcome

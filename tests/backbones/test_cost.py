@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tvts_bench import ClipSpec, as_backbone, load_backbone
-from tvts_bench.backbones.cost import cost_of
+from tvts_bench.backbones.base import cost_of
 
 CLIP = ClipSpec(num_frames=4, short_side=8, crop=8)
 

@@ -12,8 +12,8 @@ import pytest
 from tests.support.results import classification, coverage, retrieval
 from tvts_bench import load_results
 from tvts_bench.results import Result, ResultError
+from tvts_bench.results.comparability import ModelScores
 from tvts_bench.results.leaderboard import Leaderboard, letters_of, make_leaderboard
-from tvts_bench.results.scored import ModelScores
 from tvts_bench.tables.leaderboard import as_text
 
 ROOT = Path(__file__).parents[2]

@@ -94,7 +94,7 @@ def _write_text(results: "Results", to: str, out: Path | None) -> None:
 
 def _write_runs(results: "Results", to: str, out: Path, project: str) -> None:
     from tvts_bench.results import require_writable
-    from tvts_bench.results.trackers import write_mlflow, write_wandb
+    from tvts_bench.results.export import write_mlflow, write_wandb
 
     require_writable(out)
     folders = (write_wandb if to == "wandb" else write_mlflow)(results, out, project)

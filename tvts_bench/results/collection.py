@@ -1,17 +1,19 @@
-"""Results as a user names them: files, folders, grids or results at hand, each under the name of its model."""
+"""Results as a user names them: files, folders, grids or results at hand, each under the name of its model.
+
+A model is called as shortly as tells it from the others that it stands beside.
+"""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tvts_bench.errors import did_you_mean
 from tvts_bench.results.archive import is_archive
-from tvts_bench.results.files import load, read_json
+from tvts_bench.results.files import backbone_fact, load, read_json
 from tvts_bench.results.grids import PRETRAIN, GridError, grid_names, grid_roots, read_cell, read_grid, stage_results
 from tvts_bench.results.index import StoredResult, created
-from tvts_bench.results.model_names import GIVEN, model_labels
 from tvts_bench.results.result import Result, ResultError
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ NOT_RESULTS = ("tables", "grids", "cells")  # folders below one of results, whos
 SET_ASIDE = re.compile(r"-[0-9a-f]{12}\.\d+\.json$")
 PARTS = frozenset({"run", "metrics", "coverage", "provenance"})  # JSON with several of them means to be a result
 MANY = 20  # models that are named in a message or a representation
+RANDOM = "RANDOM"  # behind the name of a model whose weights are not trained
+GIVEN = "name "  # before an identity that is a given name
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -268,3 +272,51 @@ def _identity(read: _Read) -> str:
         return f"{GIVEN}{name}"
     backbone = result.run.backbone
     return " ".join(str(backbone.get(part)) for part in ("family", "variant", "sha256", "tensors_sha256"))
+
+
+def model_labels(models: Mapping[str, Result]) -> dict[str, str]:
+    """Names that tell models apart, as short as that allows.
+
+    Args:
+        models: identity of each (`GIVEN` and the name, where it was given one) -> one of its results.
+
+    Returns:
+        Identity -> its name: family and variant, where these do not suffice with the weights' file, its folder, and at
+        last its hash. Random weights are marked.
+    """
+    labels: dict[str, str] = {}
+    left = list(models)
+    for detail in range(4):
+        texts = {identity: _label(identity, models[identity], detail) for identity in left}
+        taken = [*labels.values(), *texts.values()]
+        labels |= {identity: text for identity, text in texts.items() if taken.count(text) == 1 or detail == 3}
+        left = [identity for identity in left if identity not in labels]
+    return labels
+
+
+def _label(identity: str, result: Result, detail: int) -> str:
+    backbone = result.run.backbone
+    marked = f" {RANDOM}" if is_random(result) else ""
+    if identity.startswith(GIVEN):
+        return identity.removeprefix(GIVEN) + marked
+    weights = str(backbone["weights"])
+    folder = Path(str(result.provenance.get("weights_path", ""))).parent.name
+    parts = [f"{backbone['family']}:{backbone['variant']}"]
+    if detail > 0:
+        parts.append(f"{folder}/{weights}" if detail > 1 and folder else weights)
+    if detail > 2:
+        parts.append(f"sha256 {backbone['sha256'][:8]}")
+    return ", ".join(parts) + marked
+
+
+def model_fact(result: Result, seeds: int) -> str:
+    """Which backbone and weights the results of a model are of, in words: one of them, of so many seeds."""
+    backbone = result.run.backbone
+    if seeds > 1:
+        return f"backbone {backbone['family']}:{backbone['variant']}, weights of {seeds} seeds of pretraining"
+    return backbone_fact(result)
+
+
+def is_random(result: Result) -> bool:
+    """Whether the backbone's weights are not trained, as those of a random-weights baseline."""
+    return str(result.run.backbone["weights"]).startswith("random init")

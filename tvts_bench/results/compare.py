@@ -16,21 +16,22 @@ from tvts_bench.metrics.significance import (
     compare_seeds,
     holm_corrected,
 )
-from tvts_bench.results.collection import NamedResult, Results, Source, load_results
+from tvts_bench.results.collection import NamedResult, Results, Source, load_results, model_fact
 from tvts_bench.results.comparability import (
     EvaluationTask,
+    ModelScores,
     clip_note,
     comparable_parts,
+    model_scores,
     require_comparable,
     require_one_each,
     set_apart,
     shown_metrics,
     tasks,
+    why_untested,
 )
-from tvts_bench.results.model_names import model_fact
 from tvts_bench.results.per_sample import Outcomes
 from tvts_bench.results.result import ResultError
-from tvts_bench.results.scored import ModelScores, model_scores, why_untested
 
 ALPHA = 0.05  # corrected p-values below show a difference
 

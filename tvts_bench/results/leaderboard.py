@@ -10,20 +10,20 @@ import numpy as np
 
 from tvts_bench.metrics.measured import FORWARD
 from tvts_bench.metrics.significance import holm_corrected
-from tvts_bench.results.collection import NamedResult, Results
+from tvts_bench.results.collection import RANDOM, NamedResult, Results, model_fact
 from tvts_bench.results.comparability import (
     EvaluationTask,
+    ModelScores,
     clip_note,
     comparable_parts,
+    model_scores,
     require_one_each,
     set_apart,
     shown_metrics,
     tasks,
 )
 from tvts_bench.results.compare import ALPHA, paired_test
-from tvts_bench.results.model_names import RANDOM, model_fact
 from tvts_bench.results.result import ResultError
-from tvts_bench.results.scored import ModelScores, model_scores
 
 if TYPE_CHECKING:
     import pandas as pd
