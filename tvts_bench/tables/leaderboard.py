@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tvts_bench.printable import csv_text, printable
 from tvts_bench.results import write_atomically
-from tvts_bench.results.leaderboard import Leaderboard, Measure, RankedCell
-from tvts_bench.results.model_names import RANDOM
+from tvts_bench.results.collection import RANDOM
+from tvts_bench.results.leaderboard import Cost, Leaderboard, Measure, RankedCell
 from tvts_bench.tables.layout import Heading, Line, TableLayout, Text
 from tvts_bench.tables.render import as_latex, as_markdown
 
@@ -78,14 +78,15 @@ def lay_out_leaderboard(
     Args:
         board: with its cells.
         columns: numbers of those to show; None: all.
-        overview: with the columns of mean rank and cost.
+        overview: with the mean rank, and with each cost that is known of any model.
 
     Returns:
         One line per model, the best first, then chance where it is known.
     """
     shown = range(len(board.measures)) if columns is None else columns
     measures = [board.measures[number] for number in shown]
-    costs = COSTS if overview and any(any(vars(each).values()) for each in board.costs.values()) else ()
+    known = {model: _cost(board.costs[model]) for model in board.models if overview}
+    costs = [name for name in COSTS if any(cost[name] for cost in known.values())]
     ranked = ("mean rank",) * overview
     lines = [
         Line(
@@ -95,7 +96,7 @@ def lay_out_leaderboard(
                 Text(text=model),
                 *(Text(text=_number(board.mean_ranks.get(model), "{:.1f}")) for _ in ranked),
                 *(_cell(board.cells.get((model, number))) for number in shown),
-                *(_cost(board, model) if costs else ()),
+                *(Text(text=known[model][name]) for name in costs),
             ),
         )
         for model in board.models
@@ -159,11 +160,11 @@ def _cell(cell: RankedCell | None) -> Text:
     return Text(text=f"{cell.value:.1f}", bold=cell.best, mark=cell.letters, extra=f"{interval}{part}".strip())
 
 
-def _cost(board: Leaderboard, model: str) -> tuple[Text, ...]:
-    cost = board.costs[model]
+def _cost(cost: Cost) -> dict[str, str]:
+    """What a model takes, by heading."""
     millions = None if cost.parameters is None else cost.parameters / 1e6
     numbers = (_number(millions, "{:.4g}"), _number(cost.gmacs, "{:.4g}"), _number(cost.clips_per_second, "{:.3g}"))
-    return (*(Text(text=number) for number in numbers), Text(text=cost.device or ""))
+    return dict(zip(COSTS, (*numbers, cost.device or ""), strict=True))
 
 
 def _number(value: float | None, form: str) -> str:
