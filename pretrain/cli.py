@@ -165,17 +165,22 @@ def start(
     cache: Annotated[
         Path | None, typer.Option("--cache", help="Where it is kept; the user's cache by default.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print where it lies, made or not.")] = False,
     debug: Debug = False,
 ) -> None:
     """Make the common start of runs on the built-in synthetic set, if it is not there, and print where it lies.
 
     It holds a video and a text encoder, trained in under a minute. init.start=SEED makes it on first use.
     """
-    from pretrain.start import copy_start, make_start
+    from pretrain.start import copy_start, make_start, start_file
     from tvts_bench.cli.console import progress_bar
     from tvts_bench.runtime import default_cache
 
-    path = make_start(cache or default_cache(), seed, progress_bar)
+    cache = cache or default_cache()
+    if dry_run:
+        stdout.print(str(start_file(cache, seed)), soft_wrap=True)
+        return
+    path = make_start(cache, seed, progress_bar)
     stdout.print(str(path if out is None else copy_start(path, out)), soft_wrap=True)
 
 

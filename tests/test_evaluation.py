@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.plain_videos import write_plain_video
+from tests.support.colours import colours_info
+from tests.support.plain_videos import write_plain_video
 from tvts_bench import as_backbone, evaluate, evaluate_all, load_backbone
 from tvts_bench.backbones.base import Backbone, BackboneError
-from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
+from tvts_bench.datasets.base import Dataset, VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.evaluation import plan
 from tvts_bench.evaluators.base import Evaluator, FromFeatures
@@ -23,16 +24,7 @@ from tvts_bench.runtime import Runtime
 from tvts_bench.training.recipe import Recipe
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 20, 220)}
-INFO = DatasetInfo(
-    title="colours",
-    splits=("train", "test"),
-    default_split="test",
-    num_classes=2,
-    official_sizes={},
-    url="-",
-    license="-",
-    layout="-",
-)
+INFO = colours_info("train", "test", num_classes=2)
 RETRIEVAL = ZeroShotRetrieval(decoder="pyav", ks=(1,))
 
 

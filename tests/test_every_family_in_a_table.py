@@ -28,11 +28,11 @@ from tests.backbones import (
     test_vjepa2_backbone,
     test_vjepa_backbone,
 )
-from tests.plain_videos import write_plain_video
 from tests.support import videomae_files
 from tests.support.altered import saved, trained
 from tests.support.joint_files import encoder
 from tests.support.official_divided import frozen, made, timesformer, tvts2
+from tests.support.plain_videos import write_plain_video
 from tvts_bench import torchvision_ops  # noqa: F401 - before torchvision
 from tvts_bench.datasets.loading import load_dataset
 from tvts_bench.features import decoding

@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.plain_videos import write_plain_video
+from tests.support.plain_videos import write_plain_video
 from tvts_bench.backbones.base import TokenBackbone
 from tvts_bench.backbones.loading import load_backbone
 from tvts_bench.cli.main import app

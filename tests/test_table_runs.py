@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.plain_videos import write_plain_video
 from tests.support.official_divided import frozen, made, tvts2
+from tests.support.plain_videos import write_plain_video
 from tvts_bench import table_runs
 from tvts_bench.backbones.tvts import SIZES
 from tvts_bench.datasets.base import Dataset

@@ -42,7 +42,7 @@ def test_values_become_what_fields_are() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"parts": [{"nam": "x"}]}, "unknown key 'parts.0.nam' (did you mean parts.0.name"),
+        ({"parts": [{"names": "x"}]}, "unknown key 'parts.0.names' (did you mean parts.0.name"),
         ({"parts": [{}]}, "parts.0.name is missing; it has no default"),
         ({"parts": [{"name": "x", "share": 2}]}, "parts.0: share must be at most 1, got 2.0"),
         ({"parts": 3}, "parts must be a list, got 3"),

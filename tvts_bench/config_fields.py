@@ -51,9 +51,9 @@ class Range:
     @property
     def in_words_of_help(self) -> str:
         """The limits that are no matter of course, as a sentence."""
-        if self == Range(above=0) or (self._high or 0) > LARGEST_SHOWN:
+        words = self._from if (self._high or 0) > LARGEST_SHOWN else str(self)
+        if words == "positive":
             return ""
-        words = str(self)
         return f"{words[:1].upper()}{words[1:]}." if words else ""
 
     def violated_by(self, number: float) -> str:

@@ -42,7 +42,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Common starts that nobody trained, which would take a minute each."""
-    monkeypatch.setattr(planning, "start_file", lambda seed, cache: _file(tmp_path / f"start-{seed}", b"weights"))
+    monkeypatch.setattr(planning, "start_file", lambda seed, cache, make: _file(tmp_path / f"start-{seed}", b"weights"))
 
 
 def planned(tmp_path: Path, grid: str = "objective", **changes: Any) -> Plan:
@@ -160,7 +160,8 @@ def test_seeds_take_common_starts_in_turn_and_cells_go_by_their_content(
     content = {0: b"a", 1: b"b", 2: b"c"}
     made: list[tuple[int, str | None]] = []
 
-    def start(seed: int, cache: str | None) -> Path:
+    def start(seed: int, cache: str | None, *, make: bool) -> Path:
+        assert make
         made.append((seed, cache))
         return _file(tmp_path / f"start-{seed}", content[seed])
 
@@ -178,6 +179,15 @@ def test_seeds_take_common_starts_in_turn_and_cells_go_by_their_content(
     after = planned(tmp_path, "sort-modeling", seeds=5, changes={"cache": "/x"})
     for one, two in zip(before.cells, after.cells, strict=True):
         assert (one.key != two.key) == (one.seed in (1, 4))
+
+
+def test_a_dry_run_makes_no_start_and_calls_keys_provisional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "start_file", lambda seed, cache, make: tmp_path / f"start-{seed}")
+    monkeypatch.setattr(planning, "resolve", lambda preset, each: [{"init": {"start": 0}} for _ in each])
+    request = GridRequest(grid=find_grid("sort-modeling"), out=tmp_path, budget=QUICK)
+    assert planning.plan(request, make_starts=False).is_provisional
+    with pytest.raises(FileNotFoundError):
+        planning.plan(request)
 
 
 @pytest.mark.usefixtures("by_hand")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.plain_videos import write_plain_video
 from tests.support.fake_cells import RESULT, fake_cell, steps_trained
+from tests.support.plain_videos import write_plain_video
 from tests.support.results import retrieval
 from tvts_bench.ablations.commands import BACKBONE, EvaluationSpec
 from tvts_bench.ablations.jobs import CellJob, is_finished, run_cell

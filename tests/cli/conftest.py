@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.plain_videos import write_plain_video
+from tests.support.plain_videos import write_plain_video
 from tvts_bench.cli import setup
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset

@@ -7,33 +7,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
 
-from tests.plain_videos import write_plain_video
-from tvts_bench.cli.main import COMMANDS, app, main
+from tests.support.command_line import Run
+from tests.support.plain_videos import write_plain_video
+from tvts_bench.cli.main import COMMANDS, main
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Run":
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("TVTS_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     return Run()
-
-
-class Run:
-    """`run("retrieval", ...)`: a command in this process, its result with both outputs."""
-
-    def __call__(self, *arguments: str) -> Result:
-        return CliRunner().invoke(app, list(arguments))
-
-    def refused(self, *arguments: str) -> str:
-        """The one sentence on standard error of a command that must end with exit code 2."""
-        result = self(*arguments)
-        assert result.exit_code == 2, result.output
-        assert "Traceback" not in result.output
-        assert result.stderr.count("error: ") == 1, result.stderr
-        return result.stderr
 
 
 MEASURE = ("retrieval", "--backbone", "pixels", "--dataset", "folder", "--workers", "0", "--dtype", "fp32")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from tests.plain_videos import write_plain_video
+from tests.support.plain_videos import write_plain_video
 from tvts_bench.cli.main import app
 from tvts_bench.cli.retrieval import BACKBONES, DATASET
 

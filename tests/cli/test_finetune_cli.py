@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.plain_videos import write_plain_video
+from tests.support.plain_videos import write_plain_video
 from tests.support.supervised_world import stopping_after
 from tvts_bench.cli.main import app
 from tvts_bench.training.presets import FINETUNE

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
-from tests.plain_videos import write_plain_video
 from tests.support.grids import grid, stage
+from tests.support.plain_videos import write_plain_video
 from tvts_bench.cli import console as consoles
 from tvts_bench.cli.console import TextConsole
 from tvts_bench.cli.main import app

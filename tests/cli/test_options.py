@@ -88,7 +88,7 @@ def test_a_configuration_refuses_what_its_annotations_exclude(fields: dict[str, 
 def test_limits_are_said_in_help_where_they_are_no_matter_of_course() -> None:
     assert {name: each.option.range.in_words_of_help for name, each in field_options(Config).items()} == {
         "share": "In (0, 1].",
-        "count": "",
+        "count": "At least 1.",
         "pair": "In [0, 1).",
     }
     assert str(Range()) == ""
@@ -106,3 +106,17 @@ def test_pairs_of_name_and_value() -> None:
     }.items():
         with pytest.raises(UserError, match=sentence):
             name_values("--set", texts)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["finetune", "--total-batch", "0"], "--total-batch must be positive, got 0"),
+        (["finetune", "--lr", "nan"], "--lr must be positive, got nan"),
+        (["retrieval", "--frames", "0"], "--frames must be positive, got 0"),
+    ],
+)
+def test_a_refusal_names_the_option_and_not_the_field_behind_it(arguments: list[str], sentence: str) -> None:
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 2
+    assert sentence in refused.stderr

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.cli.test_commands import Run
-from tests.plain_videos import write_plain_video
+from tests.support.command_line import Run
+from tests.support.plain_videos import write_plain_video
 
 PROBE = ("probe", "--backbone", "pixels", "--dataset", "folder", "--workers", "0", "--dtype", "fp32", "--epochs", "5")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.plain_videos import write_plain_video
+from tests.support.plain_videos import write_plain_video
 from tvts_bench.cli.main import app
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.features.base import Failure

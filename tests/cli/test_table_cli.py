@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.plain_videos import write_plain_video
 from tests.support.grids import RETRIEVAL, cell, grid
+from tests.support.plain_videos import write_plain_video
 from tests.support.results import retrieval
 from tvts_bench.cli.main import app
 

@@ -10,10 +10,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from tests.plain_videos import write_frames
+from tests.support.colours import colours_info
+from tests.support.plain_videos import write_frames
 from tvts_bench import evaluate, load_backbone
 from tvts_bench.backbones.base import BackboneError
-from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
+from tvts_bench.datasets.base import Dataset, VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.evaluators.cached_probe import DEFAULT, CachedProbe
 from tvts_bench.evaluators.probe_heads import Heads
@@ -33,16 +34,7 @@ from tvts_bench.video.spec import ClipSpec
 
 NAMES = ("red", "green", "blue", "yellow", "cyan", "grey")
 COLOURS = ((200, 40, 40), (40, 180, 40), (40, 40, 200), (200, 200, 40), (40, 200, 200), (128, 128, 128))
-INFO = DatasetInfo(
-    title="colours",
-    splits=("train", "test"),
-    default_split="test",
-    num_classes=6,
-    official_sizes={},
-    url="-",
-    license="-",
-    layout="-",
-)
+INFO = colours_info("train", "test", num_classes=6)
 QUICK = replace(
     DEFAULT,
     decoder="pyav",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.plain_videos import write_plain_video
+from tests.support.plain_videos import write_plain_video
 from tvts_bench import evaluate, load_backbone, load_dataset
 from tvts_bench.distributed import distributed_runtime
 from tvts_bench.evaluators import probe_heads, zero_shot_retrieval

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluators.test_zero_shot_retrieval import INFO
-from tests.plain_videos import write_plain_video
+from tests.support.colours import colours_info
+from tests.support.plain_videos import write_plain_video
 from tvts_bench.datasets.base import Dataset, VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.evaluators.splits import check_splits, shared_clips
 
 NAMES = ("red", "green", "blue")
+INFO = colours_info("test", "train", num_classes=3)
 
 
 def dataset(splits: Mapping[str, Sequence[VideoRecord]]) -> Dataset:

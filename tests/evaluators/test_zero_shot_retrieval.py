@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from tests.plain_videos import write_frames, write_plain_video
+from tests.support.colours import colours_info
+from tests.support.plain_videos import write_frames, write_plain_video
 from tvts_bench import evaluate, load_backbone
 from tvts_bench.backbones.base import Backbone, WeightSource
-from tvts_bench.datasets.base import Dataset, DatasetInfo, VideoRecord
+from tvts_bench.datasets.base import Dataset, VideoRecord
 from tvts_bench.errors import UserError
 from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
 from tvts_bench.provenance import file_sha256
@@ -26,16 +27,7 @@ COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220)}
 FP32 = ZeroShotRetrieval(decoder="pyav")
 
 
-INFO = DatasetInfo(
-    title="colours",
-    splits=("test", "train"),
-    default_split="test",
-    num_classes=3,
-    official_sizes={},
-    url="-",
-    license="-",
-    layout="-",
-)
+INFO = colours_info("test", "train", num_classes=3)
 
 
 def dataset(splits: Mapping[str, Sequence[VideoRecord]]) -> Dataset:

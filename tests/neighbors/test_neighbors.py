@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.neighbors.dense_neighbors import dense_scores, exact_scores, first_k
+from tests.support.dense_neighbors import dense_scores, exact_scores, first_k
 from tvts_bench.errors import UserError
 from tvts_bench.neighbors import EmbeddingSet, nearest, search
 

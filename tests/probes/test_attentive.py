@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.probes.tasks import nothing_held
+from tests.support.probe_tasks import nothing_held
 from tvts_bench.errors import UserError
 from tvts_bench.probes.attentive import Attentive, AttentiveHead, fit_attentive, num_steps
 from tvts_bench.probes.base import LabelledFeatures, Task, hold_out, percent_right

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.probes.tasks import clouds, nothing_held
+from tests.support.probe_tasks import clouds, nothing_held
 from tvts_bench.errors import UserError
 from tvts_bench.neighbors import Neighbors
 from tvts_bench.probes.base import LabelledFeatures, Task, percent_right

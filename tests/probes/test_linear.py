@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.probes.tasks import clouds, nothing_held
+from tests.support.probe_tasks import clouds, nothing_held
 from tvts_bench.errors import UserError
 from tvts_bench.probes.base import percent_right
 from tvts_bench.probes.linear import Linear, fit_linear, num_steps, train_heads

@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tests.probes.tasks import clouds, nothing_held
+from tests.support.probe_tasks import clouds, nothing_held
 from tvts_bench.errors import UserError
 from tvts_bench.probes.base import HeldOut, LabelledFeatures, Task, percent_right
 from tvts_bench.probes.logistic import Logistic, Solver, fit_logistic, num_fits

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.odd_json import ODD, altered, places
+from tests.support.odd_json import ODD, altered, places
 from tests.support.pages import read
 from tests.support.report_folders import grid_folder, rankings, results_folder, retrieved, videos, write_table_of
 from tests.support.results import retrieval

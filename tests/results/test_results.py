@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.odd_json import DEEP, ODD, REMOVED, Place, altered, places
+from tests.support.odd_json import DEEP, ODD, REMOVED, Place, altered, places
 from tests.support.results import make_result
 from tvts_bench.provenance import digest
 from tvts_bench.report.folder import Contents

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.plain_videos import write_plain_video
 from tests.support.fragile_reading import out_of_descriptors
+from tests.support.plain_videos import write_plain_video
 from tvts_bench import snapshot, table_runs
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset

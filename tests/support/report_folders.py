@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.plain_videos import write_plain_video
 from tests.support.grids import RETRIEVAL, cell, grid
+from tests.support.plain_videos import write_plain_video
 from tests.support.results import classification, provenance, retrieval
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset

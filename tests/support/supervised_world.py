@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from tests.plain_videos import write_frames
+from tests.support.plain_videos import write_frames
 from tvts_bench.backbones.base import Backbone, WeightSource
 from tvts_bench.backbones.tvts import TVTSBackbone
 from tvts_bench.datasets.base import VideoRecord

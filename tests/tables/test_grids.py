@@ -11,7 +11,7 @@ from tests.support.grids import FINETUNE, PROBE, RETRIEVAL, cell, grid
 from tests.support.results import classification, retrieval, stored
 from tvts_bench.results.grids import GridError, cell_folder, read_cell, write_cell
 from tvts_bench.tables import table3
-from tvts_bench.tables.grids import GridCells, read_grid_cells
+from tvts_bench.tables.grids import GridCells, folder_of_grid, read_grid_cells
 
 R1, TOP1 = "ssv2_r1", "ssv2_top1"
 
@@ -116,6 +116,16 @@ def test_no_grid_no_cells_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(GridError):
             read_grid_cells(table3.TABLE, tmp_path)
+
+
+def test_a_damaged_published_grid_is_refused_and_no_other_takes_its_place(tmp_path: Path) -> None:
+    table = table3.TABLE
+    for folder in ("ablations", "ablations-elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{table.grid}.zip").write_bytes(b"no archive")
+    (tmp_path / "ablations/notes.zip").write_bytes(b"an archive of something else")
+    with pytest.raises(GridError, match=rf"cannot read .*ablations/{table.grid}\.zip"):
+        folder_of_grid(table, tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"schema": 99}), json.dumps({"schema": 1, "stages": [5]})])

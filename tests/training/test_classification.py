@@ -280,7 +280,7 @@ def test_two_gloo_processes_take_the_steps_of_one(tmp_path: Path, records: Seque
     """
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     done = subprocess.run(
-        [*launcher, "-m", "tests.training.train_on_ranks", str(tmp_path)],
+        [*launcher, "-m", "tests.support.train_on_ranks", str(tmp_path)],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

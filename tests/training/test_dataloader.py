@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.plain_videos import write_frames
+from tests.support.plain_videos import write_frames
 from tvts_bench.datasets.base import VideoRecord
 from tvts_bench.distributed import Rank
 from tvts_bench.errors import UserError

@@ -5,6 +5,7 @@ own to say: it is run for that, since nothing here imports it.
 """
 
 import json
+import logging
 import os
 import re
 import signal
@@ -31,6 +32,8 @@ GRACE = 60.0  # seconds that a command has to save its state, from the request t
 _LOOK = 0.1  # seconds between looks at a command
 _TAIL = 64_000  # bytes at the end of a log that are searched for a reason
 _MEMORY = re.compile(r"out of memory|MemoryError|can't allocate memory|Cannot allocate memory", re.IGNORECASE)
+
+log = logging.getLogger(__name__)
 
 
 class PretrainingError(UserError):
@@ -150,14 +153,23 @@ def changed_files(runs: Sequence[Path]) -> dict[Path, list[str]]:
     return {Path(folder): list(names) for folder, names in changed.items()}
 
 
-def start_file(seed: int, cache: str | None) -> Path:
+def start_file(seed: int, cache: str | None, *, make: bool = True) -> Path:
     """The common start of that seed, made in `cache` (the user's if None) where it is not there: a minute, once.
+
+    Args:
+        seed: Of the start.
+        cache: Where common starts lie.
+        make: False: only where it would lie.
 
     Raises:
         PretrainingError: it cannot be made.
     """
-    options = [] if cache is None else ["--cache", cache]
-    return Path(_query(["start", "--seed", str(seed), *options]).strip().splitlines()[-1])
+    arguments = ["start", "--seed", str(seed), *([] if cache is None else ["--cache", cache])]
+    path = Path(_query([*arguments, "--dry-run"]).strip().splitlines()[-1])
+    if make and not path.is_file():
+        log.warning("making the common start of seed %d in %s: about a minute, once", seed, path)
+        _query(arguments)
+    return path
 
 
 def _query(arguments: Sequence[str], text: str = "") -> str:

@@ -17,6 +17,7 @@ from tvts_bench.version import VERSION
 
 RESOURCES = ("device", "workers", "threads", "log_every", "cache", "samples", "changed_files")
 """Keys of tvts-pretrain that change no weight."""
+NOT_MADE = "not made"  # in place of the sha256 of a common start
 STARTS = ("mae", "checkpoint")  # keys of init that name files of weights
 OURS = {"out": "--out says where everything goes", "seed": "--seeds says how many"}
 UNTRAINED = {
@@ -182,6 +183,7 @@ class Plan:
     request: GridRequest
     cells: tuple[PlannedCell, ...]
     record: GridRecord
+    is_provisional: bool = False  # a common start was not made, and keys depend on what it holds
 
     def only(self, names: Sequence[str]) -> tuple[PlannedCell, ...]:
         """The cells of these names, ROW or ROW:SEED; all where there are none.
@@ -199,8 +201,12 @@ class Plan:
         return tuple(cell for cell in self.cells if not names or cell.key in wanted)
 
 
-def plan(request: GridRequest) -> Plan:
+def plan(request: GridRequest, *, make_starts: bool = True) -> Plan:
     """The cells of a grid, each resolved and checked by tvts-pretrain.
+
+    Args:
+        request: what is wanted.
+        make_starts: whether common starts that are not there are made; else keys are provisional.
 
     Raises:
         PretrainingError: it refuses a setting.
@@ -214,12 +220,13 @@ def plan(request: GridRequest) -> Plan:
     known: dict[str, str] = {}
     cache = request.resources.get("cache")
     for (row, seed), config in zip(pairs, resolved, strict=True):
-        cell = _cell(request, row, seed, config, _starts(config, known, cache))
+        cell = _cell(request, row, seed, config, _starts(config, known, cache, make_starts))
         keys[row.name][str(seed)] = cell.key
         cells.setdefault(cell.key, cell)
     # A row like one before it is a value that was written otherwise, as 2.0 beside 2.
     keys = {name: own for name, own in keys.items() if name == next(each for each in keys if keys[each] == own)}
-    return Plan(request=request, cells=tuple(cells.values()), record=_record(request, keys))
+    provisional = NOT_MADE in known.values()
+    return Plan(request=request, cells=tuple(cells.values()), record=_record(request, keys), is_provisional=provisional)
 
 
 def _cell(
@@ -239,18 +246,19 @@ def _cell(
     )
 
 
-def _starts(config: Mapping[str, Any], known: dict[str, str], cache: str | None) -> dict[str, Any]:
+def _starts(config: Mapping[str, Any], known: dict[str, str], cache: str | None, make: bool) -> dict[str, Any]:
     """What the weights that training starts from are, by content: at their path others may come to lie.
 
     `known`: file, or number of a common start -> sha256, of those that were read before; added to. `cache`: where
-    common starts lie, and are made where they do not.
+    common starts lie, and are made where they do not if `make`.
     """
     init = config.get("init", {})
     files = {key: file for key in STARTS if (file := init.get(key))}
     if init.get("start") is not None:
         files["start"] = f"start {init['start']}"
         if files["start"] not in known:
-            known[files["start"]] = file_sha256(start_file(init["start"], cache))
+            path = start_file(init["start"], cache, make=make)
+            known[files["start"]] = file_sha256(path) if make or path.is_file() else NOT_MADE
     for file in {*files.values()} - known.keys():
         try:
             known[file] = file_sha256(Path(file))

@@ -168,7 +168,8 @@ def ablate(
 
     cluster = launch.cluster()
     request = cells.request(grid, launch.out)
-    planned = plan(replace(request, data=_folders("--data", request.data, must_exist=not launch.dry_run)))
+    request = replace(request, data=_folders("--data", request.data, must_exist=not launch.dry_run))
+    planned = plan(request, make_starts=not launch.dry_run)
     chosen = planned.only(cells.only or ())
     slots = slots_for(len(chosen), launch.device, launch.jobs)
     resources = Resources(threads=cluster.cpus if cluster else slots.threads, device=launch.device)
@@ -178,6 +179,8 @@ def ablate(
     for sentence in sentences:
         say(sentence)
     if launch.dry_run:
+        if planned.is_provisional:
+            say("a common start is not made yet: what depends on it has another key once it is")
         _show_plan(planned, chosen, to_run, cluster.at_once or len(chosen) if cluster else slots.count)
     else:
         _run(planned, to_run, cluster or slots)

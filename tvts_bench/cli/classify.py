@@ -93,8 +93,8 @@ class RecipeOptions:
     habit: Annotated[
         list[str] | None,
         Option(
-            "A named change, as the official code does it: paper (all of them), cutmix-axes, temporal-embed, logits,"
-            " best-on-test; or no-augmentation. Repeat it."
+            "A named change, as the official code does it: paper (the first four), cutmix-axes, temporal-embed, logits,"
+            " best-on-test, adamw-probe; or no-augmentation. Repeat it."
         ),
     ] = None
     fields: Annotated[

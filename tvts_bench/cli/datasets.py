@@ -234,7 +234,7 @@ def make_data(
     seed: Annotated[int | None, Option("Everything is drawn from it; 0 if not given.", least=0)] = None,
     size: Annotated[
         float | None,
-        Option("Clips in each labelled part, as a multiple of the usual number.", least=0, most=10_000),
+        Option("Clips in each labelled part, as a multiple of the usual number.", above=0, most=10_000),
     ] = None,
     narrated: Annotated[
         int | None, Option("Narrated videos for training; a tenth as many for validation.", least=1)

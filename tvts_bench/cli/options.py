@@ -292,7 +292,7 @@ def _collect(name: str, hint: Any, given: dict[str, Any]) -> Any:
     if (made := _from_fields(hint)) is not None:
         fields = [field_options(made.cls)[each] for each in made.names]
         values = {field.name: (field, given.pop(_key(field))) for field in fields}
-        return {key: field.read(value) for key, (field, value) in values.items() if value is not None}
+        return {key: field.read(value, field.flag) for key, (field, value) in values.items() if value is not None}
     if _is_group(hint):
         types = get_type_hints(hint, include_extras=True)
         return hint(

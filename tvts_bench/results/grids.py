@@ -150,11 +150,18 @@ def grid_names(root: Path) -> tuple[str, ...]:
 
 
 def root_of_grid(folder: Path, name: str) -> Path | None:
-    """The first of `folder` and the archives in it that holds the grid of that name."""
+    """The first of `folder` and the archives in it that holds the grid of that name.
+
+    Raises:
+        GridError: The archive that is called as the grid is damaged; another file of zip's ending is none of ours.
+    """
     for root in grid_roots(folder):
-        with suppress(GridError):  # an archive of something else
+        try:
             if name in grid_names(root):
                 return root
+        except GridError:
+            if root.stem == name:
+                raise
     return None
 
 

@@ -9,6 +9,7 @@ Ten frames, four of them (T = 4), one temporal view:
 
 import hashlib
 from collections.abc import Callable
+from typing import assert_never
 
 import numpy as np
 from numpy.random import PCG64, Generator
@@ -85,13 +86,16 @@ def clip_rng(spec: ClipSpec, name: str) -> Generator:
 
 
 def _view_indices(num_frames: int, spec: ClipSpec, view: int, rng: Generator) -> IntArray:
-    if spec.sampling == "endpoints":
-        return endpoint_indices(num_frames, spec.num_frames)
     random = rng if spec.position == "random" else None
-    if spec.sampling == "segments":
-        return segment_indices(num_frames, spec.num_frames, random, (view + 0.5) / spec.temporal_views)
-    offset = view / (spec.temporal_views - 1) if spec.temporal_views > 1 else 0.5
-    return dense_indices(num_frames, spec.num_frames, spec.stride, random, offset)
+    match spec.sampling:
+        case "segments":
+            return segment_indices(num_frames, spec.num_frames, random, (view + 0.5) / spec.temporal_views)
+        case "dense":
+            offset = view / (spec.temporal_views - 1) if spec.temporal_views > 1 else 0.5
+            return dense_indices(num_frames, spec.num_frames, spec.stride, random, offset)
+        case "endpoints":
+            return endpoint_indices(num_frames, spec.num_frames)
+    assert_never(spec.sampling)
 
 
 def _reorder(indices: IntArray, spec: ClipSpec, rng: Generator) -> IntArray:

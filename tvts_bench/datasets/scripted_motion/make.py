@@ -95,8 +95,8 @@ def make_world(
             return manifest
     except OSError as error:
         raise DatasetError(
-            f"cannot write the ScriptedMotion world to {out}: {error.strerror or error}; name another folder (--out), "
-            "or set TVTS_BENCH_CACHE to one with room and write permission"
+            f"cannot write the ScriptedMotion world to {out}: {error.strerror or error}; name another folder "
+            "(--out of make-data, else --cache or TVTS_BENCH_CACHE) with room and write permission"
         ) from error
 
 
