@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tvts_bench
-from tests.plain_videos import write_plain_video
+from tests.support.plain_videos import write_plain_video
 from tests.support.results import retrieval
 from tvts_bench import Runtime, extract_features, load_backbone, load_dataset, load_result, load_results
 from tvts_bench.evaluators.zero_shot_retrieval import ZeroShotRetrieval
