@@ -5,7 +5,7 @@ BIN    := .venv/bin
 READY  := .venv/.ready-$(FAISS)
 BROWSER := $(shell command -v chromium >/dev/null 2>&1 && command -v chromedriver 2>/dev/null)
 
-.PHONY: demo test test-slow test-gpu test-slurm test-browser lint format bench clean
+.PHONY: demo test test-slow test-gpu test-slurm test-browser test-trackers lint format bench clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -31,6 +31,10 @@ test-slurm: $(READY)
 
 test-browser: $(READY)
 	$(BIN)/pytest -m browser
+
+test-trackers: $(READY)  # their libraries bring versions of their own, so they lie apart from ours
+	$(BIN)/pip install -q --target .venv/trackers wandb mlflow-skinny
+	TVTS_BENCH_TRACKERS=$(abspath .venv/trackers) $(BIN)/pytest tests/results/test_export.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -12,8 +12,10 @@ if TYPE_CHECKING:  # so that checkers and editors see the types of what is loade
     from tvts_bench.backbones.custom import as_backbone
     from tvts_bench.backbones.loading import load_backbone
     from tvts_bench.datasets.loading import load_dataset
-    from tvts_bench.evaluation import evaluate, evaluate_all
+    from tvts_bench.evaluation import evaluate, evaluate_all, extract_features
     from tvts_bench.results import Result
+    from tvts_bench.results.collection import Results, load_result, load_results
+    from tvts_bench.results.compare import compare
     from tvts_bench.runtime import Runtime
     from tvts_bench.video.spec import ClipSpec
 
@@ -25,7 +27,12 @@ _PUBLIC = {
     "load_dataset": "tvts_bench.datasets.loading",
     "evaluate": "tvts_bench.evaluation",
     "evaluate_all": "tvts_bench.evaluation",
+    "extract_features": "tvts_bench.evaluation",
     "Result": "tvts_bench.results",
+    "Results": "tvts_bench.results.collection",
+    "compare": "tvts_bench.results.compare",
+    "load_result": "tvts_bench.results.collection",
+    "load_results": "tvts_bench.results.collection",
     "Runtime": "tvts_bench.runtime",
     "ClipSpec": "tvts_bench.video.spec",
 }
@@ -33,13 +40,18 @@ _PUBLIC = {
 __all__ = [
     "ClipSpec",
     "Result",
+    "Results",
     "Runtime",
     "__version__",
     "as_backbone",
+    "compare",
     "evaluate",
     "evaluate_all",
+    "extract_features",
     "load_backbone",
     "load_dataset",
+    "load_result",
+    "load_results",
 ]
 
 

@@ -1,19 +1,31 @@
 """The only place where a backbone, a data set and an evaluator meet."""
 
 import datetime
-from collections.abc import Iterator, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tvts_bench.backbones.base import Backbone, adaptation_notes, tensors_sha256
+import numpy as np
+from numpy.typing import NDArray
+
+from tvts_bench.backbones.base import Backbone, adaptation_notes, cost_of, tensors_sha256
 from tvts_bench.datasets.base import Dataset
+from tvts_bench.devices import resolve_dtype
 from tvts_bench.evaluators.base import Evaluator, FromFeatures, Outcome
-from tvts_bench.features.extraction import extract
+from tvts_bench.evaluators.splits import extract_split
+from tvts_bench.features.base import Dtype
+from tvts_bench.features.extraction import EXTRACTING, extract
 from tvts_bench.metrics.measured import SplitCoverage, damage_line
 from tvts_bench.provenance import canonical, versions
 from tvts_bench.results import Result, Run
-from tvts_bench.runtime import Runtime
+from tvts_bench.runtime import Progress, Runtime
 from tvts_bench.video.reader import decoder_identity
 from tvts_bench.video.spec import ClipSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def plan(backbone: Backbone, dataset: Dataset, evaluator: Evaluator) -> Run:
@@ -67,14 +79,19 @@ def evaluate(backbone: Backbone, dataset: Dataset, evaluator: Evaluator, runtime
     runtime = runtime or Runtime()
     resolved = evaluator.resolve(backbone, dataset)
     adapted = adaptation_notes(backbone, resolved.clip or backbone.clip_spec)
-    outcome = resolved.run(backbone, dataset, runtime)
+    meter = _SpeedMeter(runtime.progress)
+    outcome = resolved.run(backbone, dataset, replace(runtime, progress=meter))
     run = plan(backbone, dataset, evaluator)
     assert {item.split: item.fingerprint for item in outcome.coverage} == run.dataset["splits"], "covers other splits"
     return Result(
         run=run,
         metrics=outcome.metrics,
         coverage=outcome.coverage,
-        provenance=_provenance(backbone, dataset, outcome, runtime),
+        provenance={
+            **_provenance(backbone, dataset, outcome, runtime),
+            "cost": cost_of(backbone, resolved.clip or backbone.clip_spec),
+            **meter.in_record(runtime.world_size),
+        },
         protocol=outcome.protocol,
         notes=(*outcome.notes, *adapted, *dataset.notes, *_coverage_notes(outcome.coverage)),
         tables=outcome.tables,
@@ -138,6 +155,90 @@ def extract_once(backbones: Sequence[Backbone], dataset: Dataset, evaluator: Eva
                 dtype=evaluator.dtype,
                 runtime=runtime,
             )
+
+
+class ExtractedFeatures(NamedTuple):
+    """Features of the clips of a split that can be read, in the order of its list."""
+
+    values: NDArray[np.float32]  # [N, D], the mean over the views of a clip
+    labels: NDArray[np.int64]  # [N], indices of classes
+    frame: "pd.DataFrame"  # [N] rows: id, path, label, class, group; `attrs` has `failed`: id -> reason
+
+
+def extract_features(
+    backbone: Backbone,
+    dataset: Dataset,
+    split: str | None = None,
+    *,
+    clip: ClipSpec | None = None,
+    decoder: str = "decord",
+    dtype: Dtype | None = None,
+    runtime: Runtime | None = None,
+) -> ExtractedFeatures:
+    """The features that evaluations start from, as arrays; from the store where they are there already.
+
+    Args:
+        backbone: of any family, or one's own (`as_backbone`).
+        dataset: as `load_dataset` gives it.
+        split: None: the one that the data set's papers evaluate.
+        clip: None: the backbone's own.
+        decoder: "decord" or "pyav".
+        dtype: "fp32" or "bf16"; None: as commands choose, bf16 where the processor has it.
+        runtime: device, workers, cache.
+
+    Returns:
+        Arrays, and a frame with one row per clip; clips that cannot be read are in none, and named in its `attrs`.
+
+    Raises:
+        UserError: nothing can be read, or any of its other kinds.
+    """
+    import pandas as pd
+
+    runtime = runtime or Runtime()
+    split, clip = split or dataset.info.default_split, clip or backbone.clip_spec
+    adaptation_notes(backbone, clip)
+    precision = dtype or resolve_dtype("auto", runtime.device)
+    read = extract_split(backbone, dataset, split, [clip], decoder=decoder, dtype=precision, runtime=runtime)
+    features = read.under(clip)
+    paths = {record.id: str(record.path) for record in dataset.records(split)}
+    frame = pd.DataFrame(
+        {
+            "id": list(features.ids),
+            "path": [paths[name] for name in features.ids],
+            "label": features.labels,
+            "class": [dataset.class_names[label] for label in features.labels],
+            "group": list(features.groups),
+        }
+    )
+    frame.attrs["failed"] = dict(read.coverage.failed)
+    return ExtractedFeatures(features.values, features.labels, frame)
+
+
+class _SpeedMeter:
+    """A progress that also tells how fast features are computed, decoding included."""
+
+    def __init__(self, shown: Progress) -> None:
+        self.shown, self.clips, self.seconds = shown, 0, 0.0
+
+    @contextmanager
+    def __call__(self, total: int, unit: str, description: str) -> Iterator[Callable[[int], None]]:
+        """Shows and counts."""
+        started, advanced = time.perf_counter(), 0
+
+        def advance(steps: int) -> None:
+            nonlocal advanced
+            advanced += steps
+            show(steps)
+
+        with self.shown(total, unit, description) as show:
+            yield advance
+        if description == EXTRACTING:
+            self.clips += advanced
+            self.seconds += time.perf_counter() - started
+
+    def in_record(self, world_size: int) -> dict[str, float]:
+        """Clips per second of all ranks; nothing where no features were computed."""
+        return {"clips_per_second": round(self.clips * world_size / self.seconds, 2)} if self.clips else {}
 
 
 def _coverage_notes(coverage: Sequence[SplitCoverage]) -> Iterator[str]:

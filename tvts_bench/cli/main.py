@@ -19,7 +19,19 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from tvts_bench.cli import ablate, backbones, classify, datasets, report, retrieval, tables, videos
+from tvts_bench.cli import (
+    ablate,
+    backbones,
+    classify,
+    compare,
+    datasets,
+    export,
+    leaderboard,
+    report,
+    retrieval,
+    tables,
+    videos,
+)
 from tvts_bench.cli.console import say, stderr
 from tvts_bench.cli.options import spread
 from tvts_bench.errors import UserError
@@ -120,7 +132,7 @@ app = application(
     "Start with [bold]tvts-bench demo[/]: it runs on a small built-in synthetic set, without downloads.",
 )
 
-MEASURE, PAPER, BACKBONES, DATA = "Measure", "The paper", "Backbones", "Data"
+MEASURE, VERDICT, PAPER, BACKBONES, DATA = "Measure", "What came out", "The paper", "Backbones", "Data"
 COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("demo", retrieval.demo, MEASURE),
     ("retrieval", retrieval.retrieval, MEASURE),
@@ -128,6 +140,9 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
     ("finetune", classify.finetune, MEASURE),
     ("embed", videos.embed, MEASURE),
     ("search", videos.search, MEASURE),
+    ("compare", compare.compare, VERDICT),
+    ("leaderboard", leaderboard.leaderboard, VERDICT),
+    ("export", export.export, VERDICT),
     *((name, command, PAPER) for name, command in tables.commands()),
     ("ablate", ablate.ablate, PAPER),
     ("status", report.status, PAPER),

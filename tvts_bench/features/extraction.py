@@ -29,6 +29,8 @@ from tvts_bench.video.spec import ClipSpec
 
 log = logging.getLogger(__name__)
 
+EXTRACTING = "extracting features"  # as its progress is called
+
 
 def extract(
     backbones: Sequence[Backbone],
@@ -151,7 +153,7 @@ def _compute(
             if part.missing:
                 stack.enter_context(evaluating(part.embedder.backbone, runtime.device))
         clips = stack.enter_context(closing(load_clips(records, decoding)))
-        advance = stack.enter_context(runtime.progress(len(records), "clips", "extracting features"))
+        advance = stack.enter_context(runtime.progress(len(records), "clips", EXTRACTING))
         for number in numbers:
             plan, wanting = plans[number], [part for part in parts if number in part.missing]
             outcomes = itertools.islice(clips, len(plan.records))

@@ -70,7 +70,7 @@ def read_index(folder: Path) -> ResultIndex:
             refused.append(f"ignored {path}: {reason}")
             continue
         earlier = by_key.get(result.run.key)
-        if earlier is None or _created(result) >= _created(earlier.result):
+        if earlier is None or created(result) >= created(earlier.result):
             by_key[result.run.key] = StoredResult(result=result, path=path)
     return ResultIndex(folder=folder, by_key=by_key, refused=tuple(refused))
 
@@ -93,7 +93,7 @@ def comparability_key(stored: StoredResult) -> str:
     Only results of one key belong to one mean, and to one test between rows.
     """
     run = stored.result.run
-    return digest({"evaluator": _unseeded(run.evaluator), "dataset": run.dataset, "decoder": run.decoder})
+    return digest({"evaluator": unseeded(run.evaluator), "dataset": run.dataset, "decoder": run.decoder})
 
 
 def most_common(keys: Iterable[str]) -> str | None:
@@ -143,16 +143,17 @@ class ReuseCheck:
         return None if self._unchanged[key] else f"was measured on other files: videos of {item.split} changed since"
 
 
-def _unseeded(value: Any) -> Any:
+def unseeded(value: Any) -> Any:
+    """A part of a run without seeds: what results of different seeds have in common."""
     if isinstance(value, Mapping):
-        return {key: _unseeded(item) for key, item in value.items() if key not in ("seed", "seeds")}
-    return [_unseeded(item) for item in value] if isinstance(value, list) else value
+        return {key: unseeded(item) for key, item in value.items() if key not in ("seed", "seeds")}
+    return [unseeded(item) for item in value] if isinstance(value, list) else value
 
 
 def _subject(run: Run) -> tuple[object, ...]:
     return run.backbone.get("tensors_sha256"), run.dataset.get("name"), run.evaluator.get("name")
 
 
-def _created(result: Result) -> str:
+def created(result: Result) -> str:
     """When it was measured, in a form that sorts by time."""
     return str(result.provenance.get("created", ""))

@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+from tvts_bench.metrics.measured import FORWARD
 from tvts_bench.results.archive import read_below
 from tvts_bench.results.index import StoredResult
 
@@ -27,15 +28,23 @@ def read_outcomes(stored: StoredResult, metric: str, condition: str) -> Outcomes
     Args:
         stored: the result.
         metric: "R@K" or "top-1"; others have no outcomes.
-        condition: which of the result's classifiers; of no meaning to Recall@K.
+        condition: which of the result's classifiers; Recall@K has outcomes for clips as they are alone.
 
     Returns:
         In 0..1, by id.
     """
+    table = table_of(metric)
+    if table == "neighbors":
+        return _recalls(stored, int(metric.partition("@")[2])) if condition == FORWARD else None
+    return _top_1(stored, condition) if table else None
+
+
+def table_of(metric: str) -> str | None:
+    """The table that holds a metric's outcomes; None where no table does."""
     name, _, k = metric.partition("@")
     if name == "R" and k.isdecimal():
-        return _recalls(stored, int(k))
-    return _top_1(stored, condition) if metric == "top-1" else None
+        return "neighbors"
+    return "logits" if metric == "top-1" else None
 
 
 def _recalls(stored: StoredResult, k: int) -> Outcomes | None:
@@ -61,6 +70,8 @@ def _read(stored: StoredResult, table: str):  # type: ignore[no-untyped-def]  # 
     import pandas as pd
     from pyarrow import ArrowException
 
+    if table in stored.result.tables:  # it was measured just now, and is in no file yet
+        return pd.DataFrame({name: list(stored.result.tables[table][name]) for name in COLUMNS[table]})
     path, archive = table_path(stored.path, table), stored.archive
     try:
         source = path if archive is None else _member(archive, path)

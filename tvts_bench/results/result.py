@@ -16,6 +16,8 @@ READABLE = (1, SCHEMA)
 
 SLACK = 1e-6  # percent that rounding may add to 0 or 100
 
+REPR_METRICS = 12  # that a representation shows, so that it fits on one screen
+
 WIDEST = 1000.0  # percent that an end of an interval may have: where clips are few, it may lie outside of 0 to 100
 
 
@@ -63,6 +65,38 @@ class Result:
         )
         return "-".join(re.sub(r"[^\w.]+", "-", str(part)).strip("-") for part in parts if part)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document of it, as plain types; what single clips scored is in `tables`."""
+        return as_json(self)
+
+    def save(self, folder: Path | str) -> Path:
+        """Write its JSON, CSV, Markdown and Parquet files into `folder`; where the JSON is.
+
+        An earlier result of the same run with other numbers is kept beside it.
+
+        Raises:
+            ResultError: the folder cannot be made or written to.
+        """
+        from tvts_bench.results.files import write_files
+
+        return write_files(self, Path(folder)).json
+
+    def summary(self) -> str:
+        """What was measured, as a Markdown table, and what made it, a line each."""
+        from tvts_bench.results.files import as_markdown
+
+        return as_markdown(self)
+
+    def __repr__(self) -> str:
+        backbone = self.run.backbone
+        lines = [f"{self.run.dataset['name']}, {self.run.evaluator.get('name')}, run {self.run.key[:12]}"]
+        lines.append(f"  {backbone['family']}:{backbone['variant']}, {backbone['weights']}")
+        lines += [f"  {_metric_in_words(metric)}" for metric in self.metrics[:REPR_METRICS]]
+        left = len(self.metrics) - REPR_METRICS
+        lines += [f"  ... and {left} more metrics"] if left > 0 else []
+        lines += [f"  {part.split}: {part.used:,} of {part.listed:,} clips used" for part in self.coverage]
+        return "\n".join(lines)
+
     def metric(self, name: str, condition: str = FORWARD) -> Metric:
         """The metric of that name under that condition.
 
@@ -73,6 +107,12 @@ class Result:
             if (metric.name, metric.condition) == (name, condition):
                 return metric
         raise KeyError(f"{name} ({condition})")
+
+
+def _metric_in_words(metric: Metric) -> str:
+    interval = "" if metric.low is None else f" [{metric.low:.1f}, {metric.high:.1f}]"
+    chance = "" if metric.chance is None else f", chance {metric.chance:.2f}"
+    return f"{metric.name} ({metric.condition}) {metric.value:.2f}{interval}{chance}"
 
 
 _DOCUMENT = ("run", "metrics", "coverage", "provenance", "protocol", "notes")  # fields in the JSON

@@ -12,10 +12,10 @@ from typing import Any, Literal
 from tvts_bench.tables.base import FAILED, TITLES, dataset_in_words
 from tvts_bench.tables.notes import p_in_words
 
-Kind = Literal["name", "label", "published", "measured", "difference", "coverage"]
+Kind = Literal["name", "label", "published", "measured", "difference", "number", "coverage"]
 """Of a column: the method, what the paper says of it, numbers, how much of the data they are of."""
-NUMBERS = {"published": "published", "measured": "measured", "difference": "measured less published"}
-"""Kinds of columns with numbers, as tables write them."""
+NUMBERS = {"published": "published", "measured": "measured", "difference": "measured less published", "number": ""}
+"""Kinds of columns with numbers, as tables write them; nothing where the heading says it all."""
 Document = Mapping[str, Any]
 """A table's JSON document, or an object in it."""
 
