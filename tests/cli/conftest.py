@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.plain_videos import write_plain_video
-from tvts_bench.cli import setup
+from tvts_bench.cli import console, setup
 from tvts_bench.datasets.base import Dataset
 from tvts_bench.datasets.loading import load_dataset
 
@@ -32,3 +32,10 @@ def requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(setup, "make_dataset", stand_in)
     monkeypatch.chdir(tmp_path)
     return requested
+
+
+@pytest.fixture(autouse=True)
+def _width_of_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rich keeps the width that the environment had when its console was made: here that of another test."""
+    for made in (console.stdout, console.stderr):
+        monkeypatch.setattr(made, "_width", None)
