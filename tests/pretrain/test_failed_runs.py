@@ -36,8 +36,8 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_is_recorded(tmp_path: Path
     assert torch.load(tmp_path / "run/checkpoints/last.pt", weights_only=True)["step"] == 4
 
 
-def test_embeddings_that_stay_alike_end_the_run(tmp_path: Path, monkeypatch: Any) -> None:
-    config, launch = tiny(tmp_path, "collapse_after=3")
+def flat_texts(monkeypatch: Any) -> None:
+    """Make all texts look alike to whatever tells a collapse."""
     forward = TVTS.forward
 
     def flat(self: TVTS, *args: Any, **kwargs: Any) -> Any:
@@ -46,6 +46,11 @@ def test_embeddings_that_stay_alike_end_the_run(tmp_path: Path, monkeypatch: Any
         return replace(output, text=output.text * 0 + 1)
 
     monkeypatch.setattr(TVTS, "forward", flat)
+
+
+def test_embeddings_that_stay_alike_end_the_run(tmp_path: Path, monkeypatch: Any) -> None:
+    config, launch = tiny(tmp_path, "collapse_after=3")
+    flat_texts(monkeypatch)
     with pytest.raises(CollapsedError, match="all text embeddings have been alike for 3 steps up to step 3"):
         begin(config, launch)
     assert read_status(tmp_path / "run")["outcome"] == "failed"
@@ -107,14 +112,7 @@ def test_collapse_is_counted_over_steps_that_nobody_looked_at_and_across_states(
     """Looked at in steps 4 and 8; the states of steps 3, 6 and 9 must not begin the count anew."""
     config, _ = tiny(tmp_path, "collapse_after=8", "checkpoint.every_steps=3")
     launch = replace(tiny(tmp_path)[1], log_every=4)
-    forward = TVTS.forward
-
-    def flat(self: TVTS, *args: Any, **kwargs: Any) -> Any:
-        output = forward(self, *args, **kwargs)
-        assert output.text is not None
-        return replace(output, text=output.text * 0 + 1)
-
-    monkeypatch.setattr(TVTS, "forward", flat)
+    flat_texts(monkeypatch)
     with pytest.raises(CollapsedError, match="text embeddings have been alike for 8 steps up to step 8"):
         begin(config, launch)
     looked = [record["step"] for record in records(tmp_path / "run") if "text_collapsed" in record]

@@ -33,7 +33,7 @@ _LOOK = 0.1  # seconds between looks at a command
 _TAIL = 64_000  # bytes at the end of a log that are searched for a reason
 _MEMORY = re.compile(r"out of memory|MemoryError|can't allocate memory|Cannot allocate memory", re.IGNORECASE)
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class PretrainingError(UserError):
@@ -167,7 +167,7 @@ def start_file(seed: int, cache: str | None, *, make: bool = True) -> Path:
     arguments = ["start", "--seed", str(seed), *([] if cache is None else ["--cache", cache])]
     path = Path(_query([*arguments, "--dry-run"]).strip().splitlines()[-1])
     if make and not path.is_file():
-        log.warning("making the common start of seed %d in %s: about a minute, once", seed, path)
+        logger.warning("making the common start of seed %d in %s: about a minute, once", seed, path)
         _query(arguments)
     return path
 
